@@ -1,0 +1,240 @@
+//! The demo shop: a server with pages, which uses Portcullis as its gateway URL and never holds a card. It logs all
+//! that it receives. Start reading at [`Shop::start`]; its calls to the gateway are in [`gateway`].
+
+mod checkout;
+pub mod gateway;
+pub mod log;
+pub mod order;
+mod pages;
+
+use crate::ca::Identity;
+use crate::client::Client;
+use crate::corefy::callback::signature;
+use crate::http::{Reply, Request, Server};
+use crate::lock;
+use anyhow::Result;
+use gateway::Gateway;
+use http::Method;
+use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName};
+use log::Log;
+use order::{Order, Told};
+use serde_json::Value;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use tokio::net::TcpListener;
+
+/// An account of the shop, as a visitor may choose it.
+#[derive(Clone)]
+pub struct Offer {
+    /// Account name.
+    pub name: String,
+    /// On the page.
+    pub title: String,
+    /// Its client.
+    pub gateway: Gateway,
+}
+
+/// What the shop needs.
+pub struct Setup<'a> {
+    /// Bound already: its port is in everybody's configuration.
+    pub listener: TcpListener,
+    /// Certificate of `localhost`.
+    pub identity: &'a Identity,
+    /// Transport to Portcullis.
+    pub client: Client,
+    /// Portcullis' public listener, for browsers.
+    pub public: String,
+    /// Portcullis' private listener, for the server.
+    pub private: String,
+    /// `pk_…`.
+    pub key: String,
+    /// What may be paid with.
+    pub offers: Vec<Offer>,
+    /// Everything received goes here.
+    pub log: Arc<Log>,
+}
+
+struct Shared {
+    url: String,
+    client: Client,
+    public: String,
+    private: String,
+    key: String,
+    offers: Vec<Offer>,
+    log: Arc<Log>,
+    orders: Mutex<HashMap<String, Order>>,
+    told: Mutex<Vec<Told>>,
+    refused: AtomicUsize,
+    refuse: AtomicUsize,
+    unverified: AtomicUsize,
+}
+
+/// A running shop.
+pub struct Shop {
+    shared: Arc<Shared>,
+    _server: Server,
+}
+
+impl Shop {
+    /// Starts one.
+    pub fn start(setup: Setup<'_>) -> Result<Self> {
+        let url = format!("https://localhost:{}", setup.listener.local_addr()?.port());
+        let shared = Arc::new(Shared {
+            url,
+            client: setup.client,
+            public: setup.public,
+            private: setup.private,
+            key: setup.key,
+            offers: setup.offers,
+            log: setup.log,
+            orders: Mutex::default(),
+            told: Mutex::default(),
+            refused: AtomicUsize::new(0),
+            refuse: AtomicUsize::new(0),
+            unverified: AtomicUsize::new(0),
+        });
+        let serving = Arc::clone(&shared);
+        let serve = move |request| serve(Arc::clone(&serving), request);
+        let server = Server::serve(setup.listener, Some(setup.identity.acceptor()?), serve)?;
+        Ok(Self { shared, _server: server })
+    }
+
+    /// `https://localhost:port`.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.shared.url
+    }
+
+    /// Its log.
+    #[must_use]
+    pub fn log(&self) -> &Arc<Log> {
+        &self.shared.log
+    }
+
+    /// An order as it stands.
+    #[must_use]
+    pub fn order(&self, id: &str) -> Option<Order> {
+        lock(&self.shared.orders).get(id).cloned()
+    }
+
+    /// Every callback that was verified with the virtual key and answered 200.
+    #[must_use]
+    pub fn told(&self) -> Vec<Told> {
+        lock(&self.shared.told).clone()
+    }
+
+    /// Those about one merchant's key.
+    #[must_use]
+    pub fn told_about(&self, reference: &str) -> Vec<Told> {
+        let told = lock(&self.shared.told);
+        told.iter().filter(|told| told.reference == reference).cloned().collect()
+    }
+
+    /// Callbacks whose `X-Signature` did not verify.
+    #[must_use]
+    pub fn unverified(&self) -> usize {
+        self.shared.unverified.load(Ordering::SeqCst)
+    }
+
+    /// Answers the next callbacks with 503.
+    pub fn refuse_callbacks(&self, count: usize) {
+        self.shared.refused.store(0, Ordering::SeqCst);
+        self.shared.refuse.store(count, Ordering::SeqCst);
+    }
+
+    /// How many callbacks were answered with 503 since [`Shop::refuse_callbacks`].
+    #[must_use]
+    pub fn refused_callbacks(&self) -> usize {
+        self.shared.refused.load(Ordering::SeqCst)
+    }
+}
+
+async fn serve(shared: Arc<Shared>, request: Request) -> Reply {
+    let target = match &request.query {
+        Some(query) => format!("{}?{query}", request.path),
+        None => request.path.clone(),
+    };
+    shared.log.received(&format!("{} {target}", request.method), &request.headers, &request.body);
+    let reply = route(&shared, &request).await;
+    let policy = format!(
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
+         connect-src 'self' {}; form-action https:; base-uri 'none'; frame-ancestors 'none'",
+        shared.public
+    );
+    reply
+        .with(CONTENT_SECURITY_POLICY, &policy)
+        .with(CACHE_CONTROL, "no-store")
+        .with(HeaderName::from_static("x-content-type-options"), "nosniff")
+}
+
+async fn route(shared: &Shared, request: &Request) -> Reply {
+    let parts: Vec<&str> = request.path.trim_matches('/').split('/').collect();
+    let post = request.method == Method::POST;
+    match (post, parts.as_slice()) {
+        (false, [""]) => Reply::html(200, pages::product()),
+        (false, ["checkout"]) => Reply::html(200, pages::checkout(&shared.offers, &shared.public)),
+        (false, ["log"]) => Reply::html(200, pages::log(&shared.log.read().unwrap_or_default())),
+        (false, ["shop.css"]) => asset("text/css", include_str!("assets/shop.css")),
+        (false, ["checkout.js"]) => script(include_str!("assets/checkout.js")),
+        (false, ["submit.js"]) => script("document.querySelector('form').submit();\n"),
+        (false, ["wait.js"]) => script("setTimeout(() => location.reload(), 1500);\n"),
+        (true, ["api", "checkout"]) => checkout::open(shared, request).await,
+        (true, ["api", "pay"]) => checkout::pay(shared, request).await,
+        (true, ["callbacks", account]) => callback(shared, request, account),
+        (false, ["orders", id]) => checkout::result(shared, id).await,
+        (false, ["orders", id, "verify"]) => checkout::verify(shared, id),
+        (_, ["orders", id, "return"]) => Reply::redirect(303, &format!("/orders/{id}")),
+        _ => Reply::html(404, pages::message("Not found", "There is nothing at this address.")),
+    }
+}
+
+fn asset(kind: &'static str, text: &'static str) -> Reply {
+    Reply::new(200, kind, text)
+}
+
+fn script(text: &'static str) -> Reply {
+    asset("text/javascript; charset=utf-8", text)
+}
+
+/// As the provider's documentation has it: hash the raw bytes, compare, then read; 200 and nothing else.
+fn callback(shared: &Shared, request: &Request, account: &str) -> Reply {
+    let Some(offer) = shared.offers.iter().find(|offer| offer.name == account) else {
+        return Reply::text(404, "unknown account");
+    };
+    let expected = signature(&offer.gateway.credentials.key, &request.body);
+    if request.header("x-signature") != Some(expected.as_str()) {
+        shared.unverified.fetch_add(1, Ordering::SeqCst);
+        return Reply::text(403, "wrong signature");
+    }
+    let waiting = shared.refuse.try_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
+    if waiting.is_ok() {
+        shared.refused.fetch_add(1, Ordering::SeqCst);
+        return Reply::text(503, "not now");
+    }
+    let Ok(body) = serde_json::from_slice::<Value>(&request.body) else {
+        return Reply::text(400, "not JSON");
+    };
+    take_note(shared, account, request, &body);
+    Reply::text(200, "ok")
+}
+
+fn take_note(shared: &Shared, account: &str, request: &Request, body: &Value) {
+    let text = |pointer: &str| {
+        body.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
+    };
+    let told = Told {
+        account: account.to_owned(),
+        invoice: text("/data/id"),
+        reference: text("/data/attributes/reference_id"),
+        status: text("/data/attributes/status"),
+        body: request.body.clone(),
+    };
+    if let Some(order) = lock(&shared.orders).get_mut(&told.reference) {
+        order.callbacks += 1;
+        if !order.is_final() {
+            told.status.clone_into(&mut order.status);
+        }
+    }
+    lock(&shared.told).push(told);
+}

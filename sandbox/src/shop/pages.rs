@@ -1,0 +1,103 @@
+//! The shop's pages. Plain HTML; every value is escaped.
+
+use super::Offer;
+use super::order::{Challenge, Order};
+use crate::corefy::cards::CARDS;
+use crate::text::{escape, fill};
+
+fn layout(title: &str, body: &str, script: &str) -> String {
+    let script = match script {
+        "" => String::new(),
+        name => format!("<script src=\"/{name}\" defer></script>"),
+    };
+    fill(
+        include_str!("assets/layout.html"),
+        &[("title", &escape(title)), ("body", body), ("script", &script)],
+    )
+}
+
+pub(super) fn product() -> String {
+    layout("A small brass gate", include_str!("assets/product.html"), "")
+}
+
+pub(super) fn message(title: &str, text: &str) -> String {
+    let body = format!("<h1>{}</h1><p>{}</p>", escape(title), escape(text));
+    layout(title, &body, "")
+}
+
+pub(super) fn checkout(offers: &[Offer], public: &str) -> String {
+    let one = |offer: &Offer| {
+        format!("<option value=\"{}\">{}</option>", escape(&offer.name), escape(&offer.title))
+    };
+    let options: String = offers.iter().map(one).collect();
+    let card = |card: &crate::corefy::cards::TestCard| {
+        let (number, shows) = (grouped(card.number), escape(card.shows));
+        format!("<li><button type=\"button\" class=\"fill\">{number}</button> {shows}</li>")
+    };
+    let cards: String = CARDS.iter().map(card).collect();
+    let values = [("options", options.as_str()), ("cards", &cards), ("public", &escape(public))];
+    layout("Checkout", &fill(include_str!("assets/checkout.html"), &values), "checkout.js")
+}
+
+fn grouped(number: &str) -> String {
+    let groups: Vec<&str> = (0..4).filter_map(|n| number.get(n * 4..n * 4 + 4)).collect();
+    groups.join(" ")
+}
+
+/// The form is made from whatever the provider sent. A GET form loses its action's own query, so that query becomes
+/// fields.
+pub(super) fn verify(challenge: &Challenge) -> String {
+    let get = challenge.method.eq_ignore_ascii_case("get");
+    let (action, query) = match challenge.action.split_once('?') {
+        Some((action, query)) if get => (action, query),
+        _ => (challenge.action.as_str(), ""),
+    };
+    let own = url::form_urlencoded::parse(query.as_bytes()).into_owned();
+    let one = |(name, value): (String, String)| {
+        let (name, value) = (escape(&name), escape(&value));
+        format!("<input type=\"hidden\" name=\"{name}\" value=\"{value}\">")
+    };
+    let inputs: String = own.chain(challenge.params.iter().cloned()).map(one).collect();
+    let body = format!(
+        "<h1>Your bank wants to know</h1><p>You are being taken to your bank's page …</p>\
+         <form method=\"{}\" action=\"{}\" accept-charset=\"utf-8\">{inputs}\
+         <button>Continue</button></form>",
+        if get { "get" } else { "post" },
+        escape(action)
+    );
+    layout("Confirm the payment", &body, "submit.js")
+}
+
+pub(super) fn result(order: &Order) -> String {
+    let (title, class) = match (order.status.as_str(), &order.problem) {
+        (_, Some(_)) => ("Not paid", "bad"),
+        ("processed", None) => ("Paid. Thank you!", "good"),
+        ("process_failed", None) => ("Declined", "bad"),
+        _ => ("Waiting for the payment", "wait"),
+    };
+    let row = |(name, value): &(String, String)| {
+        format!("<tr><th>{}</th><td><code>{}</code></td></tr>", escape(name), escape(value))
+    };
+    let seen: String = order.seen.iter().map(row).collect();
+    let values = [
+        ("title", title.to_owned()),
+        ("class", class.to_owned()),
+        ("order", escape(&order.id)),
+        ("status", escape(&order.status)),
+        ("problem", escape(order.problem.as_deref().unwrap_or("none"))),
+        ("callbacks", order.callbacks.to_string()),
+        ("seen", seen),
+    ];
+    let values = values.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let script = if order.is_final() { "" } else { "wait.js" };
+    layout(title, &fill(include_str!("assets/result.html"), &values), script)
+}
+
+pub(super) fn log(raw: &[u8]) -> String {
+    let text = escape(&String::from_utf8_lossy(raw)).replace("&#10;", "\n").replace("&#13;", "");
+    let body = format!(
+        "<h1>Everything this shop's server received</h1><p>Requests, callbacks and Portcullis' answers, raw. \
+         Search it for a card number.</p><pre class=\"log\">{text}</pre>"
+    );
+    layout("Log", &body, "")
+}

@@ -1,0 +1,194 @@
+//! Writes `portcullis.toml`: the configuration that a running Portcullis of the sandbox reads.
+
+use super::accounts::{App, Held};
+use crate::random::encode_hex;
+use crate::text::quote;
+use ring::digest::{SHA256, digest};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What one Portcullis is told apart by.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Public, private, admin.
+    pub ports: [u16; 3],
+    /// Life of a card token.
+    pub card_ttl: Duration,
+    /// Life of a CVV token.
+    pub cvv_ttl: Duration,
+    /// How long a provider may take.
+    pub upstream_timeout: Duration,
+}
+
+/// What the configuration speaks of.
+pub(super) struct Facts<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) profiles: &'a [PathBuf],
+    pub(super) accounts: &'a [Held],
+    /// `(name, key)` of every app.
+    pub(super) apps: &'a [(App, String)],
+    /// `https://localhost:port` of the shop.
+    pub(super) shop: &'a str,
+    /// Base URLs (api, public, cardgate) and authority of a provider.
+    pub(super) upstreams: &'a dyn Fn(&str) -> [String; 4],
+}
+
+/// The whole file.
+pub(super) fn text(facts: &Facts<'_>) -> String {
+    let profiles: Vec<String> =
+        facts.profiles.iter().map(|path| quote(&path.to_string_lossy())).collect();
+    let mut text = format!(
+        "# Written by the sandbox; removed with its folder.\nproviders = [{}]\n\n",
+        profiles.join(", ")
+    );
+    text.push_str(&listeners(facts.settings));
+    text.push_str(&limits(facts.settings));
+    for (app, key) in facts.apps {
+        text.push_str(&app_table(facts, *app, key));
+    }
+    for account in facts.accounts {
+        text.push_str(&account_table(facts, account));
+    }
+    text
+}
+
+fn listeners(settings: &Settings) -> String {
+    let [public, private, admin] = settings.ports;
+    format!(
+        r#"[public]
+address = "127.0.0.1:{public}"
+url = "https://localhost:{public}"
+certificate = "tls/public.pem"
+key = "tls/public.key"
+
+[private]
+address = "127.0.0.1:{private}"
+certificate = "tls/private.pem"
+key = "tls/private.key"
+
+[admin]
+address = "127.0.0.1:{admin}"
+
+"#
+    )
+}
+
+fn limits(settings: &Settings) -> String {
+    format!(
+        r#"[vault]
+backend = "memory"
+capacity = 100000
+card_ttl_seconds = {}
+cvv_ttl_seconds = {}
+
+[upstream]
+ca_file = "tls/ca.pem"
+connect_timeout_ms = 2000
+total_timeout_ms = {}
+danger_allow_private_addresses = true
+
+[log]
+format = "json"
+
+"#,
+        settings.card_ttl.as_secs(),
+        settings.cvv_ttl.as_secs(),
+        settings.upstream_timeout.as_millis(),
+    )
+}
+
+fn app_table(facts: &Facts<'_>, app: App, key: &str) -> String {
+    let granted: Vec<String> = facts
+        .accounts
+        .iter()
+        .filter(|account| app == App::Shop || account.stall.is_some())
+        .map(|account| quote(&account.name))
+        .collect();
+    let hash = encode_hex(digest(&SHA256, key.as_bytes()).as_ref());
+    let host = facts.shop.trim_start_matches("https://");
+    format!(
+        r#"[[app]]
+name = "{}"
+mode = "test"
+key_sha256 = ["{hash}"]
+client_names = []
+accounts = [{}]
+origins = ["{}"]
+callback_hosts = ["{host}"]
+
+"#,
+        app.name(),
+        granted.join(", "),
+        facts.shop,
+    )
+}
+
+fn account_table(facts: &Facts<'_>, account: &Held) -> String {
+    let name = account.name.as_str();
+    let [api, public, cardgate, authority] = (facts.upstreams)(account.brand.name);
+    let mut text = format!(
+        r#"[[account]]
+name = "{name}"
+provider = "{}"
+mode = "test"
+
+[account.upstreams]
+api = "{api}"
+public = "{public}"
+cardgate = "{cardgate}"
+
+[account.credentials]
+id = "{}"
+key = {{ file = "secrets/{name}.key" }}
+callback_secrets = [{{ file = "secrets/{name}.live" }}, {{ file = "secrets/{name}.test" }}]
+public_key = {{ file = "secrets/{name}.public" }}
+
+"#,
+        account.brand.name, account.real.id,
+    );
+    text.push_str(&virtual_table(account, App::Shop, &account.shop.id));
+    if let Some(stall) = &account.stall {
+        text.push_str(&virtual_table(account, App::Stall, &stall.id));
+    }
+    text.push_str(&format!(
+        "[account.three_ds]\n{}hosts = [\"{authority}\"]\n\n\
+         [account.callback]\nurl = \"{}/callbacks/{name}\"\n\n",
+        account.variant.three_ds(),
+        facts.shop,
+    ));
+    text
+}
+
+fn virtual_table(account: &Held, app: App, id: &str) -> String {
+    let (name, app) = (account.name.as_str(), app.name());
+    format!(
+        r#"[account.virtual.{app}]
+id = "{id}"
+key = {{ file = "secrets/{name}.{app}.key" }}
+public_key = {{ file = "secrets/{name}.{app}.public" }}
+
+"#
+    )
+}
+
+/// Every secret that the configuration refers to: file name, text.
+#[must_use]
+pub(super) fn secrets(accounts: &[Held]) -> Vec<(String, String)> {
+    let mut files = Vec::new();
+    for account in accounts {
+        let mut add = |end: &str, text: &str| {
+            files.push((format!("secrets/{}.{end}", account.name), text.to_owned()));
+        };
+        add("key", &account.real.key);
+        add("live", &account.real.live_secret);
+        add("test", &account.real.test_secret);
+        add("public", &account.real.public_key);
+        add("shop.key", &account.shop.key);
+        add("shop.public", &account.shop.public_key);
+        if let Some(stall) = &account.stall {
+            add("stall.key", &stall.key);
+            add("stall.public", &stall.public_key);
+        }
+    }
+    files
+}

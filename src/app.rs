@@ -1,0 +1,165 @@
+//! Assembly: a checked configuration becomes listeners on Pingora's server.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pingora::server::configuration::ServerConf;
+use pingora::server::{RunArgs, Server, ShutdownWatch};
+use pingora::services::background::{BackgroundService, background_service};
+
+use crate::card::Timestamp;
+use crate::config::{Config, Listen};
+use crate::flow::Flow;
+use crate::proxy::accept::Listener;
+use crate::proxy::admin::Admin;
+use crate::proxy::desk::Desk;
+use crate::proxy::exchange::{Timeouts, UpstreamTls, Upstreams};
+use crate::proxy::message::{Caps, Deadlines};
+use crate::proxy::private::Private;
+use crate::proxy::public::Public;
+use crate::proxy::tls::{TlsError, TlsFiles, TlsSetup};
+use crate::telemetry::{Event, Log, Metrics};
+use crate::vault::{Keyring, KeyringError, Vault};
+
+/// How often expired records are taken out. They are refused from the moment they expire.
+const SWEEP: Duration = Duration::from_secs(1);
+
+/// Why Portcullis cannot start although its configuration is right.
+#[derive(Debug)]
+pub enum StartError {
+    /// Certificate or key of a listener.
+    Tls(&'static str, TlsError),
+    /// The root key.
+    RootKey(KeyringError),
+    /// A metric's name is taken: a fault of ours.
+    Metrics,
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tls(which, error) => write!(out, "{which}: {error}"),
+            Self::RootKey(error) => write!(out, "vault.root_key: {error}"),
+            Self::Metrics => write!(out, "metrics could not be registered"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// Serves until a signal ends it. Returns only when it could not start, or has stopped.
+pub fn run(config: Config) -> Result<(), StartError> {
+    let random_root_key = config.root_key.is_none();
+    let keyring = match &config.root_key {
+        Some(key) => Keyring::from_key(1, key).map_err(StartError::RootKey)?,
+        None => Keyring::random(),
+    };
+    let vault = Arc::new(Vault::new(keyring, config.vault));
+    let metrics = Arc::new(Metrics::new().map_err(|_| StartError::Metrics)?);
+    let log = Arc::new(Log::new(config.log));
+    let public_tls = tls("public", &config.public)?;
+    let private_tls = tls("private", &config.private)?;
+    let upstream_tls = UpstreamTls { ca_file: config.upstream.ca_file.clone() };
+    let timeouts = Timeouts {
+        connect: config.upstream.connect_timeout,
+        total: config.upstream.total_timeout,
+        ..Timeouts::default()
+    };
+    let upstreams = Upstreams::new(&upstream_tls, timeouts)
+        .map_err(|error| StartError::Tls("upstream", error))?
+        .with_answer_max(config.upstream.answer_limit);
+    let started = Event::Started {
+        version: env!("CARGO_PKG_VERSION"),
+        public: config.public.address.to_string(),
+        private: config.private.address.to_string(),
+        admin: config.admin.to_string(),
+        dangers: &config.dangers,
+        random_root_key,
+    };
+    log.write(&started);
+    let desk = Arc::new(Desk {
+        flow: Flow::new(vault.clone(), config.registry, config.apps, config.public_url),
+        upstreams,
+        allow_private: config.upstream.danger_allow_private_addresses,
+        metrics,
+        log: log.clone(),
+    });
+
+    let deadlines = deadlines(&config.caps);
+    let caps = caps(&config.caps);
+    let mut server = server(config.threads, config.shutdown);
+    let public = Listener::new(Arc::new(Public(desk.clone())), Some(&public_tls), deadlines, caps);
+    let private =
+        Listener::new(Arc::new(Private(desk.clone())), Some(&private_tls), deadlines, caps);
+    let admin = Listener::new(Arc::new(Admin(desk)), None, deadlines, caps);
+    server.add_service(public.into_service("public", &config.public.address.to_string()));
+    server.add_service(private.into_service("private", &config.private.address.to_string()));
+    server.add_service(admin.into_service("admin", &config.admin.to_string()));
+    server.add_service(background_service("sweep", Sweep(vault)));
+    server.bootstrap();
+    server.run(RunArgs::default());
+    log.write(&Event::Stopped);
+    Ok(())
+}
+
+fn tls(which: &'static str, listen: &Listen) -> Result<TlsSetup, StartError> {
+    TlsSetup::load(TlsFiles {
+        certificate: listen.certificate.clone(),
+        key: listen.key.clone(),
+        client_ca: listen.client_ca.clone(),
+    })
+    .map_err(|error| StartError::Tls(which, error))
+}
+
+/// Pingora's chassis: no daemon, no pid file, and no upgrade socket in a folder that all can write.
+fn server(threads: usize, shutdown: Duration) -> Server {
+    let threads = match threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        given => given,
+    };
+    let conf = ServerConf {
+        threads,
+        daemon: false,
+        grace_period_seconds: Some(shutdown.as_secs()),
+        graceful_shutdown_timeout_seconds: Some(1),
+        upgrade_sock: String::new(),
+        pid_file: String::new(),
+        ..ServerConf::default()
+    };
+    Server::new_with_opt_and_conf(None, conf)
+}
+
+fn deadlines(caps: &crate::config::Caps) -> Deadlines {
+    Deadlines {
+        handshake: caps.handshake,
+        head: caps.head,
+        body: caps.body,
+        idle: caps.idle,
+        ..Deadlines::default()
+    }
+}
+
+fn caps(caps: &crate::config::Caps) -> Caps {
+    Caps {
+        connections: caps.connections,
+        per_address: caps.connections_per_address,
+        ..Caps::default()
+    }
+}
+
+/// Takes expired records out of the vault.
+struct Sweep(Arc<Vault>);
+
+#[async_trait]
+impl BackgroundService for Sweep {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(SWEEP) => { self.0.sweep(Timestamp::system()); }
+                _ = shutdown.changed() => return,
+            }
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! The commands: `run`, `check`, `keygen`, `providers`.
+//!
+//! Exit codes: 0 done; 1 the configuration has errors, or Portcullis could not start; 2 wrong usage.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line speaks there")]
+
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::app;
+use crate::config::{self, Config, Problem};
+use crate::provider::{Profile, Route};
+
+/// A payment proxy between applications that hold tokens and providers that want cards.
+#[derive(Parser)]
+#[command(name = "portcullis", version, about, arg_required_else_help = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve until a signal ends it (SIGTERM: finish what runs first).
+    Run {
+        /// The configuration file.
+        #[arg(long)]
+        config: PathBuf,
+    },
+    /// Check a configuration: every error with file, line and key, or the configuration as used.
+    Check {
+        /// The configuration file.
+        #[arg(long)]
+        config: PathBuf,
+    },
+    /// Make a new root key.
+    Keygen {
+        /// The file to write, readable by its owner only; standard output when missing.
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
+    /// List provider profiles and what they cover.
+    Providers {
+        /// Profile files.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+}
+
+/// Runs the command that the arguments name.
+pub fn main() -> ExitCode {
+    match Arguments::parse().command {
+        Command::Run { config } => run(&config),
+        Command::Check { config } => check(&config),
+        Command::Keygen { out } => keygen(out.as_deref()),
+        Command::Providers { files } => providers(&files),
+    }
+}
+
+fn run(file: &Path) -> ExitCode {
+    let config = match config::load(file) {
+        Ok(config) => config,
+        Err(problems) => return report(&problems),
+    };
+    match app::run(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("portcullis: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn check(file: &Path) -> ExitCode {
+    match config::load(file) {
+        Ok(config) => {
+            print_resolved(&config);
+            ExitCode::SUCCESS
+        }
+        Err(problems) => report(&problems),
+    }
+}
+
+fn report(problems: &[Problem]) -> ExitCode {
+    for problem in problems {
+        eprintln!("{problem}");
+    }
+    let count = problems.len();
+    eprintln!("{count} error{} in the configuration; nothing was started", plural(count));
+    ExitCode::FAILURE
+}
+
+/// Values in the order of the file. Secrets show as the reference that names them.
+fn print_resolved(config: &Config) {
+    for value in &config.resolved {
+        let note = if value.default { "  # default" } else { "" };
+        println!("{} = {}{note}", value.key, value.value);
+    }
+    for danger in &config.dangers {
+        println!("# WARNING: {danger} weakens protection");
+    }
+    if config.root_key.is_none() {
+        println!("# vault.root_key is not set: random at every start, tokens end with the process");
+    }
+    println!("# the configuration is right");
+}
+
+fn keygen(out: Option<&Path>) -> ExitCode {
+    let key = config::new_root_key();
+    let Some(file) = out else {
+        print!("{}", key.as_str());
+        return ExitCode::SUCCESS;
+    };
+    let written = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(file)
+        .and_then(|mut file| file.write_all(key.as_bytes()));
+    match written {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("portcullis: {}: {}", file.display(), error.kind());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn providers(files: &[PathBuf]) -> ExitCode {
+    let mut outcome = ExitCode::SUCCESS;
+    for file in files {
+        match config::profile::load(file) {
+            Ok(profile) => print_profile(&profile),
+            Err(problems) => outcome = report(&problems),
+        }
+    }
+    outcome
+}
+
+fn print_profile(profile: &Profile) {
+    println!("{}: {} ({})", profile.name, profile.title, profile.engine);
+    for route in &profile.routes {
+        println!("  {:<20} {}", route.name, described(profile, route));
+    }
+    let relay = if profile.challenge.replace_term_url { "replaced" } else { "left as it is" };
+    println!("  3-D Secure: hand-off page; return address {relay}");
+    if let Some(callback) = &profile.callback {
+        println!("  callbacks: {} in {}", callback.scheme.name(), callback.header);
+    }
+}
+
+fn described(profile: &Profile, route: &Route) -> String {
+    let api = profile.apis.get(route.api);
+    let (name, scheme) = api.map_or(("", ""), |api| (&api.name, api.credential.name()));
+    let parts: Vec<&str> = route.request.reveal.iter().map(|reveal| reveal.part.name()).collect();
+    let reveals = if parts.is_empty() { String::new() } else { format!("; reveals {}", parts.join(", ")) };
+    format!("{} {name}{} ({scheme}{reveals})", route.method, route.path.as_str())
+}
+
+fn plural(count: usize) -> &'static str {
+    if count == 1 { "" } else { "s" }
+}

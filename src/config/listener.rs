@@ -1,0 +1,112 @@
+//! Listeners and the way out.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use url::Url;
+
+use super::beside;
+use super::reader::Table;
+
+/// A TLS listener.
+#[derive(Debug)]
+pub struct Listen {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Certificate chain, PEM.
+    pub certificate: PathBuf,
+    /// Its key, PEM.
+    pub key: PathBuf,
+    /// Authorities of client certificates; callers without one are refused when this is set.
+    pub client_ca: Option<PathBuf>,
+}
+
+/// How providers and applications are called.
+#[derive(Debug, Clone)]
+pub struct Upstream {
+    /// Authorities of their certificates; the system's own when unset.
+    pub ca_file: Option<PathBuf>,
+    /// Until the connection stands, TLS included.
+    pub connect_timeout: Duration,
+    /// Until the whole answer is there.
+    pub total_timeout: Duration,
+    /// Longest answer in bytes.
+    pub answer_limit: usize,
+    /// Whether relay and callback targets may be on private networks.
+    pub danger_allow_private_addresses: bool,
+    /// Whether upstreams may be named with http.
+    pub danger_plain_http: bool,
+}
+
+pub(super) fn public(root: &Table<'_>) -> (Option<Listen>, Option<Url>) {
+    let table = root.table("public");
+    let listen = listen(&table, "0.0.0.0:8443", false);
+    let url = table.parsed(
+        "url",
+        "must be https with a DNS name and no path, such as https://pay.example.com",
+        public_url,
+    );
+    table.finish();
+    (listen, url)
+}
+
+/// At most 100 characters, so that a return address below it stays within the 200 that access
+/// control servers accept.
+fn public_url(text: &str) -> Option<Url> {
+    let url = Url::parse(text).ok()?;
+    let plain = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+    let named = crate::provider::HostPort::of(&url).is_some();
+    (url.scheme() == "https" && plain && named && text.len() <= 100).then_some(url)
+}
+
+pub(super) fn private(root: &Table<'_>) -> Option<Listen> {
+    let table = root.table("private");
+    let listen = listen(&table, "127.0.0.1:8444", true);
+    table.finish();
+    listen
+}
+
+fn listen(table: &Table<'_>, default: &str, clients: bool) -> Option<Listen> {
+    let address = address(table, default);
+    let certificate = beside(table, &table.text("certificate"));
+    let key = beside(table, &table.text("key"));
+    let client_ca = clients.then(|| table.optional_text("client_ca")).flatten();
+    let client_ca = client_ca.map(|file| beside(table, &file));
+    Some(Listen { address: address?, certificate, key, client_ca })
+}
+
+fn address(table: &Table<'_>, default: &str) -> Option<SocketAddr> {
+    let parsed = table.text_or("address", default).parse().ok();
+    if parsed.is_none() {
+        table.fail("address", "must be an address and a port, such as 127.0.0.1:8444");
+    }
+    parsed
+}
+
+pub(super) fn admin(root: &Table<'_>) -> Option<SocketAddr> {
+    let table = root.table_or_empty("admin");
+    let address = address(&table, "127.0.0.1:9464");
+    let exposed = table.flag("danger_not_loopback", false);
+    if address.is_some_and(|address| !address.ip().is_loopback()) && !exposed {
+        table.fail("address", "is not a loopback address; that needs danger_not_loopback = true");
+    }
+    table.finish();
+    address
+}
+
+pub(super) fn upstream(root: &Table<'_>) -> Upstream {
+    let table = root.table_or_empty("upstream");
+    let millis = |key, default| Duration::from_millis(table.number(key, default, 10..=300_000));
+    let upstream = Upstream {
+        ca_file: table.optional_text("ca_file").map(|file| beside(&table, &file)),
+        connect_timeout: millis("connect_timeout_ms", 5_000),
+        total_timeout: millis("total_timeout_ms", 60_000),
+        answer_limit: usize::try_from(table.number("answer_limit_bytes", 1 << 20, 1024..=1 << 24))
+            .unwrap_or(usize::MAX),
+        danger_allow_private_addresses: table.flag("danger_allow_private_addresses", false),
+        danger_plain_http: table.flag("danger_plain_http", false),
+    };
+    table.finish();
+    upstream
+}

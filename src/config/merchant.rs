@@ -1,0 +1,272 @@
+//! Applications and accounts.
+
+use std::sync::Arc;
+
+use url::Url;
+
+use crate::caller::{App, Apps};
+use crate::card::Mode;
+use crate::credential::{Basic, Scheme};
+use crate::provider::{
+    Account, Credentials, Handoff, HostPort, Profile, ProviderHost, Registry, RelayMode, ThreeDs,
+    Virtual,
+};
+use crate::secret::SecretBytes;
+use crate::vault::Tenant;
+
+use super::profile::{hosts, name};
+use super::reader::Table;
+use super::secrets;
+
+const NAME: &str = "must be 1 to 64 of a-z, 0-9 and -, and not v1";
+
+pub(super) fn apps(root: &Table<'_>) -> Apps {
+    let mut apps: Vec<App> = Vec::new();
+    for table in root.tables("app") {
+        if let Some(app) = app(&table) {
+            if apps.iter().any(|known| known.tenant.as_str() == app.tenant.as_str()) {
+                table.fail("name", "is the name of another app");
+            }
+            apps.push(app);
+        }
+        table.finish();
+    }
+    if apps.is_empty() {
+        root.fail("app", "is required: without an app nobody may call");
+    }
+    Apps::new(apps)
+}
+
+fn app(table: &Table<'_>) -> Option<App> {
+    let name = table.parsed("name", NAME, name);
+    let mode = mode(table);
+    let key_hashes = key_hashes(table);
+    let client_names = table.texts("client_names");
+    let accounts = table.texts("accounts");
+    let origins = origins(table);
+    let callback_hosts = hosts(table, "callback_hosts");
+    Some(App {
+        tenant: Tenant::new(&name?),
+        mode: mode?,
+        key_hashes,
+        client_names,
+        accounts,
+        origins,
+        callback_hosts,
+    })
+}
+
+fn mode(table: &Table<'_>) -> Option<Mode> {
+    table.parsed("mode", "must be test or live", |text| match text {
+        "test" => Some(Mode::Test),
+        "live" => Some(Mode::Live),
+        _ => None,
+    })
+}
+
+fn key_hashes(table: &Table<'_>) -> Vec<[u8; 32]> {
+    let texts = table.texts("key_sha256");
+    let hashes: Option<Vec<_>> = texts.iter().map(|text| sha256(text)).collect();
+    hashes.unwrap_or_else(|| {
+        table.fail("key_sha256", "must list SHA-256 hashes of keys, 64 hexadecimal digits each");
+        Vec::new()
+    })
+}
+
+fn sha256(text: &str) -> Option<[u8; 32]> {
+    if text.len() != 64 || !text.is_ascii() {
+        return None;
+    }
+    let mut hash = [0; 32];
+    for (byte, at) in hash.iter_mut().zip((0..64).step_by(2)) {
+        *byte = u8::from_str_radix(text.get(at..at + 2)?, 16).ok()?;
+    }
+    Some(hash)
+}
+
+fn origins(table: &Table<'_>) -> Vec<String> {
+    let texts = table.texts("origins");
+    let spelled = |text: &String| {
+        let url = Url::parse(text).ok()?;
+        (url.scheme() == "https" && url.origin().ascii_serialization() == *text).then_some(())
+    };
+    if texts.iter().any(|text| spelled(text).is_none()) {
+        table.fail("origins", "must list origins as browsers send them, such as https://shop.example");
+    }
+    texts
+}
+
+pub(super) fn accounts(
+    root: &Table<'_>,
+    profiles: &[Arc<Profile>],
+    apps: &Apps,
+    plain_http: bool,
+) -> Registry {
+    let mut accounts: Vec<Arc<Account>> = Vec::new();
+    for table in root.tables("account") {
+        if let Some(account) = account(&table, profiles, apps, plain_http) {
+            if accounts.iter().any(|known| known.name == account.name) {
+                table.fail("name", "is the name of another account");
+            }
+            accounts.push(Arc::new(account));
+        }
+        table.finish();
+    }
+    if accounts.is_empty() {
+        root.fail("account", "is required: without an account nothing can be called");
+    }
+    Registry::new(accounts)
+}
+
+fn account(
+    table: &Table<'_>,
+    profiles: &[Arc<Profile>],
+    apps: &Apps,
+    plain_http: bool,
+) -> Option<Account> {
+    let name = table.parsed("name", NAME, name);
+    let mode = mode(table);
+    let profile = table.parsed("provider", "is not the name of a profile in `providers`", |text| {
+        profiles.iter().find(|profile| profile.name == text).cloned()
+    });
+    let Some(profile) = profile else {
+        // Without a profile these cannot be read; that is one error, not six.
+        for key in ["upstreams", "credentials", "virtual", "three_ds", "callback"] {
+            table.has(key);
+        }
+        return None;
+    };
+    let upstreams = upstreams(table, &profile, plain_http);
+    let (credentials, callback_secrets) = credentials(table, &profile);
+    let virtuals = virtuals(table, &profile, apps);
+    let three_ds = three_ds(table, &profile, &upstreams);
+    let default_callback = callback(table, apps, name.as_deref().unwrap_or_default());
+    Some(Account {
+        name: name?,
+        mode: mode?,
+        profile,
+        upstreams,
+        credentials,
+        callback_secrets,
+        virtuals,
+        three_ds,
+        default_callback,
+    })
+}
+
+fn upstreams(table: &Table<'_>, profile: &Profile, plain_http: bool) -> Vec<Option<ProviderHost>> {
+    let urls = table.table_or_empty("upstreams");
+    let expected = "must be an https base URL with a DNS name, path prefix included, without a query";
+    let hosts = profile.apis.iter().map(|api| {
+        let parse = |text: &str| ProviderHost::parse_base(text, plain_http);
+        if urls.has(&api.name) {
+            return urls.optional_parsed(&api.name, expected, parse);
+        }
+        api.url.as_deref().and_then(parse)
+    });
+    let hosts: Vec<_> = hosts.collect();
+    urls.finish();
+    hosts
+}
+
+fn credentials(table: &Table<'_>, profile: &Profile) -> (Credentials, Vec<SecretBytes>) {
+    let secrets = table.table("credentials");
+    let credentials = held(&secrets, profile);
+    let mut callback_secrets = secrets::list(&secrets, "callback_secrets");
+    if callback_secrets.is_empty()
+        && let Some(basic) = &credentials.basic
+    {
+        callback_secrets.push(basic.key().reveal(SecretBytes::from_slice));
+    }
+    secrets.finish();
+    (credentials, callback_secrets)
+}
+
+/// The keys that the profile's schemes need; real and virtual credentials have the same shape.
+fn held(table: &Table<'_>, profile: &Profile) -> Credentials {
+    let needs = |scheme| profile.apis.iter().any(|api| api.credential == scheme);
+    let basic = needs(Scheme::Basic).then(|| basic(table)).flatten();
+    let public_key = needs(Scheme::BodyValue)
+        .then(|| secrets::optional(table, "public_key"))
+        .flatten()
+        .and_then(|value| value.reveal(|bytes| String::from_utf8(bytes.to_vec()).ok()));
+    Credentials { basic, public_key }
+}
+
+fn basic(table: &Table<'_>) -> Option<Basic> {
+    let id = table.parsed("id", "must not be empty nor hold a colon (RFC 7617)", |text| {
+        (!text.is_empty() && !text.contains(':')).then(|| text.to_owned())
+    });
+    let key = secrets::required(table, "key");
+    Some(Basic::new(id?, key?))
+}
+
+fn virtuals(table: &Table<'_>, profile: &Profile, apps: &Apps) -> Vec<Virtual> {
+    let by_app = table.table_or_empty("virtual");
+    let virtuals = by_app.names().into_iter().map(|app| {
+        if apps.named(app).is_none() {
+            by_app.fail(app, "is not the name of an [[app]]");
+        }
+        let held_by_app = by_app.table(app);
+        let credentials = held(&held_by_app, profile);
+        held_by_app.finish();
+        Virtual { app: app.to_owned(), credentials }
+    });
+    let virtuals = virtuals.collect();
+    by_app.finish();
+    virtuals
+}
+
+fn three_ds(table: &Table<'_>, profile: &Profile, upstreams: &[Option<ProviderHost>]) -> ThreeDs {
+    let keys = table.table_or_empty("three_ds");
+    let handoff = Handoff::named(&keys.text_or("handoff", "page")).unwrap_or_else(|| {
+        keys.fail("handoff", "must be page or inline");
+        Handoff::Page
+    });
+    let relay = RelayMode::named(&keys.text_or("relay", "server")).unwrap_or_else(|| {
+        keys.fail("relay", "must be server or redirect307");
+        RelayMode::Server
+    });
+    let replace_term_url = keys.flag("replace_term_url", profile.challenge.replace_term_url);
+    let mut allowed: Vec<HostPort> = hosts(&keys, "hosts");
+    keys.finish();
+    allowed.extend(profile.challenge.hosts.iter().cloned());
+    allowed.extend(upstreams.iter().flatten().map(|upstream| upstream.host().clone()));
+    ThreeDs { handoff, relay, replace_term_url, hosts: allowed }
+}
+
+fn callback(table: &Table<'_>, apps: &Apps, account: &str) -> Option<(String, Url)> {
+    let keys = table.optional_table("callback")?;
+    let mut granted = apps.iter().filter(|app| app.may_use(account));
+    let app = match (keys.has("app"), granted.next(), granted.next()) {
+        (false, Some(only), None) => Some(only),
+        _ => keys.parsed("app", "is not the name of an [[app]]", |text| apps.named(text)),
+    };
+    let url = keys.parsed("url", "must be an https URL on one of the app's callback_hosts", |text| {
+        let url = Url::parse(text).ok()?;
+        app.is_none_or(|app| ProviderHost::of_url(&url, &app.callback_hosts).is_some())
+            .then_some(url)
+    });
+    keys.finish();
+    Some((app?.tenant.as_str().to_owned(), url?))
+}
+
+/// Grants name accounts that exist and are of the app's own mode: a test token never reaches a live
+/// host, nor the other way round.
+pub(super) fn check_grants(root: &Table<'_>, apps: &Apps, registry: &Registry) {
+    let tables = root.tables("app");
+    for table in tables {
+        let Some(app) = table.optional_text("name").and_then(|name| apps.named(&name)) else {
+            continue;
+        };
+        for granted in &app.accounts {
+            match registry.account(granted) {
+                None => table.fail("accounts", "names an account that is not there"),
+                Some(account) if account.mode != app.mode => {
+                    table.fail("accounts", "names an account of the other mode (test and live)");
+                }
+                Some(_) => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! Text → types: the configuration file and the profiles that it names.
+//!
+//! [`load`] returns either a whole [`Config`] or every error with file, line and key; nothing in
+//! between starts. No room knows this one.
+//! Must never: ignore a key, or put a value into an error.
+
+mod listener;
+mod merchant;
+pub mod profile;
+mod reader;
+mod secrets;
+
+pub use listener::{Listen, Upstream};
+pub use reader::{Problem, Resolved};
+pub use secrets::new_root_key;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use url::Url;
+
+use crate::caller::Apps;
+use crate::provider::{Profile, Registry};
+use crate::secret::SecretBytes;
+use crate::telemetry::Format;
+use crate::vault::Limits;
+
+use reader::{Notes, Table};
+
+/// Everything that a running Portcullis needs to know.
+#[derive(Debug)]
+pub struct Config {
+    /// Browsers, access control servers, provider callbacks.
+    pub public: Listen,
+    /// How the public listener is reached from outside.
+    pub public_url: Url,
+    /// The merchant's applications.
+    pub private: Listen,
+    /// Operators.
+    pub admin: SocketAddr,
+    /// Bounds and lives of what is kept.
+    pub vault: Limits,
+    /// The root key, when it is not to be random.
+    pub root_key: Option<SecretBytes>,
+    /// How providers and applications are called.
+    pub upstream: Upstream,
+    /// Applications.
+    pub apps: Apps,
+    /// Accounts with their profiles.
+    pub registry: Registry,
+    /// Profiles, whether used or not.
+    pub profiles: Vec<Arc<Profile>>,
+    /// Worker threads of each listener.
+    pub threads: usize,
+    /// Bounds of connections and requests.
+    pub caps: Caps,
+    /// How long running requests get at shutdown.
+    pub shutdown: Duration,
+    /// How events are written.
+    pub log: Format,
+    /// Every value as it is used, for `check`.
+    pub resolved: Vec<Resolved>,
+    /// Keys that weaken protection and are on.
+    pub dangers: Vec<String>,
+}
+
+/// Bounds of connections and requests.
+#[derive(Debug, Clone, Copy)]
+pub struct Caps {
+    /// Connections of a listener.
+    pub connections: usize,
+    /// Connections of one client address (an IPv6 /64 counts as one).
+    pub connections_per_address: usize,
+    /// Whole TLS handshake.
+    pub handshake: Duration,
+    /// Whole request head.
+    pub head: Duration,
+    /// Whole request body.
+    pub body: Duration,
+    /// Between requests.
+    pub idle: Duration,
+}
+
+/// Reads a configuration file and the profiles that it names.
+pub fn load(file: &Path) -> Result<Config, Vec<Problem>> {
+    let text = read_text(file)?;
+    parse(file, text)
+}
+
+/// The same for a text that has been read; other files are found relative to `file`.
+pub fn parse(file: &Path, text: String) -> Result<Config, Vec<Problem>> {
+    let notes = Notes::new(file, text);
+    let mut elsewhere = Vec::new();
+    let config = {
+        let document = notes.parse();
+        let root = Table::root(&notes, &document);
+        let config = config(&root, &mut elsewhere);
+        root.finish();
+        config
+    };
+    let (mut problems, resolved) = notes.into_parts();
+    problems.append(&mut elsewhere);
+    match config {
+        Some(mut config) if problems.is_empty() => {
+            config.dangers = dangers(&resolved);
+            config.resolved = resolved;
+            Ok(config)
+        }
+        _ => Err(problems),
+    }
+}
+
+pub(crate) fn read_text(file: &Path) -> Result<String, Vec<Problem>> {
+    std::fs::read_to_string(file).map_err(|error| {
+        vec![Problem {
+            file: file.to_owned(),
+            line: 0,
+            key: String::new(),
+            message: format!("cannot be read: {}", error.kind()),
+        }]
+    })
+}
+
+fn config(root: &Table<'_>, elsewhere: &mut Vec<Problem>) -> Option<Config> {
+    let profiles = profiles(root, elsewhere);
+    let (public, public_url) = listener::public(root);
+    let private = listener::private(root);
+    let admin = listener::admin(root);
+    let (vault, root_key) = vault(root);
+    let upstream = listener::upstream(root);
+    let caps = caps(root);
+    let server = root.table_or_empty("server");
+    let threads = server.number("threads", 0, 0..=256);
+    let shutdown = server.number("shutdown_seconds", 10, 1..=600);
+    server.finish();
+    let log = log(root);
+    let apps = merchant::apps(root);
+    let registry = merchant::accounts(root, &profiles, &apps, upstream.danger_plain_http);
+    merchant::check_grants(root, &apps, &registry);
+    Some(Config {
+        public: public?,
+        public_url: public_url?,
+        private: private?,
+        admin: admin?,
+        vault,
+        root_key,
+        upstream,
+        apps,
+        registry,
+        profiles,
+        threads: usize::try_from(threads).unwrap_or(0),
+        caps,
+        shutdown: Duration::from_secs(shutdown),
+        log,
+        resolved: Vec::new(),
+        dangers: Vec::new(),
+    })
+}
+
+fn profiles(root: &Table<'_>, elsewhere: &mut Vec<Problem>) -> Vec<Arc<Profile>> {
+    let files = root.texts("providers");
+    if files.is_empty() {
+        root.fail("providers", "is required: the profiles of the providers in use");
+    }
+    let folder = root.file().parent().unwrap_or(Path::new("")).to_owned();
+    let mut profiles: Vec<Arc<Profile>> = Vec::new();
+    for file in files {
+        match profile::load(&folder.join(file)) {
+            Ok(profile) if profiles.iter().any(|known| known.name == profile.name) => {
+                root.fail("providers", "names two profiles of the same provider");
+            }
+            Ok(profile) => profiles.push(Arc::new(profile)),
+            Err(mut problems) => elsewhere.append(&mut problems),
+        }
+    }
+    profiles
+}
+
+fn vault(root: &Table<'_>) -> (Limits, Option<SecretBytes>) {
+    let table = root.table_or_empty("vault");
+    if table.text_or("backend", "memory") != "memory" {
+        table.fail("backend", "must be memory");
+    }
+    let capacity = table.number("capacity", 1_000_000, 1..=100_000_000);
+    let limits = Limits {
+        capacity: usize::try_from(capacity).unwrap_or(usize::MAX),
+        card_ttl: Duration::from_secs(table.number("card_ttl_seconds", 1800, 60..=86_400)),
+        cvv_ttl: Duration::from_secs(table.number("cvv_ttl_seconds", 900, 30..=900)),
+    };
+    let root_key = secrets::root_key(&table, "root_key");
+    table.finish();
+    (limits, root_key)
+}
+
+fn caps(root: &Table<'_>) -> Caps {
+    let table = root.table_or_empty("limits");
+    let seconds = |key, default| Duration::from_secs(table.number(key, default, 1..=600));
+    let count = |key, default| {
+        usize::try_from(table.number(key, default, 1..=1_000_000)).unwrap_or(usize::MAX)
+    };
+    let caps = Caps {
+        connections: count("connections", 10_000),
+        connections_per_address: count("connections_per_address", 256),
+        handshake: seconds("handshake_seconds", 10),
+        head: seconds("head_seconds", 10),
+        body: seconds("body_seconds", 30),
+        idle: seconds("idle_seconds", 75),
+    };
+    table.finish();
+    caps
+}
+
+fn log(root: &Table<'_>) -> Format {
+    let table = root.table_or_empty("log");
+    let format = Format::named(&table.text_or("format", "json")).unwrap_or_else(|| {
+        table.fail("format", "must be json or off");
+        Format::Off
+    });
+    table.finish();
+    format
+}
+
+/// Keys that begin with `danger_`, are on and are to be reported at start.
+fn dangers(resolved: &[Resolved]) -> Vec<String> {
+    let on = |value: &&Resolved| {
+        let last = value.key.rsplit('.').next().unwrap_or_default();
+        last.starts_with("danger_") && value.value == "true"
+    };
+    resolved.iter().filter(on).map(|value| value.key.clone()).collect()
+}
+
+/// A path relative to the configuration file.
+fn beside(table: &Table<'_>, file: &str) -> PathBuf {
+    table.file().parent().unwrap_or(Path::new("")).join(file)
+}

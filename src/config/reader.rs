@@ -1,0 +1,389 @@
+//! A cursor over a TOML document that reads typed values and collects every error with its line.
+//!
+//! Must never put a value into an error: a value can be a secret in the wrong place. What was read,
+//! defaults included, is recorded, so that `check` can print it and a test can compare it with the
+//! documented file.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+
+use toml::de::{DeTable, DeValue};
+
+/// One thing that is wrong, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The file.
+    pub file: PathBuf,
+    /// Line, counted from 1; 0 when the file could not be read.
+    pub line: usize,
+    /// The key's full path, such as `public.address`.
+    pub key: String,
+    /// What is wrong and what to do.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}", self.file.display())?;
+        if self.line > 0 {
+            write!(out, ":{}", self.line)?;
+        }
+        if !self.key.is_empty() {
+            write!(out, ": {}", self.key)?;
+        }
+        write!(out, ": {}", self.message)
+    }
+}
+
+/// One value as it will be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolved {
+    /// The key's full path.
+    pub key: String,
+    /// The value in TOML's spelling; secrets appear as the reference that names them.
+    pub value: String,
+    /// Whether the file was silent and this is the default.
+    pub default: bool,
+}
+
+/// What reading one file has found so far.
+#[derive(Debug)]
+pub(super) struct Notes {
+    file: PathBuf,
+    text: String,
+    problems: RefCell<Vec<Problem>>,
+    resolved: RefCell<Vec<Resolved>>,
+}
+
+impl Notes {
+    pub(super) fn new(file: &Path, text: String) -> Self {
+        let (problems, resolved) = (RefCell::default(), RefCell::default());
+        Self { file: file.to_owned(), text, problems, resolved }
+    }
+
+    /// Reads the document; a syntax error is noted and whatever could be read is returned.
+    pub(super) fn parse(&self) -> DeTable<'_> {
+        let (table, errors) = DeTable::parse_recoverable(&self.text);
+        for error in errors {
+            let at = error.span().map_or(0, |span| span.start);
+            self.note(at, "", error.message());
+        }
+        table.into_inner()
+    }
+
+    pub(super) fn into_parts(self) -> (Vec<Problem>, Vec<Resolved>) {
+        (self.problems.into_inner(), self.resolved.into_inner())
+    }
+
+    fn note(&self, at: usize, key: &str, message: &str) {
+        let before = self.text.get(..at).unwrap_or_default();
+        let line = 1 + before.bytes().filter(|byte| *byte == b'\n').count();
+        self.problems.borrow_mut().push(Problem {
+            file: self.file.clone(),
+            line,
+            key: key.to_owned(),
+            message: message.to_owned(),
+        });
+    }
+}
+
+/// One table of the document.
+#[derive(Debug)]
+pub(super) struct Table<'d> {
+    notes: &'d Notes,
+    path: String,
+    at: usize,
+    entries: Option<&'d DeTable<'d>>,
+    used: RefCell<BTreeSet<&'d str>>,
+}
+
+impl<'d> Table<'d> {
+    pub(super) fn root(notes: &'d Notes, entries: &'d DeTable<'d>) -> Self {
+        let (path, used) = (String::new(), RefCell::default());
+        Self { notes, path, at: 0, entries: Some(entries), used }
+    }
+
+    fn child(&self, key: &str, at: usize, entries: Option<&'d DeTable<'d>>) -> Self {
+        let (path, used) = (self.path_of(key), RefCell::default());
+        Self { notes: self.notes, path, at, entries, used }
+    }
+
+    /// The full path of a key of this table.
+    pub(super) fn path_of(&self, key: &str) -> String {
+        if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
+    }
+
+    /// Where the table begins in the text, for [`Table::fail_at`].
+    pub(super) fn file(&self) -> &Path {
+        &self.notes.file
+    }
+
+    fn entry(&self, key: &str) -> Option<(usize, &'d DeValue<'d>)> {
+        let (name, value) = self.entries?.iter().find(|(name, _)| name.get_ref() == key)?;
+        self.used.borrow_mut().insert(name.get_ref());
+        Some((value.span().start, value.get_ref()))
+    }
+
+    /// Whether the file has that key.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.entry(key).is_some()
+    }
+
+    /// Notes that the value of `key` cannot be used.
+    pub(super) fn fail(&self, key: &str, message: &str) {
+        let at = self.entry(key).map_or(self.at, |(at, _)| at);
+        self.notes.note(at, &self.path_of(key), message);
+    }
+
+    fn record(&self, key: &str, value: String, default: bool) {
+        let key = self.path_of(key);
+        let mut resolved = self.notes.resolved.borrow_mut();
+        if !resolved.iter().any(|known| known.key == key) {
+            resolved.push(Resolved { key, value, default });
+        }
+    }
+
+    fn missing(&self, key: &str) {
+        self.fail(key, "is required and missing");
+    }
+
+    /// A string that must be there.
+    pub(super) fn text(&self, key: &str) -> String {
+        match self.optional_text(key) {
+            Some(text) => text,
+            None if self.has(key) => String::new(),
+            None => {
+                self.missing(key);
+                String::new()
+            }
+        }
+    }
+
+    /// A string with a default.
+    pub(super) fn text_or(&self, key: &str, default: &str) -> String {
+        if self.has(key) {
+            return self.optional_text(key).unwrap_or_else(|| default.to_owned());
+        }
+        self.record(key, quoted(default), true);
+        default.to_owned()
+    }
+
+    /// A string that may be missing.
+    pub(super) fn optional_text(&self, key: &str) -> Option<String> {
+        let (_, value) = self.entry(key)?;
+        let DeValue::String(text) = value else {
+            self.fail(key, "must be a string");
+            return None;
+        };
+        self.record(key, quoted(text), false);
+        Some(text.to_string())
+    }
+
+    /// A string that is converted; what cannot be converted is noted with `expected`.
+    pub(super) fn parsed<T>(
+        &self,
+        key: &str,
+        expected: &str,
+        convert: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        if !self.has(key) {
+            self.missing(key);
+            return None;
+        }
+        self.optional_parsed(key, expected, convert)
+    }
+
+    /// The same, where the key may be missing.
+    pub(super) fn optional_parsed<T>(
+        &self,
+        key: &str,
+        expected: &str,
+        convert: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        let text = self.optional_text(key)?;
+        let converted = convert(&text);
+        if converted.is_none() {
+            self.fail(key, expected);
+        }
+        converted
+    }
+
+    /// A whole number within bounds, with a default.
+    pub(super) fn number(&self, key: &str, default: u64, bounds: RangeInclusive<u64>) -> u64 {
+        let Some((_, value)) = self.entry(key) else {
+            self.record(key, default.to_string(), true);
+            return default;
+        };
+        let number = match value {
+            DeValue::Integer(number) => u64::from_str_radix(number.as_str(), number.radix()).ok(),
+            _ => None,
+        };
+        match number.filter(|number| bounds.contains(number)) {
+            Some(number) => {
+                self.record(key, number.to_string(), false);
+                number
+            }
+            None => {
+                let (low, high) = (bounds.start(), bounds.end());
+                self.fail(key, &format!("must be a whole number from {low} to {high}"));
+                default
+            }
+        }
+    }
+
+    /// A yes or no, with a default.
+    pub(super) fn flag(&self, key: &str, default: bool) -> bool {
+        let Some((_, value)) = self.entry(key) else {
+            self.record(key, default.to_string(), true);
+            return default;
+        };
+        let DeValue::Boolean(flag) = value else {
+            self.fail(key, "must be true or false");
+            return default;
+        };
+        self.record(key, flag.to_string(), false);
+        *flag
+    }
+
+    /// A list of strings; missing means empty.
+    pub(super) fn texts(&self, key: &str) -> Vec<String> {
+        let Some((_, value)) = self.entry(key) else {
+            self.record(key, "[]".to_owned(), true);
+            return Vec::new();
+        };
+        let texts = match value {
+            DeValue::Array(items) => items
+                .iter()
+                .map(|item| match item.get_ref() {
+                    DeValue::String(text) => Some(text.to_string()),
+                    _ => None,
+                })
+                .collect::<Option<Vec<_>>>(),
+            _ => None,
+        };
+        let Some(texts) = texts else {
+            self.fail(key, "must be a list of strings");
+            return Vec::new();
+        };
+        let shown: Vec<String> = texts.iter().map(|text| quoted(text)).collect();
+        self.record(key, format!("[{}]", shown.join(", ")), false);
+        texts
+    }
+
+    /// A table that must be there.
+    pub(super) fn table(&self, key: &str) -> Table<'d> {
+        if !self.has(key) {
+            self.missing(key);
+        }
+        self.optional_table(key).unwrap_or_else(|| self.child(key, self.at, None))
+    }
+
+    /// A table whose keys all have defaults, so that it may be missing.
+    pub(super) fn table_or_empty(&self, key: &str) -> Table<'d> {
+        self.optional_table(key).unwrap_or_else(|| self.child(key, self.at, None))
+    }
+
+    /// A table that may be missing.
+    pub(super) fn optional_table(&self, key: &str) -> Option<Table<'d>> {
+        let (at, value) = self.entry(key)?;
+        let DeValue::Table(entries) = value else {
+            self.fail(key, "must be a table");
+            return None;
+        };
+        Some(self.child(key, at, Some(entries)))
+    }
+
+    /// Tables written as `[[key]]`, or a list of inline tables.
+    pub(super) fn tables(&self, key: &str) -> Vec<Table<'d>> {
+        let Some((_, value)) = self.entry(key) else { return Vec::new() };
+        let DeValue::Array(items) = value else {
+            self.fail(key, &format!("must be written as [[{key}]]"));
+            return Vec::new();
+        };
+        let tables = items.iter().enumerate().map(|(index, item)| match item.get_ref() {
+            DeValue::Table(entries) => {
+                Some(self.child(&format!("{key}[{index}]"), item.span().start, Some(entries)))
+            }
+            _ => None,
+        });
+        tables.collect::<Option<Vec<_>>>().unwrap_or_else(|| {
+            self.fail(key, "must be a list of tables");
+            Vec::new()
+        })
+    }
+
+    /// The keys of a table whose keys are the user's own names.
+    pub(super) fn names(&self) -> Vec<&'d str> {
+        self.entries.map_or_else(Vec::new, |entries| {
+            entries.keys().map(|name| name.get_ref().as_ref()).collect()
+        })
+    }
+
+    /// Says which keys nobody asked for. Called when a table has been read.
+    pub(super) fn finish(self) {
+        let used = self.used.borrow();
+        for (name, _) in self.entries.into_iter().flatten() {
+            if !used.contains(name.get_ref().as_ref()) {
+                let key = self.path_of(name.get_ref());
+                self.notes.note(name.span().start, &key, "is not a key that Portcullis knows");
+            }
+        }
+    }
+}
+
+/// A string in TOML's spelling.
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str, look: impl FnOnce(&Table<'_>)) -> Vec<String> {
+        let notes = Notes::new(Path::new("test.toml"), text.to_owned());
+        {
+            let document = notes.parse();
+            let table = Table::root(&notes, &document);
+            look(&table);
+            table.finish();
+        }
+        notes.into_parts().0.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn an_error_names_file_line_and_key_and_not_the_value() {
+        let problems = read("a = 1\nport = 'a secret'\n", |table| {
+            table.number("a", 0, 0..=9);
+            table.number("port", 1, 1..=10);
+        });
+        assert_eq!(problems, ["test.toml:2: port: must be a whole number from 1 to 10"]);
+    }
+
+    #[test]
+    fn an_unknown_key_is_an_error_and_a_missing_one_too() {
+        let problems = read("[one]\nx = 1\n\n[two]\ny = 2\n", |table| {
+            let one = table.table("one");
+            one.text("needed");
+            one.finish();
+            table.table("two").finish();
+        });
+        assert_eq!(problems.len(), 3, "{problems:?}");
+        assert!(problems[0].starts_with("test.toml:1: one.needed: is required"), "{problems:?}");
+        assert!(problems[1].starts_with("test.toml:2: one.x: is not a key"), "{problems:?}");
+        assert!(problems[2].starts_with("test.toml:5: two.y: is not a key"), "{problems:?}");
+    }
+
+    #[test]
+    fn every_syntax_error_has_its_line() {
+        let problems = read("a = 1\nb = \nc = 2\n", |table| {
+            table.number("a", 0, 0..=9);
+            table.has("b");
+            table.number("c", 0, 0..=9);
+        });
+        assert!(problems.iter().any(|line| line.starts_with("test.toml:2")), "{problems:?}");
+    }
+}

@@ -1,0 +1,158 @@
+//! A card from a browser → tokens. The only place where a clear card comes in.
+
+use http::HeaderMap;
+use http::header::{AUTHORIZATION, ORIGIN};
+
+use crate::card::{
+    Capture, Card, CardError, Cvv, Expiry, Holder, Pan, SessionId, Timestamp, Token,
+};
+use crate::credential::PresentedBearer;
+use crate::secret::CleartextBody;
+use crate::vault::{KeptCard, Session, VaultError};
+use crate::wire::{Kind, Text, Value, parse};
+
+use super::forward::json_only;
+use super::object::Object;
+use super::{Flow, Refusal};
+
+/// What the browser is told.
+#[derive(Debug)]
+pub struct Captured {
+    /// JSON with tokens and masked data.
+    pub body: CleartextBody,
+    /// The origin whose pages may read it.
+    pub origin: String,
+}
+
+impl Flow {
+    /// Keeps a card, or the new CVV of a kept card.
+    pub fn capture(
+        &self,
+        headers: &HeaderMap,
+        body: &CleartextBody,
+        now: Timestamp,
+    ) -> Result<Captured, Refusal> {
+        let id = session_of(headers)?;
+        let session = self.vault.session(&id, now)?;
+        self.check_origin(headers, &session)?;
+        json_only(headers)?;
+        let document = parse(body.as_bytes())?;
+        let card = document.root().members().find(|(key, _)| key.is_text("card"));
+        let card = card.map(|(_, value)| value).filter(|value| value.kind() == Kind::Object);
+        let card = card.ok_or_else(|| Refusal::FieldMissing("/card".to_owned()))?;
+        let answer = match field(card, "token")? {
+            Some(token) => self.refresh(card, &token, &session, now)?,
+            None => self.keep_card(card, &id, &session, now)?,
+        };
+        let body = Object::new().object("card", answer).close();
+        Ok(Captured { body, origin: session.origin })
+    }
+
+    /// Whether pages at this origin may call at all; the session is checked with the call itself.
+    pub fn may_ask(&self, origin: &str) -> bool {
+        self.apps.any_origin(origin) || self.is_own(origin)
+    }
+
+    fn is_own(&self, origin: &str) -> bool {
+        self.public_url.origin().ascii_serialization() == origin
+    }
+
+    /// A browser always says where a page comes from; another program may be silent.
+    fn check_origin(&self, headers: &HeaderMap, session: &Session) -> Result<(), Refusal> {
+        let mut origins = headers.get_all(ORIGIN).iter();
+        match (origins.next(), origins.next()) {
+            (None, _) => Ok(()),
+            (Some(origin), None) if origin.as_bytes() == session.origin.as_bytes() => Ok(()),
+            (Some(origin), None) if origin.to_str().is_ok_and(|origin| self.is_own(origin)) => Ok(()),
+            _ => Err(Refusal::OriginRefused),
+        }
+    }
+
+    fn keep_card(
+        &self,
+        card: Value<'_>,
+        id: &SessionId,
+        session: &Session,
+        now: Timestamp,
+    ) -> Result<Object, Refusal> {
+        let capture = read_capture(card, now)?;
+        self.vault.use_session(id, now)?;
+        let kept = self.vault.keep_card(capture, &session.owner, now)?;
+        Ok(described(&kept))
+    }
+
+    fn refresh(
+        &self,
+        card: Value<'_>,
+        token: &Text<'_>,
+        session: &Session,
+        now: Timestamp,
+    ) -> Result<Object, Refusal> {
+        let pointer = || "/card/token".to_owned();
+        let token = Token::parse(token.as_str()).map_err(|_| Refusal::TokenMalformed(pointer()))?;
+        let cvv = field(card, "cvv")?.ok_or_else(|| Refusal::FieldMissing("/card/cvv".into()))?;
+        let cvv = Cvv::parse(cvv.as_bytes()).map_err(Refusal::Card)?;
+        let kept = self.vault.refresh_cvv(&token, cvv, &session.owner.tenant, now);
+        let cvv_token = kept.map_err(|error| match error {
+            VaultError::NotFound => Refusal::TokenUnknown(pointer()),
+            other => other.into(),
+        })?;
+        let answer = token.reveal(|text| Object::new().text("token", text));
+        Ok(cvv_token.reveal(|text| answer.text("cvv_token", text)))
+    }
+}
+
+fn session_of(headers: &HeaderMap) -> Result<SessionId, Refusal> {
+    let mut values = headers.get_all(AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else {
+        return Err(Refusal::SessionUnknown);
+    };
+    PresentedBearer::parse(value.as_bytes())
+        .and_then(|bearer| bearer.reveal(|text| SessionId::parse(text).ok()).flatten())
+        .ok_or(Refusal::SessionUnknown)
+}
+
+fn read_capture(card: Value<'_>, now: Timestamp) -> Result<Capture, Refusal> {
+    let needed = |name: &str| {
+        field(card, name)?.ok_or_else(|| Refusal::FieldMissing(format!("/card/{name}")))
+    };
+    let pan = Pan::parse(needed("number")?.as_bytes()).map_err(Refusal::Card)?;
+    let (month, year) = (needed("exp_month")?, needed("exp_year")?);
+    let expiry = Expiry::parse(month.as_str(), year.as_str()).map_err(Refusal::Card)?;
+    if expiry.is_past(now) {
+        return Err(Refusal::Card(CardError::ExpiryPast));
+    }
+    let cvv = field(card, "cvv")?.filter(|text| !text.as_str().is_empty());
+    let cvv = cvv.map(|text| Cvv::parse(text.as_bytes())).transpose().map_err(Refusal::Card)?;
+    if cvv.as_ref().is_some_and(|cvv| !cvv.matches_brand(pan.brand())) {
+        return Err(Refusal::Card(CardError::CvvLength));
+    }
+    let holder = field(card, "holder")?.filter(|text| !text.as_str().trim().is_empty());
+    let holder = holder.map(|text| Holder::parse(text.as_str())).transpose();
+    let holder = holder.map_err(Refusal::Card)?;
+    Ok(Capture { card: Card { pan, holder, expiry }, cvv })
+}
+
+/// A text of the card object. Month and year are taken as numbers too: forms send both.
+fn field<'d>(card: Value<'d>, name: &str) -> Result<Option<Text<'d>>, Refusal> {
+    let Some((_, value)) = card.members().find(|(key, _)| key.is_text(name)) else {
+        return Ok(None);
+    };
+    let refused = || Refusal::FieldNotText(format!("/card/{name}"));
+    match value.kind() {
+        Kind::Null => Ok(None),
+        Kind::String => value.text().map(Some).ok_or_else(refused),
+        Kind::Number if name.starts_with("exp_") => {
+            std::str::from_utf8(value.raw()).map(|text| Some(Text::Borrowed(text))).map_err(|_| refused())
+        }
+        Kind::Number | Kind::Bool | Kind::Array | Kind::Object => Err(refused()),
+    }
+}
+
+fn described(kept: &KeptCard) -> Object {
+    let mut answer = kept.token.reveal(|token| Object::new().text("token", token));
+    if let Some(cvv_token) = &kept.cvv_token {
+        answer = cvv_token.reveal(|token| answer.text("cvv_token", token));
+    }
+    super::session::masked(answer, &kept.card)
+}

@@ -1,0 +1,209 @@
+//! A payment, step by step. No sockets and no clock: bytes and a time come in, bytes go out.
+//!
+//! The chain of custody is a chain of types: an application's request becomes [`Prepared`] (the only
+//! thing that is sent), a provider's answer becomes [`Scrubbed`] (the only thing that is passed on), a
+//! callback becomes [`Verified`] before anything in it is believed.
+//! Must never: log, keep a clear card beyond one exchange, or put input into a [`Refusal`].
+//! Start reading at [`Flow::prepare`] and [`Pending::finish`].
+
+mod answer;
+mod bearer;
+mod callback;
+mod capture;
+mod challenge;
+mod changes;
+mod forward;
+mod handoff;
+mod identify;
+mod object;
+mod packed;
+mod relay;
+mod reveal;
+mod session;
+
+pub use answer::{Answer, Scrubbed};
+pub use callback::{Delivery, Unverified, Verdict, Verified};
+pub use capture::Captured;
+pub use forward::{Place, Prepared, Replaced};
+pub use handoff::HandoffPage;
+pub use relay::{Relayed, Return, Step, Ticket};
+
+pub use forward::{Incoming, Pending};
+
+use std::fmt;
+use std::sync::Arc;
+
+use url::Url;
+
+use crate::caller::Apps;
+use crate::card::CardError;
+use crate::provider::Registry;
+use crate::vault::{Vault, VaultError};
+use crate::wire::WireError;
+
+/// What every step needs: immutable, shared, swapped whole when the configuration changes.
+#[derive(Debug)]
+pub struct Flow {
+    vault: Arc<Vault>,
+    registry: Registry,
+    apps: Apps,
+    public_url: Url,
+}
+
+impl Flow {
+    /// Assembles the steps.
+    pub fn new(vault: Arc<Vault>, registry: Registry, apps: Apps, public_url: Url) -> Self {
+        Self { vault, registry, apps, public_url }
+    }
+
+    /// The vault.
+    pub fn vault(&self) -> &Vault {
+        &self.vault
+    }
+
+    /// A URL on the public listener.
+    fn public(&self, path: &str) -> String {
+        format!("{}{path}", self.public_url.as_str().trim_end_matches('/'))
+    }
+}
+
+/// Whether the provider may have seen a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forwarded {
+    /// No byte left.
+    No,
+    /// Bytes left and no whole answer came back.
+    Unknown,
+    /// The provider answered.
+    Yes,
+}
+
+impl Forwarded {
+    /// As it stands in `Portcullis-Forwarded`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::No => "no",
+            Self::Unknown => "unknown",
+            Self::Yes => "yes",
+        }
+    }
+}
+
+/// Why a step ends here. No variant holds input: `field` is a pointer out of a profile.
+#[derive(Debug)]
+pub enum Refusal {
+    /// Nobody we know: key, certificate or credentials are missing or wrong.
+    CallerUnknown,
+    /// The application may not use this account.
+    AccountNotGranted,
+    /// No such account, interface or call: only what a profile names may pass.
+    RouteUnknown,
+    /// The path could mean something else to the provider.
+    PathRefused,
+    /// The account names no base URL for this interface.
+    UpstreamMissing,
+    /// The content type is missing, doubled, or not the one of this call.
+    ContentTypeRefused,
+    /// Bodies are accepted as they are, never compressed.
+    ContentEncodingRefused,
+    /// A body where the call has none, or none where it has one.
+    BodyUnexpected,
+    /// The body cannot be read without doubt.
+    BodyMalformed(WireError),
+    /// A field that can carry a card is not a string.
+    FieldNotText(String),
+    /// A field that must be there is missing.
+    FieldMissing(String),
+    /// A field is there that has no place in this call, or has the wrong content.
+    FieldInvalid(String),
+    /// The application sent a card number or a CVV in clear.
+    RawCard(Option<String>),
+    /// What stands in a card field is not a token.
+    TokenMalformed(String),
+    /// The token is unknown, expired, used, or belongs to somebody else.
+    TokenUnknown(String),
+    /// The card fields of one request name more than one card.
+    TokensOfTwoCards(String),
+    /// The bearer handle is unknown, expired, or belongs to another account.
+    HandleUnknown,
+    /// The capture session is unknown, expired or used up.
+    SessionUnknown,
+    /// The page's origin is not the session's.
+    OriginRefused,
+    /// The card is not one.
+    Card(CardError),
+    /// The vault has no room; nothing was evicted.
+    VaultFull,
+    /// The vault could not seal: a fault of ours.
+    VaultFailed,
+    /// The answer was not passed on: it could not be read, or not cleaned.
+    AnswerWithheld(Withheld),
+    /// The callback's signature is missing, doubled or wrong.
+    SignatureRefused,
+    /// The callback says nothing that can be told apart.
+    CallbackUnreadable,
+    /// The same callback is being delivered right now.
+    CallbackInFlight,
+    /// The return could not be handed to the provider; it may be tried again.
+    ReturnNotRelayed,
+    /// The application did not answer 200 to the callback.
+    CallbackNotTaken,
+    /// There is nowhere to deliver the callback to.
+    CallbackUndeliverable,
+}
+
+/// Why an answer was not passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Withheld {
+    /// It says it is JSON and cannot be read as such without doubt.
+    Unreadable,
+    /// It is compressed although that was not accepted.
+    Encoded,
+    /// It is neither text nor JSON.
+    NotText,
+    /// The challenge's URL is not https, or not one.
+    ChallengeUrl,
+    /// The return address is not on the list of hosts.
+    ReturnHost,
+    /// The challenge holds a card number and would go to the application.
+    ChallengeHoldsCard,
+    /// What must be kept here could not be kept.
+    NotKept,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{self:?}")
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+impl From<WireError> for Refusal {
+    fn from(error: WireError) -> Self {
+        Self::BodyMalformed(error)
+    }
+}
+
+impl From<VaultError> for Refusal {
+    fn from(error: VaultError) -> Self {
+        match error {
+            VaultError::NotFound => Self::SessionUnknown,
+            VaultError::Full => Self::VaultFull,
+            VaultError::Sealing => Self::VaultFailed,
+            VaultError::CvvLength => Self::Card(CardError::CvvLength),
+        }
+    }
+}
+
+/// How long a bearer token, a hand-off or a return lives when nothing says otherwise: the provider's
+/// own page gives the cardholder 30 minutes.
+const PAYMENT_LIFE: std::time::Duration = std::time::Duration::from_secs(30 * 60);
+
+/// Text of a field, wiped after use.
+fn text_at<'d>(
+    document: &'d crate::wire::Document<'_>,
+    pointer: &crate::wire::Pointer,
+) -> Option<crate::wire::Text<'d>> {
+    document.find(pointer)?.text()
+}

@@ -1,0 +1,55 @@
+//! A small JSON object of our own answers, written member by member.
+
+use crate::secret::CleartextBody;
+use crate::wire::quote;
+
+/// A JSON object under construction; wiped when dropped, since tokens are in it.
+#[derive(Debug)]
+pub(super) struct Object(CleartextBody);
+
+impl Object {
+    pub(super) fn new() -> Self {
+        Self(CleartextBody::with_capacity(256))
+    }
+
+    pub(super) fn text(self, name: &str, value: &str) -> Self {
+        self.raw(name, quote(value).as_bytes())
+    }
+
+    pub(super) fn number(self, name: &str, value: u64) -> Self {
+        self.raw(name, value.to_string().as_bytes())
+    }
+
+    pub(super) fn object(self, name: &str, value: Object) -> Self {
+        self.raw(name, value.close().as_bytes())
+    }
+
+    fn raw(mut self, name: &str, value: &[u8]) -> Self {
+        self.0.extend_from_slice(if self.0.is_empty() { b"{" } else { b"," });
+        self.0.extend_from_slice(quote(name).as_bytes());
+        self.0.extend_from_slice(b":");
+        self.0.extend_from_slice(value);
+        self
+    }
+
+    pub(super) fn close(mut self) -> CleartextBody {
+        if self.0.is_empty() {
+            self.0.extend_from_slice(b"{");
+        }
+        self.0.extend_from_slice(b"}");
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_stand_in_order_and_are_escaped() {
+        let inner = Object::new().number("n", 1);
+        let object = Object::new().text("a", "x\"y").object("b", inner).close();
+        assert_eq!(object.as_bytes(), br#"{"a":"x\"y","b":{"n":1}}"#);
+        assert_eq!(Object::new().close().as_bytes(), b"{}");
+    }
+}

@@ -1,0 +1,347 @@
+//! The browser comes back from the access control server: its request goes on to the provider's own
+//! return address, with the same method, the same bytes and the same content type, at most once.
+//!
+//! State `issued → relaying → done` by compare-and-set. Cookies play no part: the post is cross-site.
+
+use http::header::{ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, LOCATION, USER_AGENT};
+use http::{HeaderMap, HeaderName, Method, StatusCode};
+use url::Url;
+
+use crate::card::{RelayId, Timestamp};
+use crate::provider::{Account, ProviderHost, RelayMode};
+use crate::secret::{CleartextBody, SecretBytes};
+use crate::vault::{Begun, RelayState};
+use crate::wire::Known;
+
+use super::answer::clean;
+use super::challenge::Kept;
+use super::forward::Prepared;
+use super::packed::{Packer, Unpacker};
+use super::{Answer, Flow, Forwarded, Refusal};
+
+/// Headers of the browser that go on: no cookies, neither ours nor the merchant's.
+const PASSED_ON: [HeaderName; 4] = [ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, USER_AGENT];
+
+/// Names that say that a GET carries a result. Link scanners fetch addresses without one.
+const RESULT_FIELDS: [&str; 3] = ["PaRes", "cres", "MD"];
+
+/// What the browser brought back.
+#[derive(Debug)]
+pub struct Return<'r> {
+    /// GET or POST.
+    pub method: &'r Method,
+    /// The query as sent.
+    pub query: Option<&'r str>,
+    /// All headers.
+    pub headers: &'r HeaderMap,
+    /// The body as sent.
+    pub body: CleartextBody,
+}
+
+/// What is to be done about it.
+#[derive(Debug)]
+pub enum Step {
+    /// Send this, then call [`Flow::finish_return`].
+    Send(Box<Prepared>, Ticket),
+    /// Answer the browser.
+    Answer(Relayed),
+    /// Another request is being relayed: wait and ask again.
+    Wait,
+    /// A GET without a result: nothing is relayed, nothing is used up.
+    Idle,
+}
+
+/// Holds the right to finish one return.
+#[derive(Debug)]
+pub struct Ticket {
+    id: RelayId,
+    return_url: String,
+    base: String,
+}
+
+/// What the browser is told, now and whenever it asks again.
+#[derive(Debug)]
+pub struct Relayed {
+    /// Status.
+    pub status: StatusCode,
+    /// Where it goes next.
+    pub location: Option<String>,
+    /// Type of the body.
+    pub content_type: Option<String>,
+    /// Body; empty where a page of ours is to be shown.
+    pub body: CleartextBody,
+}
+
+impl Flow {
+    /// Decides what happens to a return; the first one wins.
+    pub fn begin_return(
+        &self,
+        id: &str,
+        back: Return<'_>,
+        now: Timestamp,
+    ) -> Result<Step, Refusal> {
+        let id = RelayId::parse(id).map_err(|_| Refusal::SessionUnknown)?;
+        let relay = self.vault.relay(&id, now).map_err(|_| Refusal::SessionUnknown)?;
+        let kept = relay.payload.reveal(Kept::unpack).ok_or(Refusal::SessionUnknown)?;
+        if kept.term_url.is_empty() {
+            return Err(Refusal::SessionUnknown);
+        }
+        if back.method == Method::GET && !carries_result(back.query) {
+            return self.look(&id, relay.state, now);
+        }
+        let account = self.registry.account(&kept.account).ok_or(Refusal::SessionUnknown)?;
+        let url = Url::parse(&kept.term_url).map_err(|_| Refusal::SessionUnknown)?;
+        let host = ProviderHost::of_url(&url, &account.three_ds.hosts);
+        let host = host.ok_or(Refusal::SessionUnknown)?;
+        match self.vault.begin_relay(&id, now).map_err(|_| Refusal::SessionUnknown)? {
+            Begun::InFlight => Ok(Step::Wait),
+            Begun::Done(result) => result.reveal(Relayed::unpack).map(Step::Answer),
+            Begun::First(_) => Ok(self.first(id, &kept, account, host, back, now)),
+        }
+    }
+
+    /// A GET that brings no result shows what there is: our waiting page asks that way.
+    fn look(&self, id: &RelayId, state: RelayState, now: Timestamp) -> Result<Step, Refusal> {
+        match state {
+            RelayState::Issued => Ok(Step::Idle),
+            RelayState::Relaying => Ok(Step::Wait),
+            RelayState::Done => match self.vault.begin_relay(id, now) {
+                Ok(Begun::Done(result)) => result.reveal(Relayed::unpack).map(Step::Answer),
+                _ => Err(Refusal::SessionUnknown),
+            },
+        }
+    }
+
+    /// The outcome of a return that another request relays, once there is one.
+    pub fn return_outcome(&self, id: &str, now: Timestamp) -> Result<Option<Relayed>, Refusal> {
+        let id = RelayId::parse(id).map_err(|_| Refusal::SessionUnknown)?;
+        let relay = self.vault.relay(&id, now).map_err(|_| Refusal::SessionUnknown)?;
+        match self.look(&id, relay.state, now)? {
+            Step::Answer(relayed) => Ok(Some(relayed)),
+            Step::Wait | Step::Send(..) => Ok(None),
+            // The other request sent nothing and gave the return back.
+            Step::Idle => Err(Refusal::ReturnNotRelayed),
+        }
+    }
+
+    fn first(
+        &self,
+        id: RelayId,
+        kept: &Kept,
+        account: &Account,
+        host: ProviderHost,
+        back: Return<'_>,
+        now: Timestamp,
+    ) -> Step {
+        let ticket =
+            Ticket { id, return_url: kept.return_url.clone(), base: kept.term_url.clone() };
+        match account.three_ds.relay {
+            RelayMode::Server => Step::Send(Box::new(same_request(&kept.term_url, host, back)), ticket),
+            RelayMode::Redirect307 => {
+                // A second browser request must not be sent there again: it gets the landing page.
+                self.close(&ticket, &landing(&ticket.return_url), now);
+                Step::Answer(Relayed {
+                    status: StatusCode::TEMPORARY_REDIRECT,
+                    location: Some(with_query(&kept.term_url, &back)),
+                    content_type: None,
+                    body: CleartextBody::new(),
+                })
+            }
+        }
+    }
+
+    /// Turns the provider's answer, or its absence, into what the browser is told.
+    pub fn finish_return(
+        &self,
+        ticket: Ticket,
+        outcome: Result<Answer, Forwarded>,
+        now: Timestamp,
+    ) -> Result<Relayed, Refusal> {
+        let relayed = match outcome {
+            Err(Forwarded::No) => {
+                self.vault.abandon_relay(&ticket.id, now);
+                return Err(Refusal::ReturnNotRelayed);
+            }
+            Err(Forwarded::Unknown | Forwarded::Yes) => landing(&ticket.return_url),
+            Ok(answer) => passed_back(answer, &ticket),
+        };
+        self.close(&ticket, &relayed, now);
+        Ok(relayed)
+    }
+
+    fn close(&self, ticket: &Ticket, relayed: &Relayed, now: Timestamp) {
+        // A result that cannot be kept leaves the state at `relaying`: a second request waits and is
+        // then shown the waiting page, and nothing is relayed twice.
+        let _ = self.vault.finish_relay(&ticket.id, relayed.pack(), now);
+    }
+}
+
+fn carries_result(query: Option<&str>) -> bool {
+    let pairs = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+    pairs.into_iter().any(|(name, _)| RESULT_FIELDS.contains(&name.as_ref()))
+}
+
+/// The received request at the provider's address: its query stays, a received one is appended.
+fn same_request(term_url: &str, host: ProviderHost, back: Return<'_>) -> Prepared {
+    let headers = PASSED_ON
+        .iter()
+        .filter(|name| *name != CONTENT_TYPE || !back.body.is_empty())
+        .filter_map(|name| Some((name.clone(), back.headers.get(name)?.clone())))
+        .collect();
+    let whole = with_query(term_url, &back);
+    let path_and_query = path_and_query(&whole);
+    Prepared { target: host, method: back.method.clone(), path_and_query, headers, body: back.body }
+}
+
+fn with_query(term_url: &str, back: &Return<'_>) -> String {
+    let base = term_url.split('#').next().unwrap_or_default();
+    match back.query.filter(|query| !query.is_empty()) {
+        Some(query) if base.contains('?') => format!("{base}&{query}"),
+        Some(query) => format!("{base}?{query}"),
+        None => base.to_owned(),
+    }
+}
+
+/// What follows the authority, untouched; a path begins with a slash (RFC 9112 section 3.2.1).
+pub(super) fn path_and_query(url: &str) -> String {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let from = rest.find(['/', '?', '#']).and_then(|at| rest.get(at..)).unwrap_or_default();
+    let from = from.split('#').next().unwrap_or_default();
+    if from.starts_with('/') { from.to_owned() } else { format!("/{from}") }
+}
+
+/// The provider's answer for the browser: cleaned, without cookies; a redirect becomes 303, so that
+/// the result is not posted to the shop (RFC 9110 section 15.4.4).
+fn passed_back(answer: Answer, ticket: &Ticket) -> Relayed {
+    let location = location(&answer.headers, &ticket.base);
+    let redirects = (300..400).contains(&answer.status);
+    match (redirects, location) {
+        (true, Some(location)) => see_other(location),
+        (true, None) => landing(&ticket.return_url),
+        (false, _) => page(answer).unwrap_or_else(|| landing(&ticket.return_url)),
+    }
+}
+
+fn page(answer: Answer) -> Option<Relayed> {
+    let scrubbed = clean(answer, None, &Known { pans: &[], cvvs: &[] }).ok()?;
+    let (status, headers, body) = scrubbed.into_parts();
+    let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    Some(Relayed {
+        status: StatusCode::from_u16(status).ok()?,
+        location: None,
+        content_type: content_type.map(str::to_owned),
+        body,
+    })
+}
+
+/// Where the provider sends the browser: an http(s) address, made whole against the return address.
+fn location(headers: &HeaderMap, base: &str) -> Option<String> {
+    let text = headers.get(LOCATION)?.to_str().ok()?;
+    let url = Url::parse(base).ok()?.join(text).ok()?;
+    let plain = matches!(url.scheme(), "https" | "http") && url.password().is_none();
+    let whole = if Url::parse(text).is_ok() { text.to_owned() } else { url.to_string() };
+    plain.then_some(whole)
+}
+
+/// Where the customer goes when nobody knows yet: the shop's own page, which asks for the status, or
+/// a page of ours.
+fn landing(return_url: &str) -> Relayed {
+    match return_url.is_empty() {
+        false => see_other(return_url.to_owned()),
+        true => Relayed {
+            status: StatusCode::OK,
+            location: None,
+            content_type: None,
+            body: CleartextBody::new(),
+        },
+    }
+}
+
+fn see_other(location: String) -> Relayed {
+    Relayed {
+        status: StatusCode::SEE_OTHER,
+        location: Some(location),
+        content_type: None,
+        body: CleartextBody::new(),
+    }
+}
+
+impl Relayed {
+    fn pack(&self) -> SecretBytes {
+        Packer::default()
+            .put(self.status.as_str().as_bytes())
+            .put(self.location.as_deref().unwrap_or_default().as_bytes())
+            .put(self.content_type.as_deref().unwrap_or_default().as_bytes())
+            .put(self.body.as_bytes())
+            .close()
+    }
+
+    fn unpack(payload: &[u8]) -> Result<Self, Refusal> {
+        let mut unpacker = Unpacker::new(payload);
+        let mut read = || {
+            let status = StatusCode::from_bytes(unpacker.bytes()?).ok()?;
+            let location = unpacker.owned()?;
+            let content_type = unpacker.owned()?;
+            let mut body = CleartextBody::new();
+            body.extend_from_slice(unpacker.bytes()?);
+            Some(Self {
+                status,
+                location: Some(location).filter(|text| !text.is_empty()),
+                content_type: Some(content_type).filter(|text| !text.is_empty()),
+                body,
+            })
+        };
+        read().ok_or(Refusal::SessionUnknown)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_providers_query_stays_and_the_browsers_is_appended() {
+        let headers = HeaderMap::new();
+        let back = |query| Return {
+            method: &Method::GET,
+            query,
+            headers: &headers,
+            body: CleartextBody::new(),
+        };
+        let whole = |url, query| with_query(url, &back(query));
+        assert_eq!(whole("https://a.b/c?pid=1", Some("MD=x%2B")), "https://a.b/c?pid=1&MD=x%2B");
+        assert_eq!(whole("https://a.b/c", Some("MD=")), "https://a.b/c?MD=");
+        assert_eq!(whole("https://a.b/c?pid=%41+b", None), "https://a.b/c?pid=%41+b");
+        assert_eq!(path_and_query("https://a.b/c?pid=%41+b"), "/c?pid=%41+b");
+        assert_eq!(path_and_query("https://a.b"), "/");
+        assert_eq!(path_and_query("https://a.b:9/"), "/");
+        assert_eq!(path_and_query("https://a.b?x=/y#z"), "/?x=/y");
+    }
+
+    #[test]
+    fn a_get_without_a_result_is_not_one() {
+        for (query, result) in [
+            (None, false),
+            (Some(""), false),
+            (Some("pares=1"), false),
+            (Some("PaRes=1"), true),
+            (Some("a=b&MD="), true),
+            (Some("cres=x"), true),
+        ] {
+            assert_eq!(carries_result(query), result, "{query:?}");
+        }
+    }
+
+    #[test]
+    fn only_web_addresses_are_passed_back() {
+        let at = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(LOCATION, text.parse().unwrap());
+            location(&headers, "https://psp.example/3ds?x=1")
+        };
+        assert_eq!(at("https://shop.example/a?b#c").as_deref(), Some("https://shop.example/a?b#c"));
+        assert_eq!(at("/done").as_deref(), Some("https://psp.example/done"));
+        assert_eq!(at("javascript:alert(1)"), None);
+        assert_eq!(at("data:text/html,x"), None);
+    }
+}

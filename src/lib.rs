@@ -1,0 +1,31 @@
+//! Portcullis: a self-hosted payment proxy for host-to-host card integrations.
+//!
+//! The browser hands the card to Portcullis, the merchant's application holds tokens, and Portcullis
+//! puts the card back at the last moment, on its way to the payment provider.
+//!
+//! The rooms, lowest layer first; an arrow never points up:
+//!
+//! | Layer | Rooms |
+//! | --- | --- |
+//! | 0 | [`secret`], [`card`] |
+//! | 1 | [`wire`], [`credential`], [`telemetry`] |
+//! | 2 | [`vault`], [`provider`], [`caller`] |
+//! | 3 | [`flow`], [`page`] |
+//! | 4 | [`proxy`] |
+//! | 5 | [`config`] |
+//! | 6 | [`app`], [`cli`] |
+
+pub mod app;
+pub mod caller;
+pub mod card;
+pub mod cli;
+pub mod config;
+pub mod credential;
+pub mod flow;
+pub mod page;
+pub mod provider;
+pub mod proxy;
+pub mod secret;
+pub mod telemetry;
+pub mod vault;
+pub mod wire;

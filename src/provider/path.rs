@@ -1,0 +1,102 @@
+//! Paths of gateway routes: matched literally, with `{name}` for one segment.
+
+/// A path as a profile names it, such as `/payment-invoices/{id}`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PathPattern {
+    text: String,
+    segments: Vec<Segment>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Segment {
+    Literal(String),
+    Any,
+}
+
+impl PathPattern {
+    /// Reads a pattern; it begins with `/` and its literals are plain.
+    pub fn parse(text: &str) -> Option<Self> {
+        let rest = text.strip_prefix('/')?;
+        let segments = rest.split('/').map(Segment::parse).collect::<Option<Vec<_>>>()?;
+        Some(Self { text: text.to_owned(), segments })
+    }
+
+    /// Whether a path matches. One trailing slash more is the same call: both spellings are in use.
+    pub fn matches(&self, path: &str) -> bool {
+        let Some(rest) = path.strip_prefix('/') else { return false };
+        let rest = rest.strip_suffix('/').unwrap_or(rest);
+        let mut wanted = self.segments.iter();
+        for seen in rest.split('/') {
+            match wanted.next() {
+                Some(Segment::Literal(literal)) if literal == seen => {}
+                Some(Segment::Any) if !seen.is_empty() => {}
+                _ => return false,
+            }
+        }
+        wanted.next().is_none()
+    }
+
+    /// The pattern's text.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl Segment {
+    fn parse(text: &str) -> Option<Self> {
+        if text.starts_with('{') {
+            return (text.len() > 2 && text.ends_with('}')).then_some(Self::Any);
+        }
+        let plain = text.bytes().all(is_unreserved) && !matches!(text, "" | "." | "..");
+        plain.then(|| Self::Literal(text.to_owned()))
+    }
+}
+
+/// Whether a path is one that every server reads alike: segments of unreserved characters
+/// (RFC 3986 section 2.3) and a few harmless ones, no `.` or `..`, no escapes, no empty segment
+/// inside. Anything else could mean another path to the provider than it means to us.
+pub fn is_plain_path(path: &str) -> bool {
+    let Some(rest) = path.strip_prefix('/') else { return false };
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    let plain = |byte: u8| is_unreserved(byte) || matches!(byte, b':' | b'@' | b',' | b'+' | b'=');
+    rest.is_empty()
+        || rest.split('/').all(|segment| {
+            !matches!(segment, "" | "." | "..") && segment.bytes().all(plain)
+        })
+}
+
+fn is_unreserved(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_placeholder_is_one_segment() {
+        let one = PathPattern::parse("/payment-invoices/{id}").unwrap();
+        assert!(one.matches("/payment-invoices/cpi_1"));
+        assert!(one.matches("/payment-invoices/cpi_1/"));
+        for bad in ["/payment-invoices", "/payment-invoices/", "/payment-invoices/a/b", "/x/cpi_1"] {
+            assert!(!one.matches(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_literal_matches_with_and_without_its_trailing_slash() {
+        let list = PathPattern::parse("/payment-invoices").unwrap();
+        assert!(list.matches("/payment-invoices") && list.matches("/payment-invoices/"));
+        assert!(!list.matches("/payment-invoices//") && !list.matches("/payment-invoicesx"));
+    }
+
+    #[test]
+    fn paths_that_another_server_could_read_otherwise_are_not_plain() {
+        for bad in ["", "a", "//", "/a//b", "/a/../b", "/./a", "/a%2fb", "/a\\b", "/a;b", "/a b", "/ä"] {
+            assert!(!is_plain_path(bad), "{bad}");
+        }
+        for good in ["/", "/a", "/a/", "/payment-invoices/cpi_eqUNbE6SpIEmRB2K", "/a.b/c~d"] {
+            assert!(is_plain_path(good), "{good}");
+        }
+    }
+}

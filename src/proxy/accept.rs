@@ -1,0 +1,167 @@
+//! Accepted connections: caps, TLS handshake under a deadline, caller identity, choice of protocol.
+//!
+//! Pingora accepts the TCP connection and hands it over; everything above is ours. Must never log a
+//! byte of a connection, and never keep a place for a connection that is gone.
+
+use std::fmt;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use async_trait::async_trait;
+use pingora::apps::ServerApp;
+use pingora::listeners::{L4BufferSettings, ListenerConfig};
+use pingora::protocols::Stream;
+use pingora::server::ShutdownWatch;
+use pingora::services::listening::Service;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::caps::Places;
+use super::message::{Caps, ClientIdentity, ConnectionEvent, Deadlines, Handler};
+use super::tls::{self, TlsSetup};
+use super::wiping::Wiping;
+use super::{h1, h2};
+
+/// What every connection of a listener is held to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    pub(crate) deadlines: Deadlines,
+    pub(crate) caps: Caps,
+}
+
+/// Who is at the other end.
+#[derive(Clone, Debug)]
+pub(crate) struct Origin {
+    pub(crate) peer: SocketAddr,
+    pub(crate) client: Option<Arc<ClientIdentity>>,
+}
+
+#[cfg(test)]
+impl Origin {
+    pub(crate) fn test() -> Self {
+        Self { peer: SocketAddr::from(([127, 0, 0, 1], 1)), client: None }
+    }
+}
+
+/// One listener's application: hands accepted connections to the codecs, and their requests to a room.
+pub struct Listener<H> {
+    room: Arc<H>,
+    acceptor: Option<TlsAcceptor>,
+    terms: Terms,
+    places: Arc<Places>,
+}
+
+impl<H: Handler> Listener<H> {
+    /// A listener for `room`; without `tls` it speaks plain HTTP/1.1.
+    pub fn new(room: Arc<H>, tls: Option<&TlsSetup>, deadlines: Deadlines, caps: Caps) -> Self {
+        let acceptor = tls.map(|tls| TlsAcceptor::from(Arc::clone(&tls.config)));
+        let places = Arc::new(Places::new(caps.connections, caps.per_address));
+        Self { room, acceptor, terms: Terms { deadlines, caps }, places }
+    }
+
+    /// The Pingora service that listens on `address` for this listener. Pingora's own 64 KiB buffer is
+    /// left out: rustls has one, and every connection would pay for both.
+    pub fn into_service(self, name: &str, address: &str) -> Service<Self> {
+        let mut service = Service::new(name.to_owned(), self);
+        let unbuffered = L4BufferSettings::unbuffered();
+        service.add_listener(ListenerConfig::tcp(address).l4_buffer(unbuffered));
+        service
+    }
+
+    /// Open connections at this moment.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.places.taken()
+    }
+
+    /// Serves one accepted connection until it ends.
+    pub async fn serve<IO>(&self, stream: IO, peer: SocketAddr, shutdown: &ShutdownWatch)
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let _place = match self.places.take(peer.ip()) {
+            Ok(place) => place,
+            Err(event) => return self.room.note(event),
+        };
+        let closing = Closing::new(shutdown.clone());
+        let Some(acceptor) = &self.acceptor else {
+            let origin = Origin { peer, client: None };
+            return h1::serve(stream, &self.room, &self.terms, origin, closing).await;
+        };
+        let handshake = acceptor.accept(Wiping::new(stream));
+        match timeout(self.terms.deadlines.handshake, handshake).await {
+            Ok(Ok(stream)) => self.serve_tls(stream, peer, closing).await,
+            Ok(Err(_)) => self.room.note(ConnectionEvent::HandshakeFailed),
+            Err(_) => self.room.note(ConnectionEvent::HandshakeTimeout),
+        }
+    }
+
+    async fn serve_tls<IO>(&self, stream: TlsStream<Wiping<IO>>, peer: SocketAddr, closing: Closing)
+    where
+        IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (_, session) = stream.get_ref();
+        let certificate = session.peer_certificates().and_then(<[_]>::first);
+        let client = certificate.and_then(tls::identity_of).map(Arc::new);
+        let origin = Origin { peer, client };
+        if session.alpn_protocol() == Some(tls::H2) {
+            h2::serve(stream, &self.room, &self.terms, origin, closing).await;
+        } else {
+            h1::serve(stream, &self.room, &self.terms, origin, closing).await;
+        }
+    }
+}
+
+impl<H> fmt::Debug for Listener<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Listener").field("terms", &self.terms).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl<H: Handler> ServerApp for Listener<H> {
+    async fn process_new(
+        self: &Arc<Self>,
+        session: Stream,
+        shutdown: &ShutdownWatch,
+    ) -> Option<Stream> {
+        let digest = session.get_socket_digest()?;
+        let peer = *digest.peer_addr()?.as_inet()?;
+        self.serve(session, peer, shutdown).await;
+        None
+    }
+}
+
+/// The signal that no further request may begin on a connection.
+pub(crate) struct Closing {
+    wait: Pin<Box<dyn Future<Output = ()> + Send>>,
+    watch: ShutdownWatch,
+    closed: bool,
+}
+
+impl Closing {
+    pub(crate) fn new(watch: ShutdownWatch) -> Self {
+        let mut waiting = watch.clone();
+        let wait = Box::pin(async move {
+            // A sender that is gone means the same: the server is.
+            let _ = waiting.wait_for(|closing| *closing).await;
+        });
+        Self { wait, watch, closed: false }
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed || *self.watch.borrow()
+    }
+
+    pub(crate) fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.closed && self.wait.as_mut().poll(cx).is_ready() {
+            self.closed = true;
+        }
+        if self.closed { Poll::Ready(()) } else { Poll::Pending }
+    }
+}

@@ -1,0 +1,138 @@
+//! How many connections may be open: altogether, and from one address.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::message::ConnectionEvent;
+
+/// Places of one listener.
+#[derive(Debug)]
+pub(crate) struct Places {
+    connections: usize,
+    per_address: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    taken: usize,
+    by_block: HashMap<Block, usize>,
+}
+
+/// What counts as one address: an IPv4 address, or the /64 one IPv6 customer is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Block {
+    V4(Ipv4Addr),
+    V6(u64),
+}
+
+impl Places {
+    pub(crate) fn new(connections: usize, per_address: usize) -> Self {
+        Self { connections, per_address, state: Mutex::default() }
+    }
+
+    pub(crate) fn taken(&self) -> usize {
+        self.with(|state| state.taken)
+    }
+
+    /// A place for a connection from `address`, given back when dropped.
+    pub(crate) fn take(self: &Arc<Self>, address: IpAddr) -> Result<Place, ConnectionEvent> {
+        let block = Block::of(address);
+        self.with(|state| {
+            if state.taken >= self.connections {
+                return Err(ConnectionEvent::TooMany);
+            }
+            let here = state.by_block.entry(block).or_insert(0);
+            if *here >= self.per_address {
+                return Err(ConnectionEvent::TooManyFromAddress);
+            }
+            *here += 1;
+            state.taken += 1;
+            Ok(())
+        })?;
+        Ok(Place { places: Arc::clone(self), block })
+    }
+
+    fn give_back(&self, block: Block) {
+        self.with(|state| {
+            state.taken -= 1;
+            if let Some(here) = state.by_block.get_mut(&block) {
+                *here -= 1;
+                if *here == 0 {
+                    state.by_block.remove(&block);
+                }
+            }
+        });
+    }
+
+    /// Counters stay right when a thread panics while holding the lock, so poisoning is ignored.
+    fn with<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
+        act(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Block {
+    fn of(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(address) => Self::V4(address),
+            IpAddr::V6(address) => Self::V6(prefix(address)),
+        }
+    }
+}
+
+fn prefix(address: Ipv6Addr) -> u64 {
+    (address.to_bits() >> 64) as u64
+}
+
+/// A taken place.
+#[derive(Debug)]
+pub(crate) struct Place {
+    places: Arc<Places>,
+    block: Block,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.places.give_back(self.block);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn places_are_bounded_altogether_and_per_address_and_given_back() {
+        let places = Arc::new(Places::new(3, 2));
+        let first = places.take(at("10.0.0.1")).unwrap();
+        let _second = places.take(at("::ffff:10.0.0.1")).unwrap();
+        assert_eq!(places.take(at("10.0.0.1")).err(), Some(ConnectionEvent::TooManyFromAddress));
+        let _third = places.take(at("10.0.0.2")).unwrap();
+        assert_eq!(places.take(at("10.0.0.3")).err(), Some(ConnectionEvent::TooMany));
+        drop(first);
+        assert!(places.take(at("10.0.0.1")).is_ok());
+        assert_eq!(places.taken(), 2);
+    }
+
+    #[test]
+    fn one_ipv6_customer_is_one_address() {
+        let places = Arc::new(Places::new(9, 1));
+        let _first = places.take(at("2001:db8:0:1::1")).unwrap();
+        assert!(places.take(at("2001:db8:0:1:ffff::9")).is_err());
+        assert!(places.take(at("2001:db8:0:2::1")).is_ok());
+    }
+
+    #[test]
+    fn nothing_is_kept_about_addresses_that_are_gone() {
+        let places = Arc::new(Places::new(9, 9));
+        for last in 0..100_u8 {
+            drop(places.take(IpAddr::from([10, 0, 0, last])));
+        }
+        assert!(places.state.lock().unwrap().by_block.is_empty());
+    }
+}

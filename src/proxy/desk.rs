@@ -1,0 +1,138 @@
+//! What the rooms behind all listeners share: the flow, the way out, and where things are noted.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::flow::{self, Flow, Prepared};
+use crate::telemetry::{Event, Log, Metrics};
+
+use super::exchange::{
+    AddressPolicy, Forwarded as NotSent, Outgoing, SendError, SendErrorKind, Target, Upstreams,
+};
+use super::reply::{REQUEST_ID, RequestId, SERVER_TIMING, set};
+use super::message::Reply;
+
+/// Shared by the public and the private room. Immutable.
+pub struct Desk {
+    /// The steps of a payment.
+    pub flow: Flow,
+    /// Connections to providers and applications.
+    pub upstreams: Upstreams,
+    /// Whether relay and callback targets may be on private networks.
+    pub allow_private: bool,
+    /// Counters.
+    pub metrics: Arc<Metrics>,
+    /// Events.
+    pub log: Arc<Log>,
+}
+
+/// Where an address came from decides which networks it may be on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// The operator's configuration: any network.
+    Configuration,
+    /// A provider's answer or an application's request: public networks only.
+    Outside,
+}
+
+impl Desk {
+    /// Sends a prepared request, once.
+    pub(super) async fn send(
+        &self,
+        prepared: Prepared,
+        origin: Origin,
+    ) -> Result<flow::Answer, SendError> {
+        let (host, method, path_and_query, headers, body) = prepared.into_parts();
+        let target = Target::new(host.host().name(), host.host().port(), host.tls())
+            .map_err(|_| SendError { forwarded: NotSent::No, kind: SendErrorKind::BadRequest })?;
+        let allow_private = self.allow_private || origin == Origin::Configuration;
+        let policy = AddressPolicy { allow_private };
+        let outgoing = Outgoing { method, path_and_query, headers, body };
+        let answer = self.upstreams.send(&target, policy, outgoing, || {}).await?;
+        Ok(flow::Answer { status: answer.status, headers: answer.headers, body: answer.body })
+    }
+}
+
+/// One call on its way through a room: what is noted when it ends.
+pub(super) struct Call {
+    pub id: RequestId,
+    pub listener: &'static str,
+    pub name: String,
+    pub app: String,
+    pub account: String,
+    pub code: &'static str,
+    pub forwarded: Option<&'static str>,
+    pub upstream_status: Option<u16>,
+    pub replaced: u32,
+    pub scrubbed: u32,
+    begun: Instant,
+    upstream: Option<std::time::Duration>,
+}
+
+impl Call {
+    pub(super) fn begin(listener: &'static str, name: &str) -> Self {
+        Self {
+            id: RequestId::random(),
+            listener,
+            name: name.to_owned(),
+            app: String::new(),
+            account: String::new(),
+            code: "ok",
+            forwarded: None,
+            upstream_status: None,
+            replaced: 0,
+            scrubbed: 0,
+            begun: Instant::now(),
+            upstream: None,
+        }
+    }
+
+    /// Times what the other side does.
+    pub(super) async fn upstream<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let begun = Instant::now();
+        let done = work.await;
+        self.upstream = Some(begun.elapsed());
+        done
+    }
+
+    /// A refusal becomes the reply, and its code is noted.
+    pub(super) fn refuse(&mut self, refused: super::reply::Refused) -> Reply {
+        self.code = refused.code;
+        self.forwarded = Some(refused.forwarded.as_str());
+        refused.reply
+    }
+
+    /// Notes the call and gives the reply its timing and id.
+    pub(super) fn end(self, mut reply: Reply, desk: &Desk) -> Reply {
+        let total = self.begun.elapsed();
+        let proxy = total.saturating_sub(self.upstream.unwrap_or_default());
+        let mut timing = format!("proxy;dur={:.3}", proxy.as_secs_f64() * 1e3);
+        if let Some(upstream) = self.upstream {
+            timing.push_str(&format!(", upstream;dur={:.3}", upstream.as_secs_f64() * 1e3));
+        }
+        set(&mut reply.headers, SERVER_TIMING, &timing);
+        set(&mut reply.headers, REQUEST_ID, self.id.as_str());
+        let status = reply.status.as_u16();
+        desk.metrics.answered(self.listener, &self.name, status, self.code);
+        let upstream = self.upstream.map(|time| time.as_secs_f64());
+        desk.metrics.took(&self.name, proxy.as_secs_f64(), upstream);
+        desk.log.write(&Event::Answered {
+            listener: self.listener,
+            call: &self.name,
+            app: &self.app,
+            account: &self.account,
+            status,
+            code: self.code,
+            forwarded: self.forwarded,
+            upstream_status: self.upstream_status,
+            replaced: self.replaced,
+            scrubbed: self.scrubbed,
+            request_id: self.id.as_str(),
+            total_us: u64::try_from(total.as_micros()).unwrap_or(u64::MAX),
+            upstream_us: self
+                .upstream
+                .map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX)),
+        });
+        reply
+    }
+}

@@ -1,0 +1,255 @@
+//! Opens connections to providers: name resolution, address policy, TCP, TLS.
+//!
+//! The address that was checked is the address that is dialled, so a name that changes its mind in
+//! between (DNS rebinding) gains nothing. Certificates are always verified, for the name in the target.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use rustls::crypto::ring;
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::{Instant, timeout_at};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::exchange::{SendErrorKind, Target};
+use super::tls::{HTTP_1_1, TlsError, read_roots};
+use super::wiping::Wiping;
+
+/// Addresses of one name that are tried.
+const ADDRESSES_MAX: usize = 4;
+
+/// Which addresses may be dialled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AddressPolicy {
+    /// Loopback, private and link-local networks too.
+    pub allow_private: bool,
+}
+
+/// Whom to trust towards providers.
+#[derive(Clone, Debug, Default)]
+pub struct UpstreamTls {
+    /// PEM file of certificate authorities; the roots of the system when absent.
+    pub ca_file: Option<PathBuf>,
+}
+
+/// A socket towards a provider. Both variants count what the kernel accepted.
+pub(crate) enum Socket {
+    Plain(Wiping<TcpStream>),
+    Tls(Box<TlsStream<Wiping<TcpStream>>>),
+}
+
+impl Socket {
+    /// Bytes the kernel has accepted since the connection was opened.
+    pub(crate) fn written(&self) -> u64 {
+        match self {
+            Self::Plain(stream) => stream.written(),
+            Self::Tls(stream) => stream.get_ref().0.written(),
+        }
+    }
+}
+
+/// Opens connections.
+pub(crate) struct Dialler {
+    connector: TlsConnector,
+}
+
+impl Dialler {
+    pub(crate) fn new(tls: &UpstreamTls) -> Result<Self, TlsError> {
+        let roots = match &tls.ca_file {
+            Some(path) => read_roots(path)?,
+            None => system_roots()?,
+        };
+        let provider = Arc::new(ring::default_provider());
+        let mut config = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+            .map_err(|_| TlsError::Configuration)?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = vec![HTTP_1_1.to_vec()];
+        // A request in early data could be replayed; off by default, said here once more.
+        config.enable_early_data = false;
+        Ok(Self { connector: TlsConnector::from(Arc::new(config)) })
+    }
+
+    /// A connection to `target`, ready to be written to, before `until`.
+    pub(crate) async fn dial(
+        &self,
+        target: &Target,
+        policy: AddressPolicy,
+        until: Instant,
+    ) -> Result<Socket, SendErrorKind> {
+        let late = SendErrorKind::ConnectTimeout;
+        let addresses = timeout_at(until, resolve(target, policy)).await.map_err(|_| late)??;
+        let stream = Wiping::new(connect(&addresses, until).await?);
+        let Some(name) = target.server_name() else { return Ok(Socket::Plain(stream)) };
+        let handshake = self.connector.connect(name, stream);
+        match timeout_at(until, handshake).await {
+            Ok(Ok(stream)) => Ok(Socket::Tls(Box::new(stream))),
+            Ok(Err(_)) => Err(SendErrorKind::Tls),
+            Err(_) => Err(late),
+        }
+    }
+}
+
+fn system_roots() -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if roots.is_empty() { Err(TlsError::Authorities) } else { Ok(roots) }
+}
+
+async fn resolve(target: &Target, policy: AddressPolicy) -> Result<Vec<SocketAddr>, SendErrorKind> {
+    let found = lookup_host((target.host(), target.port())).await;
+    let found: Vec<_> = found.map_err(|_| SendErrorKind::Resolve)?.collect();
+    if found.is_empty() {
+        return Err(SendErrorKind::Resolve);
+    }
+    let allowed = found.into_iter().filter(|address| policy.allow_private || is_public(address.ip()));
+    let allowed: Vec<_> = allowed.take(ADDRESSES_MAX).collect();
+    if allowed.is_empty() { Err(SendErrorKind::PrivateAddress) } else { Ok(allowed) }
+}
+
+/// Tries one address after the other; each gets its share of the time that is left.
+async fn connect(addresses: &[SocketAddr], until: Instant) -> Result<TcpStream, SendErrorKind> {
+    let mut failure = SendErrorKind::Connect;
+    for (tried, address) in addresses.iter().enumerate() {
+        let now = Instant::now();
+        let left = u32::try_from(addresses.len() - tried).unwrap_or(1);
+        let share = until.saturating_duration_since(now) / left;
+        match timeout_at(now + share, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => {
+                stream.set_nodelay(true).map_err(|_| SendErrorKind::Connect)?;
+                return Ok(stream);
+            }
+            Ok(Err(_)) => failure = SendErrorKind::Connect,
+            Err(_) => failure = SendErrorKind::ConnectTimeout,
+        }
+    }
+    Err(failure)
+}
+
+/// Whether an address belongs to the public Internet. Everything with a special meaning in the IANA
+/// registries is not, cloud metadata addresses among it.
+pub fn is_public(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => is_public_v4(address),
+        IpAddr::V6(address) => is_public_v6(address),
+    }
+}
+
+const fn is_public_v4(address: Ipv4Addr) -> bool {
+    !matches!(
+        address.octets(),
+        [0 | 10 | 127 | 224..=255, ..]
+            | [100, 64..=127, ..]
+            | [169, 254, ..]
+            | [172, 16..=31, ..]
+            | [192, 0, 0 | 2, _]
+            | [192, 88, 99, _]
+            | [192, 168, ..]
+            | [198, 18 | 19, ..]
+            | [198, 51, 100, _]
+            | [203, 0, 113, _]
+    )
+}
+
+/// Only global unicast (2000::/3) without its transition and documentation ranges, and NAT64 of a
+/// public IPv4 address; a mapped IPv4 address counts as that address.
+fn is_public_v6(address: Ipv6Addr) -> bool {
+    if let Some(mapped) = address.to_ipv4_mapped() {
+        return is_public_v4(mapped);
+    }
+    match address.segments() {
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => {
+            is_public_v4(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)))
+        }
+        [0x2001, 0..=0x1ff | 0xdb8, ..] | [0x2002, ..] | [0x3fff, 0..=0xfff, ..] => false,
+        [first, ..] => first & 0xe000 == 0x2000,
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_with_a_special_meaning_are_not_public() {
+        for private in [
+            "0.0.0.0", "10.1.2.3", "100.64.0.1", "100.100.100.200", "127.0.0.1", "169.254.169.254",
+            "172.16.0.1", "172.31.255.255", "192.0.0.192", "192.0.2.1", "192.88.99.1", "192.168.1.1",
+            "198.18.0.1", "198.19.255.1", "198.51.100.1", "203.0.113.1", "224.0.0.1", "240.0.0.1",
+            "255.255.255.255", "::", "::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::127.0.0.1",
+            "64:ff9b::7f00:1", "64:ff9b:1::1", "100::1", "2001::1", "2001:db8::1", "2002:7f00:1::",
+            "3fff::1", "fc00::1", "fd00:ec2::254", "fe80::1", "fec0::1", "ff02::1", "4000::1",
+        ] {
+            assert!(!is_public(private.parse().unwrap()), "{private}");
+        }
+        for public in [
+            "1.1.1.1", "8.8.8.8", "100.63.0.1", "100.128.0.1", "172.15.0.1", "172.32.0.1", "192.0.1.1",
+            "223.255.255.1", "2606:4700::1111", "2a00::1", "64:ff9b::808:808", "::ffff:8.8.8.8",
+        ] {
+            assert!(is_public(public.parse().unwrap()), "{public}");
+        }
+    }
+}

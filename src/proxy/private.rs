@@ -1,0 +1,188 @@
+//! The room behind the private listener: the merchant's applications. No clear card crosses it.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use http::{Method, StatusCode};
+
+use crate::card::Timestamp;
+use crate::flow::{Forwarded, Incoming, Pending, Prepared, Refusal, Scrubbed};
+
+use super::desk::{Call, Desk, Origin};
+use super::message::{
+    BodyLimit, ConnectionEvent, Handler, Head, Refusal as CodecRefusal, Reply, Request,
+};
+use super::reply::{self, FORWARDED, REPLACED, UPSTREAM_STATUS, set};
+
+/// Bytes of body that our own calls accept.
+const OWN_BODY: usize = 16 * 1024;
+
+/// Answers applications.
+pub struct Private(pub Arc<Desk>);
+
+/// What is called, decided from the head alone.
+enum Called<'h> {
+    OpenSession,
+    Describe(&'h str),
+    Revoke(&'h str),
+    Gateway,
+}
+
+fn called<'h>(method: &Method, path: &'h str) -> Option<Called<'h>> {
+    if !path.starts_with("/v1/") {
+        return Some(Called::Gateway);
+    }
+    if path == "/v1/capture-sessions" {
+        return (*method == Method::POST).then_some(Called::OpenSession);
+    }
+    let token = path.strip_prefix("/v1/tokens/").filter(|token| !token.contains('/'))?;
+    match *method {
+        Method::GET => Some(Called::Describe(token)),
+        Method::DELETE => Some(Called::Revoke(token)),
+        _ => None,
+    }
+}
+
+#[async_trait]
+impl Handler for Private {
+    fn admit(&self, head: &Head) -> Result<BodyLimit, Reply> {
+        let limit = match called(&head.method, &head.path) {
+            Some(Called::OpenSession) => Ok(BodyLimit::bytes(OWN_BODY)),
+            Some(Called::Describe(_) | Called::Revoke(_)) => Ok(BodyLimit::NONE),
+            Some(Called::Gateway) => self.gateway_limit(head),
+            None => Err(Refusal::RouteUnknown),
+        };
+        limit.map_err(|refusal| {
+            let mut call = Call::begin("private", "none");
+            let refused = call.refuse(reply::refused(&refusal, &call.id));
+            call.end(refused, &self.0)
+        })
+    }
+
+    async fn handle(&self, request: Request) -> Reply {
+        match called(&request.head.method, &request.head.path) {
+            Some(Called::Gateway) => self.gateway(request).await,
+            Some(own) => self.own(own, &request),
+            None => Reply::empty(StatusCode::NOT_FOUND),
+        }
+    }
+
+    fn refuse(&self, refusal: CodecRefusal) -> Reply {
+        let mut call = Call::begin("private", "none");
+        let refused = call.refuse(reply::codec(refusal, &call.id));
+        call.end(refused, &self.0)
+    }
+
+    fn note(&self, event: ConnectionEvent) {
+        self.0.metrics.connection_ended("private", event.as_str());
+    }
+}
+
+impl Private {
+    fn gateway_limit(&self, head: &Head) -> Result<BodyLimit, Refusal> {
+        let place = self.0.flow.place(&head.method, &head.path)?;
+        match head.method {
+            Method::GET | Method::DELETE => Ok(BodyLimit::NONE),
+            _ => Ok(BodyLimit::bytes(place.route.body_limit)),
+        }
+    }
+
+    fn own(&self, called: Called<'_>, request: &Request) -> Reply {
+        let (flow, now) = (&self.0.flow, Timestamp::system());
+        let headers = &request.head.headers;
+        let names = client_names(&request.head);
+        let (name, outcome) = match called {
+            Called::OpenSession => (
+                "session.open",
+                flow.open_session(headers, names, &request.body, now)
+                    .map(|body| reply::json(StatusCode::CREATED, body)),
+            ),
+            Called::Describe(token) => (
+                "token.describe",
+                flow.describe(headers, names, token, now)
+                    .map(|body| reply::json(StatusCode::OK, body)),
+            ),
+            Called::Revoke(token) => (
+                "token.revoke",
+                flow.revoke(headers, names, token, now)
+                    .map(|()| Reply::empty(StatusCode::NO_CONTENT)),
+            ),
+            Called::Gateway => ("none", Err(Refusal::RouteUnknown)),
+        };
+        let mut call = Call::begin("private", name);
+        let reply = outcome.unwrap_or_else(|refusal| {
+            let refused = reply::refused(&refusal, &call.id);
+            call.refuse(refused)
+        });
+        call.end(reply, &self.0)
+    }
+
+    async fn gateway(&self, request: Request) -> Reply {
+        let now = Timestamp::system();
+        let mut call = Call::begin("private", "none");
+        let names = client_names(&request.head).to_vec();
+        let incoming = Incoming {
+            method: &request.head.method,
+            path: &request.head.path,
+            query: request.head.query.as_deref(),
+            headers: &request.head.headers,
+            client_names: &names,
+            body: request.body,
+        };
+        let reply = match self.0.flow.prepare(incoming, now) {
+            Ok((prepared, pending)) => self.exchange(prepared, pending, &mut call).await,
+            Err(refusal) => {
+                let refused = reply::refused(&refusal, &call.id);
+                call.refuse(refused)
+            }
+        };
+        call.end(reply, &self.0)
+    }
+
+    async fn exchange(&self, prepared: Prepared, pending: Pending, call: &mut Call) -> Reply {
+        call.name = pending.route().map_or_else(String::new, |route| route.name.clone());
+        call.app = pending.tenant().as_str().to_owned();
+        call.account = pending.account().to_owned();
+        let replaced = pending.replaced();
+        call.replaced = replaced.pan + replaced.cvv;
+        let answer = call.upstream(self.0.send(prepared, Origin::Configuration)).await;
+        let now = Timestamp::system();
+        match answer {
+            Ok(answer) => {
+                let status = answer.status;
+                call.upstream_status = Some(status);
+                let mut reply = match pending.finish(answer, &self.0.flow, now) {
+                    Ok(scrubbed) => passed_on(scrubbed, call),
+                    Err(refusal) => {
+                        let refused = reply::refused(&refusal, &call.id);
+                        call.refuse(refused)
+                    }
+                };
+                set(&mut reply.headers, UPSTREAM_STATUS, &status.to_string());
+                let counts = format!("pan={}, cvv={}", replaced.pan, replaced.cvv);
+                set(&mut reply.headers, REPLACED, &counts);
+                reply
+            }
+            Err(error) => {
+                let status_call = pending.route().and_then(|route| route.status_call.clone());
+                pending.unanswered(reply::forwarded(&error), &self.0.flow, now);
+                let refused = reply::unanswered(&error, status_call.as_deref(), &call.id);
+                call.refuse(refused)
+            }
+        }
+    }
+}
+
+fn passed_on(scrubbed: Scrubbed, call: &mut Call) -> Reply {
+    call.forwarded = Some(Forwarded::Yes.as_str());
+    call.scrubbed = u32::try_from(scrubbed.removed()).unwrap_or(u32::MAX);
+    let (status, headers, body) = scrubbed.into_parts();
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
+    let mut reply = Reply { status, headers, body: body.into_bytes(), close: false };
+    set(&mut reply.headers, FORWARDED, Forwarded::Yes.as_str());
+    reply
+}
+
+fn client_names(head: &Head) -> &[String] {
+    head.client.as_ref().map_or(&[], |client| client.dns.as_slice())
+}

@@ -1,0 +1,323 @@
+//! The room behind the public listener: browsers, access control servers, provider callbacks. Nobody
+//! here is trusted. Clear cards come in here and nowhere else.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
+    ACCESS_CONTROL_MAX_AGE, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, ORIGIN,
+    REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
+
+use crate::card::Timestamp;
+use crate::flow::{Refusal, Relayed, Return, Step, Ticket, Unverified, Verdict};
+use crate::page::{self, Page};
+use crate::secret::CleartextBody;
+
+use super::desk::{Call, Desk, Origin};
+use super::message::{
+    BodyLimit, ConnectionEvent, Handler, Head, Refusal as CodecRefusal, Reply, Request,
+};
+use super::reply::{self, set};
+
+/// Bytes of body: a card; what an access control server posts (a PaRes is several kB of XML); a
+/// callback.
+const CARD_BODY: usize = 16 * 1024;
+const RETURN_BODY: usize = 128 * 1024;
+const CALLBACK_BODY: usize = 256 * 1024;
+
+/// How long a second return waits for the first, and how often it looks.
+const RETURN_WAIT: Duration = Duration::from_secs(5);
+const RETURN_LOOK: Duration = Duration::from_millis(50);
+
+/// Answers the outside world.
+pub struct Public(pub Arc<Desk>);
+
+/// What is called, decided from the head alone.
+enum Called<'h> {
+    Preflight,
+    Capture,
+    Start(&'h str),
+    Return(&'h str),
+    Callback(&'h str, Option<&'h str>),
+}
+
+impl Called<'_> {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Preflight => "capture.preflight",
+            Self::Capture => "capture",
+            Self::Start(_) => "threeds.start",
+            Self::Return(_) => "threeds.return",
+            Self::Callback(..) => "callback",
+        }
+    }
+
+    fn limit(&self) -> BodyLimit {
+        match self {
+            Self::Preflight | Self::Start(_) => BodyLimit::NONE,
+            Self::Capture => BodyLimit::bytes(CARD_BODY),
+            Self::Return(_) => BodyLimit::bytes(RETURN_BODY),
+            Self::Callback(..) => BodyLimit::bytes(CALLBACK_BODY),
+        }
+    }
+}
+
+fn called<'h>(method: &Method, path: &'h str) -> Option<Called<'h>> {
+    let mut segments = path.strip_prefix('/')?.split('/');
+    let parts = [segments.next(), segments.next(), segments.next(), segments.next()];
+    let read = matches!(*method, Method::GET | Method::HEAD);
+    let post = *method == Method::POST;
+    match parts {
+        [Some("v1"), Some("tokens"), None, _] if post => Some(Called::Capture),
+        [Some("v1"), Some("tokens"), None, _] if *method == Method::OPTIONS => {
+            Some(Called::Preflight)
+        }
+        [Some("3ds"), Some(id), Some("start"), None] if read => Some(Called::Start(id)),
+        [Some("3ds"), Some(id), None, _] if read || post => Some(Called::Return(id)),
+        [Some("callbacks"), Some(account), None, _] if post => Some(Called::Callback(account, None)),
+        [Some("callbacks"), Some(account), Some(sealed), None] if post => {
+            Some(Called::Callback(account, Some(sealed)))
+        }
+        _ => None,
+    }
+}
+
+#[async_trait]
+impl Handler for Public {
+    fn admit(&self, head: &Head) -> Result<BodyLimit, Reply> {
+        called(&head.method, &head.path).map(|called| called.limit()).ok_or_else(|| {
+            let mut call = Call::begin("public", "none");
+            let refused = call.refuse(reply::refused(&Refusal::RouteUnknown, &call.id));
+            call.end(refused, &self.0)
+        })
+    }
+
+    async fn handle(&self, request: Request) -> Reply {
+        let Request { head, body } = request;
+        let Some(called) = called(&head.method, &head.path) else {
+            return Reply::empty(StatusCode::NOT_FOUND);
+        };
+        let mut call = Call::begin("public", called.name());
+        let mut reply = match called {
+            Called::Preflight => self.preflight(&head),
+            Called::Capture => self.capture(&head, &body, &mut call),
+            Called::Start(id) => self.start(id, &mut call),
+            Called::Return(id) => self.come_back(id, &head, body, &mut call).await,
+            Called::Callback(account, sealed) => {
+                let callback = Unverified { account, sealed, headers: &head.headers, body };
+                self.callback(callback, &mut call).await
+            }
+        };
+        harden(&mut reply.headers);
+        call.end(reply, &self.0)
+    }
+
+    fn refuse(&self, refusal: CodecRefusal) -> Reply {
+        let mut call = Call::begin("public", "none");
+        let refused = call.refuse(reply::codec(refusal, &call.id));
+        call.end(refused, &self.0)
+    }
+
+    fn note(&self, event: ConnectionEvent) {
+        self.0.metrics.connection_ended("public", event.as_str());
+    }
+}
+
+impl Public {
+    /// A browser asks whether a page may call. The session is not known yet (a preflight carries no
+    /// credentials), so any origin that some application named may ask.
+    fn preflight(&self, head: &Head) -> Reply {
+        let mut reply = Reply::empty(StatusCode::NO_CONTENT);
+        let origin = head.single(ORIGIN).filter(|origin| self.0.flow.may_ask(origin));
+        reply.headers.insert(VARY, HeaderValue::from_static("origin"));
+        if let Some(origin) = origin {
+            set(&mut reply.headers, ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+            set(&mut reply.headers, ACCESS_CONTROL_ALLOW_METHODS, "POST");
+            set(&mut reply.headers, ACCESS_CONTROL_ALLOW_HEADERS, "authorization, content-type");
+            set(&mut reply.headers, ACCESS_CONTROL_MAX_AGE, "600");
+        }
+        reply
+    }
+
+    fn capture(&self, head: &Head, body: &CleartextBody, call: &mut Call) -> Reply {
+        let captured = self.0.flow.capture(&head.headers, body, Timestamp::system());
+        let mut reply = match captured {
+            Ok(captured) => reply::json(StatusCode::CREATED, captured.body),
+            Err(refusal) => {
+                let refused = reply::refused(&refusal, &call.id);
+                call.refuse(refused)
+            }
+        };
+        // The page may read why it was refused, too, unless it has no business here.
+        reply.headers.insert(VARY, HeaderValue::from_static("origin"));
+        let origin = head.single(ORIGIN).filter(|origin| self.0.flow.may_ask(origin));
+        if let Some(origin) = origin.filter(|_| reply.status != StatusCode::FORBIDDEN) {
+            set(&mut reply.headers, ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        }
+        // h2 keeps consumed frames while a connection lives; a card must not stay in them.
+        reply.close = head.version == Version::HTTP_2;
+        reply
+    }
+
+    fn start(&self, id: &str, call: &mut Call) -> Reply {
+        match self.0.flow.handoff_page(id, Timestamp::system()) {
+            Ok(page) => {
+                let fields = page.fields.iter().map(|(name, value)| (&**name, &**value));
+                shown(
+                    StatusCode::OK,
+                    page::handoff(&page.action, &page.method, fields, &page.ancestors),
+                )
+            }
+            Err(refusal) => gone(&refusal, call),
+        }
+    }
+
+    async fn come_back(
+        &self,
+        id: &str,
+        head: &Head,
+        body: CleartextBody,
+        call: &mut Call,
+    ) -> Reply {
+        if head.method == Method::HEAD {
+            return Reply::empty(StatusCode::OK);
+        }
+        let back = Return {
+            method: &head.method,
+            query: head.query.as_deref(),
+            headers: &head.headers,
+            body,
+        };
+        match self.0.flow.begin_return(id, back, Timestamp::system()) {
+            Ok(Step::Send(prepared, ticket)) => self.relay(*prepared, ticket, call).await,
+            Ok(Step::Answer(relayed)) => browser(relayed),
+            Ok(Step::Wait) => self.wait(id).await,
+            Ok(Step::Idle) => shown(
+                StatusCode::OK,
+                page::notice("Nothing to do here", "This address is part of a payment in your browser."),
+            ),
+            Err(refusal) => gone(&refusal, call),
+        }
+    }
+
+    async fn relay(
+        &self,
+        prepared: crate::flow::Prepared,
+        ticket: Ticket,
+        call: &mut Call,
+    ) -> Reply {
+        let outcome = call.upstream(self.0.send(prepared, Origin::Outside)).await;
+        call.upstream_status = outcome.as_ref().ok().map(|answer| answer.status);
+        let outcome = outcome.map_err(|error| reply::forwarded(&error));
+        match self.0.flow.finish_return(ticket, outcome, Timestamp::system()) {
+            Ok(relayed) => browser(relayed),
+            Err(refusal) => {
+                call.code = reply::refused(&refusal, &call.id).code;
+                shown(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    page::notice(
+                        "The payment provider cannot be reached",
+                        "Nothing was lost. Please reload this page in a moment.",
+                    ),
+                )
+            }
+        }
+    }
+
+    /// Waits for the request that is being relayed; then shows its outcome, or a page that asks again.
+    async fn wait(&self, id: &str) -> Reply {
+        let until = tokio::time::Instant::now() + RETURN_WAIT;
+        while tokio::time::Instant::now() < until {
+            tokio::time::sleep(RETURN_LOOK).await;
+            match self.0.flow.return_outcome(id, Timestamp::system()) {
+                Ok(Some(relayed)) => return browser(relayed),
+                Ok(None) => {}
+                Err(_) => break,
+            }
+        }
+        shown(StatusCode::OK, page::waiting(&format!("/3ds/{id}")))
+    }
+
+    async fn callback(&self, callback: Unverified<'_>, call: &mut Call) -> Reply {
+        let (flow, now) = (&self.0.flow, Timestamp::system());
+        let verdict = flow.verify(callback).and_then(|verified| {
+            call.account = verified.account().to_owned();
+            call.app = verified.app().to_owned();
+            flow.judge(verified, now)
+        });
+        let outcome = match verdict {
+            Ok(Verdict::Acknowledge) => {
+                call.code = "callback_repeated";
+                Ok(())
+            }
+            Ok(Verdict::Deliver(prepared, delivery)) => {
+                let answer = call.upstream(self.0.send(*prepared, Origin::Outside)).await;
+                let status = answer.ok().map(|answer| answer.status);
+                call.upstream_status = status;
+                flow.delivered(delivery, status, Timestamp::system())
+            }
+            Err(refusal) => Err(refusal),
+        };
+        match outcome {
+            Ok(()) => Reply::empty(StatusCode::OK),
+            Err(refusal) => {
+                let refused = reply::refused(&refusal, &call.id);
+                call.refuse(refused)
+            }
+        }
+    }
+}
+
+/// What the browser is told at the end of a return.
+fn browser(relayed: Relayed) -> Reply {
+    let mut reply = Reply::empty(relayed.status);
+    if let Some(location) = &relayed.location {
+        set(&mut reply.headers, LOCATION, location);
+        return reply;
+    }
+    if relayed.body.is_empty() {
+        return shown(
+            relayed.status,
+            page::notice(
+                "Your payment is being processed",
+                "The shop will tell you its outcome. You can close this page.",
+            ),
+        );
+    }
+    let kind = relayed.content_type.as_deref().unwrap_or("text/plain; charset=utf-8");
+    set(&mut reply.headers, CONTENT_TYPE, kind);
+    set(&mut reply.headers, CONTENT_SECURITY_POLICY, page::foreign_policy());
+    reply.body = relayed.body.into_bytes();
+    reply
+}
+
+fn gone(refusal: &Refusal, call: &mut Call) -> Reply {
+    call.code = reply::refused(refusal, &call.id).code;
+    shown(
+        StatusCode::NOT_FOUND,
+        page::notice(
+            "This payment step is not here any more",
+            "It may have ended or taken too long. Please go back to the shop.",
+        ),
+    )
+}
+
+fn shown(status: StatusCode, page: Page) -> Reply {
+    let mut reply = Reply::empty(status);
+    reply.headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    set(&mut reply.headers, CONTENT_SECURITY_POLICY, &page.policy);
+    reply.body = Bytes::from(page.html);
+    reply
+}
+
+/// Every answer here: not stored, not guessed at, and the address of a payment step in no `Referer`.
+fn harden(headers: &mut HeaderMap) {
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+}

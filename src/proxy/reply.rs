@@ -1,0 +1,321 @@
+//! The only place where a refusal becomes an HTTP answer: RFC 9457 problem documents with a stable
+//! code, whose fault it is, whether the provider may have seen the request, and whether to try again.
+
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use serde::Serialize;
+
+use crate::flow::{Forwarded, Refusal, Withheld};
+use crate::secret::{CleartextBody, fill_random};
+
+use super::exchange::{SendError, SendErrorKind};
+use super::message::{Refusal as CodecRefusal, Reply};
+
+pub(super) const FORWARDED: HeaderName = HeaderName::from_static("portcullis-forwarded");
+pub(super) const UPSTREAM_STATUS: HeaderName =
+    HeaderName::from_static("portcullis-upstream-status");
+pub(super) const REPLACED: HeaderName = HeaderName::from_static("portcullis-replaced");
+pub(super) const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("portcullis-request-id");
+
+/// A request's id: ours, random, and letters only, so that nobody takes it for a card number.
+pub(super) struct RequestId(String);
+
+impl RequestId {
+    pub(super) fn random() -> Self {
+        let mut random = [0u8; 12];
+        fill_random(&mut random);
+        let letters = random.iter().flat_map(|byte| [byte >> 4, byte & 15]);
+        Self(letters.map(|nibble| char::from(b'a' + nibble)).collect())
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Whose rule or fault it is.
+#[derive(Clone, Copy)]
+enum Origin {
+    Policy,
+    Vault,
+    Proxy,
+    Upstream,
+}
+
+impl Origin {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Policy => "policy",
+            Self::Vault => "vault",
+            Self::Proxy => "proxy",
+            Self::Upstream => "upstream",
+        }
+    }
+}
+
+/// Whether the same request may be sent again.
+#[derive(Clone, Copy)]
+enum Retry {
+    /// Nothing happened: at any time (once the request itself is right).
+    Safe,
+    /// Nothing happened; later.
+    After,
+    /// It may have happened: ask for the status first.
+    Unsafe,
+}
+
+impl Retry {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Safe => "safe",
+            Self::After => "after",
+            Self::Unsafe => "unsafe",
+        }
+    }
+}
+
+/// One row of the table of errors.
+struct Problem {
+    status: u16,
+    code: &'static str,
+    origin: Origin,
+    retry: Retry,
+    title: &'static str,
+}
+
+/// What a problem document says besides its row.
+#[derive(Default)]
+struct About {
+    forwarded: Option<Forwarded>,
+    detail: Option<String>,
+    field: Option<String>,
+    status_call: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Document<'d> {
+    r#type: String,
+    title: &'d str,
+    status: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+    instance: String,
+    code: &'d str,
+    origin: &'d str,
+    forwarded: &'d str,
+    retry: &'d str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<String>,
+    request_id: &'d str,
+}
+
+/// A problem document and its code, for logs and metrics.
+pub(super) struct Refused {
+    pub reply: Reply,
+    pub code: &'static str,
+    pub forwarded: Forwarded,
+}
+
+/// A refusal of a payment's step.
+pub(super) fn refused(refusal: &Refusal, id: &RequestId) -> Refused {
+    let forwarded = match refusal {
+        Refusal::AnswerWithheld(_) => Forwarded::Yes,
+        _ => Forwarded::No,
+    };
+    let about = About {
+        forwarded: Some(forwarded),
+        detail: detail(refusal),
+        field: field(refusal),
+        status_call: None,
+    };
+    build(&row(refusal), about, id)
+}
+
+/// An exchange that brought no answer. `status_call` is the provider's call that tells the outcome.
+pub(super) fn unanswered(error: &SendError, status_call: Option<&str>, id: &RequestId) -> Refused {
+    let forwarded = forwarded(error);
+    let about = About {
+        forwarded: Some(forwarded),
+        detail: None,
+        field: None,
+        status_call: status_call.map(str::to_owned),
+    };
+    build(&unanswered_row(error.kind, forwarded), about, id)
+}
+
+/// A request that the codec refused.
+pub(super) fn codec(refusal: CodecRefusal, id: &RequestId) -> Refused {
+    let row = Problem {
+        status: refusal.status().as_u16(),
+        code: refusal.as_str(),
+        origin: Origin::Policy,
+        retry: Retry::Safe,
+        title: "The request cannot be read without doubt.",
+    };
+    build(&row, About::default(), id)
+}
+
+/// Whether the provider may have seen the request, in the words of the flow.
+pub(super) fn forwarded(error: &SendError) -> Forwarded {
+    match error.forwarded {
+        super::exchange::Forwarded::No => Forwarded::No,
+        super::exchange::Forwarded::Unknown => Forwarded::Unknown,
+        super::exchange::Forwarded::Yes => Forwarded::Yes,
+    }
+}
+
+fn build(row: &Problem, about: About, id: &RequestId) -> Refused {
+    let forwarded = about.forwarded.unwrap_or(Forwarded::No);
+    let ask = about.status_call.map(|call| {
+        format!("The provider may have acted on it. Before anything else ask what became of it: {call}.")
+    });
+    let document = Document {
+        r#type: format!("urn:portcullis:problem:{}", row.code),
+        title: row.title,
+        status: row.status,
+        detail: about.detail.or(ask.filter(|_| forwarded != Forwarded::No)),
+        instance: format!("urn:portcullis:request:{}", id.as_str()),
+        code: row.code,
+        origin: row.origin.as_str(),
+        forwarded: forwarded.as_str(),
+        retry: row.retry.as_str(),
+        field: about.field.filter(|field| !field.is_empty()),
+        request_id: id.as_str(),
+    };
+    let status = StatusCode::from_u16(row.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut reply = Reply::empty(status);
+    reply.body = serde_json::to_vec(&document).map(Bytes::from).unwrap_or_default();
+    reply.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    reply.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    reply.headers.insert(FORWARDED, HeaderValue::from_static(forwarded.as_str()));
+    if status == StatusCode::UNAUTHORIZED {
+        reply.headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    if matches!(row.retry, Retry::After) {
+        reply.headers.insert(http::header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    Refused { reply, code: row.code, forwarded }
+}
+
+/// The table of errors: status, code, origin, retry, title.
+#[rustfmt::skip]
+fn row(refusal: &Refusal) -> Problem {
+    use Origin::{Policy, Proxy, Upstream, Vault};
+    use Retry::{After, Safe, Unsafe};
+    let (status, code, origin, retry, title) = match refusal {
+        Refusal::CallerUnknown => (401, "caller_unknown", Policy, Safe, "Nobody we know calls: the credentials are missing, doubled or wrong."),
+        Refusal::AccountNotGranted => (403, "account_not_granted", Policy, Safe, "This application may not use this account."),
+        Refusal::RouteUnknown => (404, "route_unknown", Policy, Safe, "No profile lets this call pass."),
+        Refusal::PathRefused => (400, "path_refused", Policy, Safe, "The path could mean another one to the provider."),
+        Refusal::UpstreamMissing => (503, "account_incomplete", Proxy, After, "The account lacks the base URL or the credential of this interface."),
+        Refusal::ContentTypeRefused => (415, "content_type_refused", Policy, Safe, "One Content-Type is needed: application/json in UTF-8."),
+        Refusal::ContentEncodingRefused => (415, "content_encoding_refused", Policy, Safe, "Bodies are taken as they are, not compressed."),
+        Refusal::BodyUnexpected => (400, "body_unexpected", Policy, Safe, "This call has a body where it should not, or none where it should."),
+        Refusal::BodyMalformed(error) => return malformed(error),
+        Refusal::FieldNotText(_) => (422, "field_not_text", Policy, Safe, "A card field must be a string."),
+        Refusal::FieldMissing(_) => (422, "field_missing", Policy, Safe, "A field is missing."),
+        Refusal::FieldInvalid(_) => (422, "field_invalid", Policy, Safe, "A field's value is not accepted here."),
+        Refusal::RawCard(_) => (422, "raw_card_refused", Policy, Safe, "Card data in clear is not taken from applications: send the token."),
+        Refusal::TokenMalformed(_) => (422, "token_malformed", Policy, Safe, "What stands in this field is not a token."),
+        Refusal::TokenUnknown(_) => (422, "token_unknown", Vault, Safe, "The token is not known here, or no longer."),
+        Refusal::TokensOfTwoCards(_) => (422, "tokens_of_two_cards", Policy, Safe, "The fields name tokens of more than one card."),
+        Refusal::HandleUnknown => (401, "handle_unknown", Vault, Safe, "The bearer handle is not known for this account, or no longer."),
+        Refusal::SessionUnknown => (401, "session_unknown", Vault, Safe, "The capture session is not known, has expired or is used up."),
+        Refusal::OriginRefused => (403, "origin_refused", Policy, Safe, "The page's origin is not one that may capture cards here."),
+        Refusal::Card(error) => (422, error.as_str(), Policy, Safe, "The card data is not valid."),
+        Refusal::VaultFull => (503, "vault_full", Vault, After, "The vault has no room; nothing was dropped."),
+        Refusal::VaultFailed => (500, "vault_failed", Vault, After, "The vault could not seal the record."),
+        Refusal::AnswerWithheld(_) => (502, "answer_withheld", Upstream, Unsafe, "The provider answered, and the answer is not safe to pass on."),
+        Refusal::SignatureRefused => (401, "signature_refused", Policy, Safe, "The signature is missing, doubled or wrong."),
+        Refusal::CallbackUnreadable => (400, "callback_unreadable", Policy, Safe, "The callback names no subject, status or time."),
+        Refusal::CallbackInFlight => (409, "callback_in_flight", Proxy, After, "The same callback is being delivered."),
+        Refusal::CallbackNotTaken => (502, "callback_not_taken", Upstream, After, "The application did not take the callback."),
+        Refusal::CallbackUndeliverable => (502, "callback_undeliverable", Policy, After, "There is no address to deliver the callback to."),
+        Refusal::ReturnNotRelayed => (503, "return_not_relayed", Upstream, After, "The provider could not be reached."),
+    };
+    Problem { status, code, origin, retry, title }
+}
+
+fn malformed(error: &crate::wire::WireError) -> Problem {
+    Problem {
+        status: 400,
+        code: error.category.as_str(),
+        origin: Origin::Policy,
+        retry: Retry::Safe,
+        title: "The body cannot be read without doubt.",
+    }
+}
+
+fn unanswered_row(kind: SendErrorKind, forwarded: Forwarded) -> Problem {
+    let (status, code, title) = match (forwarded, kind) {
+        (Forwarded::No, _) => {
+            (502, "upstream_unreachable", "The provider could not be reached; nothing was sent.")
+        }
+        (_, SendErrorKind::Silent) => (504, "upstream_silent", "The provider did not answer in time."),
+        (Forwarded::Unknown, _) => {
+            (502, "upstream_broke_off", "The connection ended before the provider had answered.")
+        }
+        (Forwarded::Yes, _) => {
+            (502, "answer_withheld", "The provider answered, and the answer is not safe to pass on.")
+        }
+    };
+    let retry = if forwarded == Forwarded::No { Retry::Safe } else { Retry::Unsafe };
+    Problem { status, code, origin: Origin::Upstream, retry, title }
+}
+
+fn detail(refusal: &Refusal) -> Option<String> {
+    let text = match refusal {
+        Refusal::BodyMalformed(error) => return Some(error.to_string()),
+        Refusal::AnswerWithheld(reason) => withheld(*reason),
+        Refusal::Card(error) => return Some(format!("Refused: {}.", error.as_str())),
+        _ => return None,
+    };
+    Some(text.to_owned())
+}
+
+fn withheld(reason: Withheld) -> &'static str {
+    match reason {
+        Withheld::Unreadable => "It says it is JSON and cannot be read as such without doubt.",
+        Withheld::Encoded => "It is compressed although that was not accepted.",
+        Withheld::NotText => "It is neither text nor JSON.",
+        Withheld::ChallengeUrl => "The challenge's address is not an https URL, or its method unknown.",
+        Withheld::ReturnHost => {
+            "The return address of the challenge is not on the account's list (three_ds.hosts)."
+        }
+        Withheld::ChallengeHoldsCard => {
+            "The challenge holds a card number; only handoff = \"page\" can carry it."
+        }
+        Withheld::NotKept => "A secret in it could not be kept in the vault.",
+    }
+}
+
+fn field(refusal: &Refusal) -> Option<String> {
+    match refusal {
+        Refusal::FieldNotText(field)
+        | Refusal::FieldMissing(field)
+        | Refusal::FieldInvalid(field)
+        | Refusal::TokenMalformed(field)
+        | Refusal::TokenUnknown(field)
+        | Refusal::TokensOfTwoCards(field) => Some(field.clone()),
+        Refusal::RawCard(field) => field.clone(),
+        _ => None,
+    }
+}
+
+/// A JSON answer of our own.
+pub(super) fn json(status: StatusCode, body: CleartextBody) -> Reply {
+    let mut reply = Reply::empty(status);
+    reply.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    reply.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    reply.body = body.into_bytes();
+    reply
+}
+
+/// Sets a header whose value is made of numbers and fixed words.
+pub(super) fn set(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}

@@ -1,0 +1,79 @@
+//! Counters and histograms, all names in one place. Labels come from closed sets and the
+//! configuration: no path, no token, no card prefix (threat T18).
+
+use prometheus::{
+    Encoder as _, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+};
+
+/// Everything that is counted.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    answers: IntCounterVec,
+    seconds: HistogramVec,
+    connections: IntCounterVec,
+    records: IntGauge,
+}
+
+impl Metrics {
+    /// Registers every metric.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let answers = IntCounterVec::new(
+            Opts::new("portcullis_answers_total", "Answers by listener, call, status class and code."),
+            &["listener", "call", "class", "code"],
+        )?;
+        let buckets = vec![0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 60.0];
+        let seconds = HistogramVec::new(
+            HistogramOpts::new(
+                "portcullis_seconds",
+                "Time of a call: in the provider (upstream) and in Portcullis (proxy).",
+            )
+            .buckets(buckets),
+            &["call", "part"],
+        )?;
+        let connections = IntCounterVec::new(
+            Opts::new("portcullis_connections_ended_total", "Connections that ended without a request."),
+            &["listener", "reason"],
+        )?;
+        let records =
+            IntGauge::new("portcullis_vault_records", "Records in the vault, expired ones included.")?;
+        registry.register(Box::new(answers.clone()))?;
+        registry.register(Box::new(seconds.clone()))?;
+        registry.register(Box::new(connections.clone()))?;
+        registry.register(Box::new(records.clone()))?;
+        Ok(Self { registry, answers, seconds, connections, records })
+    }
+
+    /// Counts one answer.
+    pub fn answered(&self, listener: &str, call: &str, status: u16, code: &str) {
+        let class = match status {
+            200..300 => "2xx",
+            300..400 => "3xx",
+            400..500 => "4xx",
+            _ => "5xx",
+        };
+        self.answers.with_label_values(&[listener, call, class, code]).inc();
+    }
+
+    /// Notes how long a call took, in seconds.
+    pub fn took(&self, call: &str, proxy: f64, upstream: Option<f64>) {
+        self.seconds.with_label_values(&[call, "proxy"]).observe(proxy);
+        if let Some(upstream) = upstream {
+            self.seconds.with_label_values(&[call, "upstream"]).observe(upstream);
+        }
+    }
+
+    /// Counts a connection that ended without a request.
+    pub fn connection_ended(&self, listener: &str, reason: &str) {
+        self.connections.with_label_values(&[listener, reason]).inc();
+    }
+
+    /// The text that Prometheus reads.
+    pub fn text(&self, records: usize) -> Vec<u8> {
+        self.records.set(i64::try_from(records).unwrap_or(i64::MAX));
+        let mut text = Vec::new();
+        let _ = TextEncoder::new().encode(&self.registry.gather(), &mut text);
+        text
+    }
+}

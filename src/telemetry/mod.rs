@@ -1,0 +1,76 @@
+//! What may be said about a payment: a closed set of events and metrics, no free text.
+//!
+//! Must never: hold bytes of a request or an answer. Names come from the configuration, codes from
+//! closed sets, cards only as [`TokenId`](crate::card::TokenId).
+
+mod log;
+mod metrics;
+
+pub use log::{Format, Log};
+pub use metrics::Metrics;
+
+use serde::Serialize;
+
+/// Something that happened.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum Event<'e> {
+    /// Portcullis listens.
+    Started {
+        /// The version.
+        version: &'static str,
+        /// Public listener.
+        public: String,
+        /// Private listener.
+        private: String,
+        /// Admin listener.
+        admin: String,
+        /// Keys that weaken protection and are on.
+        dangers: &'e [String],
+        /// Whether the root key is random, so that tokens end with the process.
+        random_root_key: bool,
+    },
+    /// A call of one of our listeners was answered.
+    Answered {
+        /// `public` or `private`.
+        listener: &'static str,
+        /// What was called, from a closed set or a profile.
+        call: &'e str,
+        /// The application, when it is known.
+        #[serde(skip_serializing_if = "str::is_empty")]
+        app: &'e str,
+        /// The account, when there is one.
+        #[serde(skip_serializing_if = "str::is_empty")]
+        account: &'e str,
+        /// Our status.
+        status: u16,
+        /// `ok`, or the code of our problem document.
+        code: &'static str,
+        /// Whether the provider may have seen it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        forwarded: Option<&'static str>,
+        /// The provider's status.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        upstream_status: Option<u16>,
+        /// Card numbers and CVVs that were put in.
+        #[serde(skip_serializing_if = "is_zero")]
+        replaced: u32,
+        /// Findings that the scrub removed.
+        #[serde(skip_serializing_if = "is_zero")]
+        scrubbed: u32,
+        /// Ours, for finding this line again.
+        request_id: &'e str,
+        /// Microseconds in all.
+        total_us: u64,
+        /// Microseconds that the provider took.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        upstream_us: Option<u64>,
+    },
+    /// Portcullis stops.
+    Stopped,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
+}

@@ -1,0 +1,108 @@
+//! Opaque secrets of a payment: the application holds a handle, the secret stays here.
+//!
+//! The handle is derived from the secret, so that the same secret has the same handle however often
+//! the provider repeats it; without the root key nobody can derive or check one.
+
+use std::time::Duration;
+
+use super::record::{Reader, Writer};
+use super::seal::{Address, Kind, Scope};
+use super::{Account, Accounts, Audience, Draft, Owner, Tenant, Vault, VaultError};
+use crate::card::{Handle, Mode, Timestamp};
+use crate::secret::SecretBytes;
+
+/// A kept secret and to whom it belongs.
+#[derive(Debug)]
+pub struct Bearer {
+    /// The secret, as the provider gave it.
+    pub secret: SecretBytes,
+    /// The application it was kept for. The handle proves who calls.
+    pub tenant: Tenant,
+    /// The account it came from.
+    pub account: Account,
+    /// The mode of that account.
+    pub mode: Mode,
+    /// What was kept beside it.
+    pub context: SecretBytes,
+}
+
+impl Vault {
+    /// Keeps a secret for one account of one application. Keeping it again gives the same handle,
+    /// a new life and the new context; an empty context leaves the earlier one.
+    ///
+    /// # Errors
+    /// No room.
+    pub fn keep_bearer(
+        &self,
+        secret: &[u8],
+        audience: &Audience,
+        context: &[u8],
+        ttl: Duration,
+        now: Timestamp,
+    ) -> Result<Handle, VaultError> {
+        let handle = self.derive_handle(secret, audience);
+        let earlier = match context {
+            [] => self.open_bearer(&handle, now).ok(),
+            _ => None,
+        };
+        if let Some(earlier) = earlier {
+            let again = |context: &[u8]| self.put_bearer(secret, context, &handle, audience, ttl, now);
+            earlier.context.reveal(again)?;
+        } else {
+            self.put_bearer(secret, context, &handle, audience, ttl, now)?;
+        }
+        Ok(handle)
+    }
+
+    fn put_bearer(
+        &self,
+        secret: &[u8],
+        context: &[u8],
+        handle: &Handle,
+        audience: &Audience,
+        ttl: Duration,
+        now: Timestamp,
+    ) -> Result<(), VaultError> {
+        let owner = Owner::of(audience);
+        let plain = Writer::with_capacity(8 + secret.len() + context.len());
+        let plain = plain.bytes(secret).bytes(context).done();
+        self.put(&Draft {
+            address: bearer_address(handle),
+            scope: Scope::from(&owner),
+            expires: now.plus(ttl),
+            plain: plain.as_bytes(),
+        })
+    }
+
+    /// Opens what a handle stands for.
+    ///
+    /// # Errors
+    /// No such handle.
+    pub fn open_bearer(&self, handle: &Handle, now: Timestamp) -> Result<Bearer, VaultError> {
+        let opened = self.open(&bearer_address(handle), now, |_| true)?;
+        let owner = opened.header().and_then(|header| header.owner());
+        let Owner { tenant, accounts, mode } = owner.ok_or(VaultError::NotFound)?;
+        let account = match accounts {
+            Accounts::Only(mut names) => names.pop().ok_or(VaultError::NotFound)?,
+            Accounts::All => return Err(VaultError::NotFound),
+        };
+        let mut reader = Reader::new(opened.plain());
+        let mut field = || reader.bytes().map(SecretBytes::from_slice);
+        let (secret, context) = field().zip(field()).ok_or(VaultError::NotFound)?;
+        Ok(Bearer { secret, tenant, account, mode, context })
+    }
+
+    fn derive_handle(&self, secret: &[u8], audience: &Audience) -> Handle {
+        let fields = Writer::with_capacity(64)
+            .short(audience.tenant.as_str().as_bytes())
+            .short(audience.account.as_str().as_bytes())
+            .short(audience.mode.as_str().as_bytes())
+            .done();
+        let derived = self.keyring.current().derive("bearer", &[fields.as_bytes(), secret]);
+        Handle::from_bits(&derived.first_chunk().copied().unwrap_or_default())
+    }
+}
+
+fn bearer_address(handle: &Handle) -> Address<'_> {
+    Address { kind: Kind::Bearer, bits: handle.random_part(), further: &[] }
+}

@@ -1,0 +1,292 @@
+//! Cards, security codes and other secrets of a payment, sealed and for minutes.
+//!
+//! [`Vault`] keeps what it is given under random tokens and hands it out to whom it belongs: to the
+//! tenant that owns it, for an account and a mode it was kept for, until its time is over. Unknown,
+//! foreign, expired and used up are one answer, [`VaultError::NotFound`].
+//!
+//! It must never let cleartext reach a store, hand a security code out twice, or give up a live
+//! record to make room. It has no clock: every call is told the time.
+//!
+//! Start reading at `cards.rs`; `seal.rs` has the keys, `store.rs` what a backend must do.
+
+mod bearer;
+mod cards;
+mod mark;
+mod memory;
+mod record;
+mod relay;
+mod seal;
+mod session;
+mod store;
+mod text;
+
+pub use bearer::Bearer;
+pub use cards::{CvvLease, KeptCard, Metadata, Redeemed};
+pub use mark::Mark;
+pub use relay::{Begun, Relay, RelayState};
+pub use seal::{Keyring, KeyringError};
+pub use session::Session;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::card::{Mode, Timestamp};
+use seal::{Address, Header, Name, Opened, Root, Scope};
+use store::{Kept, Refused, Store};
+
+/// The name of an application. Cards belong to the one whose session captured them.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Tenant(Arc<str>);
+
+/// The name of a merchant's account at a provider.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Account(Arc<str>);
+
+macro_rules! names {
+    ($name:ident) => {
+        impl $name {
+            /// A name from the configuration; at most 255 bytes fit into a record.
+            #[must_use]
+            pub fn new(name: &str) -> Self {
+                Self(Arc::from(name))
+            }
+
+            /// The name.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+names!(Tenant);
+names!(Account);
+
+/// Accounts for which a card may be redeemed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Accounts {
+    /// Every account of the tenant.
+    All,
+    /// These.
+    Only(Vec<Account>),
+}
+
+/// To whom a record belongs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Owner {
+    /// The application.
+    pub tenant: Tenant,
+    /// For which of its accounts.
+    pub accounts: Accounts,
+    /// Live or test.
+    pub mode: Mode,
+}
+
+/// Who redeems, and for what.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Audience {
+    /// The application that asks.
+    pub tenant: Tenant,
+    /// The account its request goes to.
+    pub account: Account,
+    /// The mode of that account.
+    pub mode: Mode,
+}
+
+/// Bounds of a vault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// The most records at a time; a card and its security code are two.
+    pub capacity: usize,
+    /// How long a card lives.
+    pub card_ttl: Duration,
+    /// How long a security code lives: 15 minutes at most, whatever is written here.
+    pub cvv_ttl: Duration,
+}
+
+impl Limits {
+    /// A security code never lives longer.
+    pub const CVV_TTL_MAX: Duration = Duration::from_secs(900);
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let card_ttl = Duration::from_secs(1800);
+        Self { capacity: 1_000_000, card_ttl, cvv_ttl: Self::CVV_TTL_MAX }
+    }
+}
+
+/// Why the vault did not do it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum VaultError {
+    /// Unknown, foreign, expired or used up: nobody learns which.
+    NotFound,
+    /// No room for another record.
+    Full,
+    /// A security code of a length that the card's brand does not print.
+    CvvLength,
+    /// The record could not be sealed: a bug, or a name of more than 255 bytes.
+    Sealing,
+}
+
+impl VaultError {
+    /// A stable slug.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotFound => "not_found",
+            Self::Full => "vault_full",
+            Self::CvvLength => "cvv_length",
+            Self::Sealing => "sealing",
+        }
+    }
+}
+
+impl fmt::Display for VaultError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl std::error::Error for VaultError {}
+
+/// Keeps records sealed and hands them to whom they belong.
+pub struct Vault {
+    keyring: Keyring,
+    store: Store,
+    limits: Limits,
+}
+
+impl fmt::Debug for Vault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Vault").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+impl Vault {
+    /// An empty vault.
+    #[must_use]
+    pub fn new(keyring: Keyring, limits: Limits) -> Self {
+        let cvv_ttl = limits.cvv_ttl.min(Limits::CVV_TTL_MAX);
+        let limits = Limits { cvv_ttl, ..limits };
+        Self { keyring, store: Store::new(limits.capacity), limits }
+    }
+
+    /// Removes what has expired, a part at a time; returns how many records that were. Traffic goes
+    /// on meanwhile. Expired records are never handed out, swept or not; they only take room.
+    pub fn sweep(&self, now: Timestamp) -> usize {
+        self.store.sweep(now)
+    }
+
+    /// How many records there are, expired ones included until they are swept.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.store.len()
+    }
+
+    /// Whether there are none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Seals and keeps a record under a name drawn for it. Names come from 160 random bits: one
+    /// that is in use means randomness that repeats, and nothing may be sealed under it.
+    fn insert(&self, record: &Draft<'_>, now: Timestamp) -> Result<(), VaultError> {
+        if self.insert_if_free(record, now)? { Ok(()) } else { Err(VaultError::Sealing) }
+    }
+
+    /// Seals and keeps a record unless there is a live one of its name.
+    fn insert_if_free(&self, record: &Draft<'_>, now: Timestamp) -> Result<bool, VaultError> {
+        let root = self.keyring.current();
+        let name = root.name(&record.address);
+        match self.store.insert(name, record.seal(root, name)?, now) {
+            Ok(()) => Ok(true),
+            Err(Refused::Taken) => Ok(false),
+            Err(Refused::Full) => Err(VaultError::Full),
+        }
+    }
+
+    /// Seals and keeps a record in place of the one there may be.
+    fn put(&self, record: &Draft<'_>) -> Result<(), VaultError> {
+        let root = self.keyring.current();
+        let name = root.name(&record.address);
+        self.store.put(name, record.seal(root, name)?).map_err(|_| VaultError::Full)
+    }
+
+    /// Finds and opens a live record that `admits` whoever asks.
+    fn open(
+        &self,
+        address: &Address<'_>,
+        now: Timestamp,
+        admits: impl Fn(&Header<'_>) -> bool,
+    ) -> Result<Opened, VaultError> {
+        for root in self.keyring.roots() {
+            let name = root.name(address);
+            let Some(sealed) = self.store.get(&name, now) else { continue };
+            let header = sealed.header().ok_or(VaultError::NotFound)?;
+            if header.expires <= now || !admits(&header) {
+                return Err(VaultError::NotFound);
+            }
+            return root.open(address, name, sealed).ok_or(VaultError::NotFound);
+        }
+        Err(VaultError::NotFound)
+    }
+
+    /// Replaces an opened record by its next state, unless somebody else did so first.
+    fn advance(
+        &self,
+        address: &Address<'_>,
+        opened: &Opened,
+        plain: &[u8],
+    ) -> Result<bool, VaultError> {
+        let header = opened.header().ok_or(VaultError::Sealing)?;
+        let expires = header.expires;
+        let sealed = self
+            .keyring
+            .roots()
+            .find(|root| root.version() == header.version)
+            .and_then(|root| root.reseal(address, opened, plain))
+            .ok_or(VaultError::Sealing)?;
+        let next = Kept { sealed, expires };
+        Ok(self.store.replace_if(&opened.name(), opened.stamp(), next))
+    }
+
+    /// Removes the record whatever key it was sealed under; tells whether there was one.
+    fn remove(&self, address: &Address<'_>) -> bool {
+        let removals = self.keyring.roots().map(|root| self.store.remove(&root.name(address)));
+        removals.fold(false, |any, removed| any | removed)
+    }
+
+    fn contains(&self, address: &Address<'_>, now: Timestamp) -> bool {
+        self.keyring.roots().any(|root| self.store.contains(&root.name(address), now))
+    }
+}
+
+/// A record about to be sealed.
+struct Draft<'a> {
+    address: Address<'a>,
+    scope: Scope<'a>,
+    expires: Timestamp,
+    plain: &'a [u8],
+}
+
+impl Draft<'_> {
+    fn seal(&self, root: &Root, name: Name) -> Result<Kept, VaultError> {
+        let sealed = root
+            .seal(&self.address, name, &self.scope, self.expires, self.plain)
+            .ok_or(VaultError::Sealing)?;
+        Ok(Kept { sealed, expires: self.expires })
+    }
+}
+
+#[cfg(test)]
+mod tests;

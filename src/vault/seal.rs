@@ -1,0 +1,732 @@
+//! Root keys, the names and keys derived from them, and the seal itself. The only door to the AEAD.
+//!
+//! A record's name in the store and the key that opens it both come from the root key *and* the
+//! random part of its token: whoever has the store has neither names nor keys, whoever has the
+//! root key alone still lacks the tokens. Each seal draws a fresh salt that goes into the key, so a
+//! key seals exactly one message and the fixed nonce never repeats under a key.
+//!
+//! Layout: salt (16) ‖ header (clear, authenticated) ‖ ciphertext ‖ tag (16). The salt doubles as
+//! the version stamp by which a store compares and sets.
+
+use std::fmt;
+
+use aes_gcm::aead::AeadInOut;
+use aes_gcm::{Aes256Gcm, KeyInit, Tag};
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use super::record::{Reader, Writer};
+use super::{Account, Accounts, Audience, Owner, Tenant};
+use crate::card::{Mode, Timestamp};
+use crate::secret::{CleartextBody, SecretBytes, fill_random, wipe};
+
+/// Bytes of a root key and of every key derived from one.
+const KEY_BYTES: usize = 32;
+const SALT_BYTES: usize = 16;
+const TAG_BYTES: usize = 16;
+/// The version of a random root key, which lives as long as the process.
+const FIRST_VERSION: u32 = 1;
+
+/// What a record is. Part of its name, its key and its associated data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Kind {
+    Card = 1,
+    Cvv = 2,
+    Bearer = 3,
+    Session = 4,
+    Relay = 5,
+    Mark = 6,
+    Newest = 7,
+    Text = 8,
+}
+
+/// Which record is meant, by what its token says.
+#[derive(Clone, Copy)]
+pub(super) struct Address<'a> {
+    pub(super) kind: Kind,
+    /// The bits its name and its key come from.
+    pub(super) bits: &'a [u8; 20],
+    /// Further bits that only the key comes from: a security code is found by its card's token and
+    /// opened by both tokens.
+    pub(super) further: &'a [u8],
+}
+
+/// A record's name in the store.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Name(pub(super) [u8; 16]);
+
+/// Tells one seal of a record from the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stamp(pub(super) [u8; SALT_BYTES]);
+
+/// A sealed record: all that a store ever sees. Wiped on drop, so that a burned security code is
+/// not left behind in a form that its tokens still open.
+pub(super) struct Sealed(Box<[u8]>);
+
+/// Why a root key was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyringError {
+    /// Not 32 bytes.
+    KeyLength,
+    /// The version is there already.
+    DuplicateVersion,
+}
+
+impl fmt::Display for KeyringError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::KeyLength => "a root key has 32 bytes",
+            Self::DuplicateVersion => "a root key of this version is there already",
+        })
+    }
+}
+
+impl std::error::Error for KeyringError {}
+
+/// Root keys by version: the current one seals, older ones open until their records have expired.
+pub struct Keyring {
+    current: Root,
+    older: Vec<Root>,
+}
+
+impl Keyring {
+    /// A root key that nobody knows and that dies with the process.
+    #[must_use]
+    pub fn random() -> Self {
+        let mut key = Zeroizing::new([0; KEY_BYTES]);
+        fill_random(key.as_mut_slice());
+        Self { current: Root::new(FIRST_VERSION, &key), older: Vec::new() }
+    }
+
+    /// The current root key.
+    ///
+    /// # Errors
+    /// A key that has not 32 bytes.
+    pub fn from_key(version: u32, key: &SecretBytes) -> Result<Self, KeyringError> {
+        Ok(Self { current: Root::read(version, key)?, older: Vec::new() })
+    }
+
+    /// Adds a key that opens and no longer seals.
+    ///
+    /// # Errors
+    /// A key that has not 32 bytes; a version that is there already.
+    pub fn with_older(mut self, version: u32, key: &SecretBytes) -> Result<Self, KeyringError> {
+        if self.roots().any(|root| root.version == version) {
+            return Err(KeyringError::DuplicateVersion);
+        }
+        self.older.push(Root::read(version, key)?);
+        Ok(self)
+    }
+
+    /// The key that seals.
+    pub(super) const fn current(&self) -> &Root {
+        &self.current
+    }
+
+    /// All keys, the current one first.
+    pub(super) fn roots(&self) -> impl Iterator<Item = &Root> {
+        std::iter::once(&self.current).chain(&self.older)
+    }
+}
+
+impl fmt::Debug for Keyring {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Keyring(..)")
+    }
+}
+
+/// One root key: all key material of the vault that lives longer than a call sits behind this
+/// pointer. Kept as the state of HMAC after the key block, which halves the cost of a derivation.
+pub(super) struct Root {
+    version: u32,
+    keyed: Box<Hmac<Sha256>>,
+}
+
+impl Root {
+    fn read(version: u32, key: &SecretBytes) -> Result<Self, KeyringError> {
+        key.reveal(|key| {
+            let key = key.try_into().map_err(|_| KeyringError::KeyLength)?;
+            Ok(Self::new(version, key))
+        })
+    }
+
+    fn new(version: u32, key: &[u8; KEY_BYTES]) -> Self {
+        // RFC 2104: a key shorter than the block is padded with zeros.
+        let mut block = Zeroizing::new([0u8; 64]);
+        for (place, byte) in block.iter_mut().zip(key) {
+            *place = *byte;
+        }
+        Self { version, keyed: Box::new(<Hmac<Sha256> as KeyInit>::new((&*block).into())) }
+    }
+
+    /// HMAC-SHA-256 over a label and parts. The label goes behind its length; callers give parts of
+    /// fixed length, or one last part of any.
+    pub(super) fn derive(&self, label: &str, parts: &[&[u8]]) -> Zeroizing<[u8; KEY_BYTES]> {
+        let mut mac = Hmac::clone(&self.keyed);
+        mac.update(&[u8::try_from(label.len()).unwrap_or(u8::MAX)]);
+        mac.update(label.as_bytes());
+        for part in parts {
+            mac.update(part);
+        }
+        Zeroizing::new(mac.finalize().into_bytes().into())
+    }
+
+    pub(super) fn name(&self, address: &Address<'_>) -> Name {
+        let derived = self.derive("name", &[&[address.kind as u8], address.bits]);
+        Name(derived.first_chunk().copied().unwrap_or_default())
+    }
+
+    fn cipher(&self, address: &Address<'_>, salt: &[u8; SALT_BYTES]) -> Aes256Gcm {
+        let parts: [&[u8]; 4] = [&[address.kind as u8], salt, address.bits, address.further];
+        let key = self.derive("key", &parts);
+        Aes256Gcm::new((&*key).into())
+    }
+
+    /// Seals `plain` for `address`, to be kept under `name`. Nothing only beyond the limits of the
+    /// AEAD or of the header.
+    pub(super) fn seal(
+        &self,
+        address: &Address<'_>,
+        name: Name,
+        scope: &Scope<'_>,
+        expires: Timestamp,
+        plain: &[u8],
+    ) -> Option<Sealed> {
+        let mut bound = scope.header(address.kind, self.version, expires);
+        let header = bound.len();
+        // Names too long or too many to be written are refused here, not lost on the way back.
+        Header::read(bound.as_bytes()).filter(|read| read.len == header)?;
+        bound.extend_from_slice(&name.0);
+        self.seal_bound(address, bound.as_bytes(), header, plain)
+    }
+
+    /// `bound` is what the tag covers beside the plaintext; its first `header` bytes are kept.
+    fn seal_bound(
+        &self,
+        address: &Address<'_>,
+        bound: &[u8],
+        header: usize,
+        plain: &[u8],
+    ) -> Option<Sealed> {
+        let mut salt = [0; SALT_BYTES];
+        fill_random(&mut salt);
+        let mut bytes = Vec::with_capacity(SALT_BYTES + header + plain.len() + TAG_BYTES);
+        bytes.extend_from_slice(&salt);
+        bytes.extend_from_slice(bound.get(..header)?);
+        bytes.extend_from_slice(plain);
+        let message = bytes.get_mut(SALT_BYTES + header..)?;
+        let cipher = self.cipher(address, &salt);
+        let tag = cipher.encrypt_inout_detached(&NONCE.into(), bound, message.into()).ok()?;
+        bytes.extend_from_slice(&tag);
+        Some(Sealed(bytes.into_boxed_slice()))
+    }
+
+    /// Opens a record that was found under `name`. Nothing when a byte of it, of its header, of its
+    /// name or of its tokens is not what was sealed.
+    pub(super) fn open(
+        &self,
+        address: &Address<'_>,
+        name: Name,
+        mut sealed: Sealed,
+    ) -> Option<Opened> {
+        let header = sealed.header()?;
+        if header.version != self.version || header.kind != address.kind as u8 {
+            return None;
+        }
+        let start = SALT_BYTES + header.len;
+        let end = sealed.0.len().checked_sub(TAG_BYTES)?;
+        let mut bound = CleartextBody::with_capacity(header.len + name.0.len());
+        bound.extend_from_slice(sealed.0.get(SALT_BYTES..start)?);
+        bound.extend_from_slice(&name.0);
+
+        let cipher = self.cipher(address, &sealed.stamp().0);
+        let (message, tag) = sealed.0.get_mut(start..)?.split_last_chunk_mut()?;
+        let tag = Tag::from(*tag);
+        cipher
+            .decrypt_inout_detached(&NONCE.into(), bound.as_bytes(), message.into(), &tag)
+            .ok()?;
+        Some(Opened { name, bytes: sealed, start, end })
+    }
+}
+
+/// One key, one message: the nonce is fixed (NIST SP 800-38D 8.2 asks for uniqueness under a key).
+const NONCE: [u8; 12] = [0; 12];
+
+/// Who may use a record, written into its header.
+#[derive(Clone, Copy)]
+pub(super) struct Scope<'a> {
+    pub(super) tenant: &'a str,
+    pub(super) accounts: &'a Accounts,
+    /// Nothing for records that belong to no mode.
+    pub(super) mode: Option<Mode>,
+}
+
+impl Scope<'_> {
+    /// For records that are reached by their random id alone.
+    pub(super) const NOBODY: Scope<'static> =
+        Scope { tenant: "", accounts: &Accounts::All, mode: None };
+
+    fn header(&self, kind: Kind, version: u32, expires: Timestamp) -> CleartextBody {
+        let writer = Writer::with_capacity(HEADER_ROOM)
+            .u8(kind as u8)
+            .u32(version)
+            .u8(mode_code(self.mode))
+            .u64(expires.as_millis())
+            .short(self.tenant.as_bytes());
+        match self.accounts {
+            Accounts::All => writer.u8(ALL),
+            Accounts::Only(names) => names.iter().fold(
+                writer.u8(ONLY).u8(u8::try_from(names.len()).unwrap_or(u8::MAX)),
+                |writer, account| writer.short(account.as_str().as_bytes()),
+            ),
+        }
+        .done()
+    }
+}
+
+impl<'a> From<&'a Owner> for Scope<'a> {
+    fn from(owner: &'a Owner) -> Self {
+        let Owner { tenant, accounts, mode } = owner;
+        Self { tenant: tenant.as_str(), accounts, mode: Some(*mode) }
+    }
+}
+
+/// Room for a header with names of ordinary length and the record's name behind it.
+const HEADER_ROOM: usize = 96;
+const ALL: u8 = 0;
+const ONLY: u8 = 1;
+
+const fn mode_code(mode: Option<Mode>) -> u8 {
+    match mode {
+        None => 0,
+        Some(Mode::Live) => 1,
+        Some(Mode::Test) => 2,
+    }
+}
+
+/// The clear part of a record. To be believed only after the record was opened; before that it may
+/// refuse, never allow.
+pub(super) struct Header<'a> {
+    kind: u8,
+    pub(super) version: u32,
+    mode: u8,
+    pub(super) expires: Timestamp,
+    tenant: &'a str,
+    accounts: Option<Vec<&'a str>>,
+    len: usize,
+}
+
+impl<'a> Header<'a> {
+    fn read(bytes: &'a [u8]) -> Option<Self> {
+        let mut reader = Reader::new(bytes);
+        let (kind, version, mode) = (reader.u8()?, reader.u32()?, reader.u8()?);
+        let expires = Timestamp::from_millis(reader.u64()?);
+        let tenant = reader.text()?;
+        let accounts = match reader.u8()? {
+            ALL => None,
+            ONLY => Some((0..reader.u8()?).map(|_| reader.text()).collect::<Option<_>>()?),
+            _ => return None,
+        };
+        let len = bytes.len().checked_sub(reader.rest().len())?;
+        Some(Self { kind, version, mode, expires, tenant, accounts, len })
+    }
+
+    pub(super) fn is_of(&self, tenant: &Tenant, mode: Mode) -> bool {
+        self.tenant == tenant.as_str() && self.mode == mode_code(Some(mode))
+    }
+
+    pub(super) fn admits(&self, audience: &Audience) -> bool {
+        let account = audience.account.as_str();
+        self.is_of(&audience.tenant, audience.mode)
+            && self.accounts.as_ref().is_none_or(|names| names.contains(&account))
+    }
+
+    /// The owner, where the record has one.
+    pub(super) fn owner(&self) -> Option<Owner> {
+        let mode = match self.mode {
+            1 => Mode::Live,
+            2 => Mode::Test,
+            _ => return None,
+        };
+        let accounts = match &self.accounts {
+            None => Accounts::All,
+            Some(names) => Accounts::Only(names.iter().map(|name| Account::new(name)).collect()),
+        };
+        Some(Owner { tenant: Tenant::new(self.tenant), accounts, mode })
+    }
+}
+
+impl Sealed {
+    pub(super) fn stamp(&self) -> Stamp {
+        Stamp(self.0.first_chunk().copied().unwrap_or_default())
+    }
+
+    pub(super) fn header(&self) -> Option<Header<'_>> {
+        Header::read(self.0.get(SALT_BYTES..)?)
+    }
+
+    /// A copy of the ciphertext, to be opened in place.
+    pub(super) fn copied(&self) -> Self {
+        Self(self.0.clone())
+    }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    pub(super) fn from_bytes(bytes: &[u8]) -> Self {
+        Self(Box::from(bytes))
+    }
+}
+
+impl Drop for Sealed {
+    fn drop(&mut self) {
+        wipe(&mut self.0);
+    }
+}
+
+/// A record that was opened: its tag was right.
+pub(super) struct Opened {
+    name: Name,
+    bytes: Sealed,
+    start: usize,
+    end: usize,
+}
+
+impl Opened {
+    pub(super) const fn name(&self) -> Name {
+        self.name
+    }
+
+    pub(super) fn stamp(&self) -> Stamp {
+        self.bytes.stamp()
+    }
+
+    pub(super) fn header(&self) -> Option<Header<'_>> {
+        self.bytes.header()
+    }
+
+    /// What was sealed.
+    pub(super) fn plain(&self) -> &[u8] {
+        self.bytes.0.get(self.start..self.end).unwrap_or_default()
+    }
+}
+
+impl Root {
+    pub(super) const fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// Seals the next state of an opened record under the same header and name.
+    pub(super) fn reseal(
+        &self,
+        address: &Address<'_>,
+        opened: &Opened,
+        plain: &[u8],
+    ) -> Option<Sealed> {
+        let header = opened.bytes.0.get(SALT_BYTES..opened.start)?;
+        let bound = [header, &opened.name.0].concat();
+        self.seal_bound(address, &bound, header.len(), plain)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use aes_gcm::aead::consts::U12;
+    use aes_gcm::aes::{Aes128, Aes192, Aes256};
+    use aes_gcm::{AesGcm, KeySizeUser};
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    const END: Timestamp = Timestamp::from_secs(2_000);
+
+    fn root(version: u32, byte: u8) -> Root {
+        Root::new(version, &[byte; KEY_BYTES])
+    }
+
+    fn address(bits: &[u8; 20]) -> Address<'_> {
+        Address { kind: Kind::Card, bits, further: &[] }
+    }
+
+    fn owner() -> Owner {
+        let accounts = Accounts::Only(vec![Account::new("paymega"), Account::new("milkypay")]);
+        Owner { tenant: Tenant::new("shop"), accounts, mode: Mode::Live }
+    }
+
+    fn opens(root: &Root, address: &Address<'_>, sealed: &Sealed) -> bool {
+        root.open(address, root.name(address), sealed.copied()).is_some()
+    }
+
+    fn sealed(root: &Root, address: &Address<'_>) -> Sealed {
+        root.seal(address, root.name(address), &Scope::from(&owner()), END, b"5519283812030000")
+            .unwrap()
+    }
+
+    #[test]
+    fn what_was_sealed_opens_with_its_header() {
+        let (root, bits) = (root(1, 1), [7; 20]);
+        let sealed = sealed(&root, &address(&bits));
+        let opened = root.open(&address(&bits), root.name(&address(&bits)), sealed).unwrap();
+        assert_eq!(opened.plain(), b"5519283812030000");
+        let header = opened.header().unwrap();
+        assert_eq!((header.expires, header.owner()), (END, Some(owner())));
+    }
+
+    #[test]
+    fn nothing_of_the_cleartext_is_in_the_record() {
+        let sealed = sealed(&root(1, 1), &address(&[7; 20]));
+        assert!(!sealed.as_bytes().windows(4).any(|window| window == b"5519" || window == b"0000"));
+    }
+
+    #[test]
+    fn every_flipped_bit_of_a_record_keeps_it_shut() {
+        let (root, bits) = (root(1, 1), [7; 20]);
+        let right = sealed(&root, &address(&bits));
+        assert!(opens(&root, &address(&bits), &right));
+        for place in 0..right.0.len() {
+            for bit in 0..8 {
+                let mut wrong = right.copied();
+                wrong.0[place] ^= 1 << bit;
+                assert!(!opens(&root, &address(&bits), &wrong), "byte {place} bit {bit}");
+            }
+        }
+        for len in 0..right.0.len() {
+            assert!(!opens(&root, &address(&bits), &Sealed::from_bytes(&right.0[..len])));
+        }
+    }
+
+    #[test]
+    fn every_part_of_the_address_is_needed() {
+        let (root_1, bits) = (root(1, 1), [7; 20]);
+        let cvv = Address { kind: Kind::Cvv, bits: &bits, further: &[9; 20] };
+        let right = sealed(&root_1, &cvv);
+        assert!(opens(&root_1, &cvv, &right));
+        let wrong = [
+            Address { kind: Kind::Card, ..cvv },
+            Address { bits: &[8; 20], ..cvv },
+            Address { further: &[8; 20], ..cvv },
+            Address { further: &[], ..cvv },
+        ];
+        for address in &wrong {
+            assert!(!opens(&root_1, address, &right));
+        }
+        assert!(!opens(&root(1, 2), &cvv, &right), "another root key");
+        assert!(!opens(&root(2, 1), &cvv, &right), "another key version");
+        assert!(root_1.open(&cvv, Name([0; 16]), right).is_none(), "another name");
+    }
+
+    #[test]
+    fn a_header_of_another_record_does_not_fit() {
+        let (root, bits) = (root(1, 1), [7; 20]);
+        let plain = b"5519283812030000";
+        let seal = |owner: &Owner, end| {
+            root.seal(&address(&bits), root.name(&address(&bits)), &Scope::from(owner), end, plain)
+                .unwrap()
+        };
+        let right = seal(&owner(), END);
+        let others = [
+            seal(&Owner { tenant: Tenant::new("shoq"), ..owner() }, END),
+            seal(&Owner { accounts: Accounts::All, ..owner() }, END),
+            seal(
+                &Owner { accounts: Accounts::Only(vec![Account::new("paymega")]), ..owner() },
+                END,
+            ),
+            seal(&Owner { mode: Mode::Test, ..owner() }, END),
+            seal(&owner(), Timestamp::from_secs(9_000)),
+        ];
+        let parts = |sealed: &Sealed| sealed.0.len() - plain.len() - TAG_BYTES;
+        for other in others {
+            // The salt and ciphertext of one record behind the header of another.
+            let swapped = [
+                &right.0[..SALT_BYTES],
+                &other.0[SALT_BYTES..parts(&other)],
+                &right.0[parts(&right)..],
+            ];
+            let swapped = Sealed::from_bytes(&swapped.concat());
+            assert!(swapped.header().is_some(), "the header itself is well formed");
+            assert!(!opens(&root, &address(&bits), &swapped));
+            assert!(opens(&root, &address(&bits), &other));
+        }
+    }
+
+    #[test]
+    fn a_header_refuses_another_tenant_mode_and_account() {
+        let sealed = sealed(&root(1, 1), &address(&[7; 20]));
+        let header = sealed.header().unwrap();
+        let audience = |tenant, account, mode| Audience {
+            tenant: Tenant::new(tenant),
+            account: Account::new(account),
+            mode,
+        };
+        assert!(header.admits(&audience("shop", "milkypay", Mode::Live)));
+        assert!(!header.admits(&audience("shop", "milkypay", Mode::Test)));
+        assert!(!header.admits(&audience("sho", "milkypay", Mode::Live)));
+        assert!(!header.admits(&audience("shop", "milky", Mode::Live)));
+        assert!(header.is_of(&Tenant::new("shop"), Mode::Live));
+        assert!(!header.is_of(&Tenant::new("shop"), Mode::Test));
+        assert!(!header.is_of(&Tenant::new("other"), Mode::Live));
+    }
+
+    #[test]
+    fn two_seals_of_one_record_share_neither_salt_nor_ciphertext() {
+        let (root, bits) = (root(1, 1), [7; 20]);
+        let (first, second) = (sealed(&root, &address(&bits)), sealed(&root, &address(&bits)));
+        assert_ne!(first.stamp(), second.stamp());
+        let tail = first.0.len() - 32;
+        assert_ne!(first.0[tail..], second.0[tail..]);
+    }
+
+    #[test]
+    fn a_resealed_record_keeps_its_header_and_draws_a_new_salt() {
+        let (root, bits) = (root(1, 1), [7; 20]);
+        let first = sealed(&root, &address(&bits));
+        let stamp = first.stamp();
+        let name = root.name(&address(&bits));
+        let opened = root.open(&address(&bits), name, first).unwrap();
+        let second = root.reseal(&address(&bits), &opened, b"next").unwrap();
+        assert_ne!(second.stamp(), stamp);
+        let opened = root.open(&address(&bits), name, second).unwrap();
+        assert_eq!(opened.plain(), b"next");
+        assert_eq!(opened.header().and_then(|header| header.owner()), Some(owner()));
+    }
+
+    #[test]
+    fn names_that_do_not_fit_a_header_are_not_sealed() {
+        let (root, bits) = (root(1, 1), [7; 20]);
+        let seal = |owner: &Owner| {
+            root.seal(&address(&bits), root.name(&address(&bits)), &Scope::from(owner), END, b"")
+        };
+        let long = "x".repeat(256);
+        assert!(seal(&Owner { tenant: Tenant::new(&long), ..owner() }).is_none());
+        assert!(seal(&Owner { tenant: Tenant::new(&long[..255]), ..owner() }).is_some());
+        let many = Accounts::Only(vec![Account::new("a"); 256]);
+        assert!(seal(&Owner { accounts: many, ..owner() }).is_none());
+    }
+
+    #[test]
+    fn a_keyring_takes_whole_keys_and_each_version_once() {
+        let key = SecretBytes::from_slice(&[1; 32]);
+        let short = SecretBytes::from_slice(&[1; 31]);
+        assert_eq!(Keyring::from_key(1, &short).err(), Some(KeyringError::KeyLength));
+        let ring = Keyring::from_key(2, &key).unwrap().with_older(1, &key).unwrap();
+        assert_eq!(ring.roots().map(Root::version).collect::<Vec<_>>(), [2, 1]);
+        assert_eq!(ring.with_older(2, &key).err(), Some(KeyringError::DuplicateVersion));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_sealed_opens_to_itself(
+            key: [u8; 32], bits: [u8; 20], version: u32, live: bool, end: u64,
+            tenant in ".{0,40}",
+            accounts in proptest::option::of(proptest::collection::vec(".{0,20}", 0..5)),
+            plain in proptest::collection::vec(any::<u8>(), 0..600),
+        ) {
+            let root = Root::new(version, &key);
+            let accounts = accounts.map_or(Accounts::All, |names| {
+                Accounts::Only(names.iter().map(|name| Account::new(name)).collect())
+            });
+            let mode = if live { Mode::Live } else { Mode::Test };
+            let owner = Owner { tenant: Tenant::new(&tenant), accounts, mode };
+            let (address, end) = (address(&bits), Timestamp::from_millis(end));
+            let (name, scope) = (root.name(&address), Scope::from(&owner));
+            let sealed = root.seal(&address, name, &scope, end, &plain).unwrap();
+            let opened = root.open(&address, name, sealed).unwrap();
+            prop_assert_eq!(opened.plain(), plain.as_slice());
+            let header = opened.header().unwrap();
+            prop_assert_eq!((header.owner(), header.expires), (Some(owner), end));
+        }
+
+        #[test]
+        fn any_bytes_stay_shut(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(!opens(&root(1, 1), &address(&[7; 20]), &Sealed::from_bytes(&bytes)));
+        }
+    }
+
+    // Vectors. Origin and licence: tests/vectors/SOURCES.md.
+
+    fn cases(text: &str) -> Vec<(Value, Value)> {
+        let file: Value = serde_json::from_str(text).unwrap();
+        let groups = file["testGroups"].as_array().unwrap().clone();
+        let pairs = |group: Value| {
+            let cases = group["tests"].as_array().unwrap().clone();
+            cases.into_iter().map(move |case| (group.clone(), case))
+        };
+        groups.into_iter().flat_map(pairs).collect()
+    }
+
+    fn hex(case: &Value, field: &str) -> Vec<u8> {
+        let text = case[field].as_str().unwrap();
+        let byte = |at| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
+        (0..text.len()).step_by(2).map(byte).collect()
+    }
+
+    fn gcm_agrees<C>(case: &Value) -> bool
+    where
+        C: KeyInit + KeySizeUser + AeadInOut<NonceSize = U12>,
+    {
+        let cipher = C::new_from_slice(&hex(case, "key")).unwrap();
+        let nonce: [u8; 12] = hex(case, "iv").try_into().unwrap();
+        let (aad, message, ciphertext) = (hex(case, "aad"), hex(case, "msg"), hex(case, "ct"));
+        let tag = hex(case, "tag");
+        let valid = case["result"] == "valid";
+
+        let mut buffer = ciphertext.clone();
+        let given = aes_gcm::aead::Tag::<C>::try_from(tag.as_slice()).unwrap();
+        let opened = cipher
+            .decrypt_inout_detached(&nonce.into(), &aad, buffer.as_mut_slice().into(), &given)
+            .is_ok();
+        let mut sealed = message.clone();
+        let made = cipher
+            .encrypt_inout_detached(&nonce.into(), &aad, sealed.as_mut_slice().into())
+            .unwrap();
+        if valid {
+            opened && buffer == message && sealed == ciphertext && made.as_slice() == tag
+        } else {
+            !opened
+        }
+    }
+
+    #[test]
+    fn aes_gcm_agrees_with_wycheproof() {
+        let mut run = 0;
+        for (group, case) in cases(include_str!("../../tests/vectors/aes_gcm_test.json")) {
+            if group["ivSize"] != 96 {
+                continue;
+            }
+            let agrees = match group["keySize"].as_u64() {
+                Some(128) => gcm_agrees::<AesGcm<Aes128, U12>>(&case),
+                Some(192) => gcm_agrees::<AesGcm<Aes192, U12>>(&case),
+                _ => gcm_agrees::<AesGcm<Aes256, U12>>(&case),
+            };
+            assert!(agrees, "case {}", case["tcId"]);
+            run += 1;
+        }
+        assert_eq!(run, 197);
+    }
+
+    #[test]
+    fn hmac_sha_256_agrees_with_wycheproof() {
+        let mut run = 0;
+        for (_, case) in cases(include_str!("../../tests/vectors/hmac_sha256_test.json")) {
+            let mut mac =
+                <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(&hex(&case, "key")).unwrap();
+            mac.update(&hex(&case, "msg"));
+            let agrees = mac.verify_truncated_left(&hex(&case, "tag")).is_ok();
+            assert_eq!(agrees, case["result"] == "valid", "case {}", case["tcId"]);
+            run += 1;
+        }
+        assert_eq!(run, 174);
+    }
+
+    #[test]
+    fn a_derivation_is_hmac_over_its_label_and_parts() {
+        let key = [5; KEY_BYTES];
+        let mut mac = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(&key).unwrap();
+        mac.update(b"\x04nameab");
+        let expected: [u8; 32] = mac.finalize().into_bytes().into();
+        assert_eq!(*Root::new(1, &key).derive("name", &[b"a", b"b"]), expected);
+    }
+}

@@ -1,0 +1,84 @@
+//! Capture sessions: the right of a browser, opened by an application, to hand in a few cards.
+
+use super::record::{Reader, Writer};
+use super::seal::{Address, Kind, Opened, Scope};
+use super::{Draft, Owner, Vault, VaultError};
+use crate::card::{SessionId, Timestamp};
+use crate::secret::CleartextBody;
+
+/// What a session allows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// To whom the cards will belong.
+    pub owner: Owner,
+    /// The origin of the page that hands them in.
+    pub origin: String,
+    /// How many more.
+    pub cards_left: u32,
+    /// Until when.
+    pub expires: Timestamp,
+}
+
+impl Session {
+    fn write(&self) -> CleartextBody {
+        let writer = Writer::with_capacity(4 + self.origin.len());
+        writer.u32(self.cards_left).raw(self.origin.as_bytes()).done()
+    }
+
+    fn read(opened: &Opened) -> Option<Self> {
+        let header = opened.header()?;
+        let mut reader = Reader::new(opened.plain());
+        let cards_left = reader.u32()?;
+        let origin = String::from_utf8(reader.rest().to_vec()).ok()?;
+        Some(Self { owner: header.owner()?, origin, cards_left, expires: header.expires })
+    }
+}
+
+impl Vault {
+    /// Opens a session.
+    ///
+    /// # Errors
+    /// No room.
+    pub fn open_session(&self, session: Session, now: Timestamp) -> Result<SessionId, VaultError> {
+        let id = SessionId::random();
+        let plain = session.write();
+        let draft = Draft {
+            address: session_address(&id),
+            scope: Scope::from(&session.owner),
+            expires: session.expires,
+            plain: plain.as_bytes(),
+        };
+        self.insert(&draft, now)?;
+        Ok(id)
+    }
+
+    /// What a session allows, cards left or not.
+    ///
+    /// # Errors
+    /// No such session.
+    pub fn session(&self, id: &SessionId, now: Timestamp) -> Result<Session, VaultError> {
+        let opened = self.open(&session_address(id), now, |_| true)?;
+        Session::read(&opened).ok_or(VaultError::NotFound)
+    }
+
+    /// Uses a session for one card; returns it with what is left.
+    ///
+    /// # Errors
+    /// No such session, or no card left.
+    pub fn use_session(&self, id: &SessionId, now: Timestamp) -> Result<Session, VaultError> {
+        let address = session_address(id);
+        // Each round that fails was another caller's card, so there are no more rounds than cards.
+        loop {
+            let opened = self.open(&address, now, |_| true)?;
+            let mut session = Session::read(&opened).ok_or(VaultError::NotFound)?;
+            session.cards_left = session.cards_left.checked_sub(1).ok_or(VaultError::NotFound)?;
+            if self.advance(&address, &opened, session.write().as_bytes())? {
+                return Ok(session);
+            }
+        }
+    }
+}
+
+fn session_address(id: &SessionId) -> Address<'_> {
+    Address { kind: Kind::Session, bits: id.random_part(), further: &[] }
+}

@@ -1,0 +1,587 @@
+//! The vault as its callers see it, under a clock that the tests move.
+
+use super::*;
+use crate::card::{Capture, Card, Cvv, CvvToken, Expiry, Handle, Holder, Pan, RelayId, Token};
+use crate::secret::SecretBytes;
+use std::sync::Arc;
+
+const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+const MINUTE: Duration = Duration::from_secs(60);
+const NUMBER: &str = "5519283812030000";
+
+fn vault() -> Vault {
+    Vault::new(Keyring::random(), Limits::default())
+}
+
+fn small_vault(capacity: usize) -> Vault {
+    Vault::new(Keyring::random(), Limits { capacity, ..Limits::default() })
+}
+
+fn card(number: &str) -> Card {
+    Card {
+        pan: Pan::parse(number.as_bytes()).unwrap(),
+        holder: Some(Holder::parse("JANE DOE").unwrap()),
+        expiry: Expiry::parse("10", "35").unwrap(),
+    }
+}
+
+fn cvv(digits: &str) -> Cvv {
+    Cvv::parse(digits.as_bytes()).unwrap()
+}
+
+fn capture(digits: Option<&str>) -> Capture {
+    Capture { card: card(NUMBER), cvv: digits.map(cvv) }
+}
+
+fn owner() -> Owner {
+    Owner { tenant: Tenant::new("shop"), accounts: Accounts::All, mode: Mode::Live }
+}
+
+fn audience() -> Audience {
+    let (tenant, account) = (Tenant::new("shop"), Account::new("paymega"));
+    Audience { tenant, account, mode: Mode::Live }
+}
+
+fn shop() -> Tenant {
+    Tenant::new("shop")
+}
+
+fn kept(vault: &Vault) -> (Token, CvvToken) {
+    let kept = vault.keep_card(capture(Some("987")), &owner(), NOW).unwrap();
+    (kept.token, kept.cvv_token.unwrap())
+}
+
+fn number(vault: &Vault, token: &Token, audience: &Audience, now: Timestamp) -> Option<String> {
+    let redeemed = vault.redeem(token, audience, now).ok()?;
+    Some(redeemed.card().pan.reveal(str::to_owned))
+}
+
+fn code(taken: &Result<(Cvv, CvvLease), VaultError>) -> Option<String> {
+    taken.as_ref().ok().map(|(cvv, _)| cvv.reveal(str::to_owned))
+}
+
+fn count_first<T: Send>(callers: usize, call: impl Fn() -> Option<T> + Sync) -> usize {
+    let start = std::sync::Barrier::new(callers);
+    std::thread::scope(|scope| {
+        let call = || {
+            start.wait();
+            call().is_some()
+        };
+        let callers: Vec<_> = (0..callers).map(|_| scope.spawn(call)).collect();
+        callers.into_iter().filter_map(|caller| caller.join().unwrap().then_some(())).count()
+    })
+}
+
+// Cards.
+
+#[test]
+fn a_kept_card_is_redeemed_as_it_was() {
+    let vault = vault();
+    let (token, _) = kept(&vault);
+    let card = vault.redeem(&token, &audience(), NOW).unwrap().into_card();
+    card.pan.reveal(|digits| assert_eq!(digits, NUMBER));
+    card.holder.unwrap().reveal(|name| assert_eq!(name, "JANE DOE"));
+    assert_eq!((card.expiry.month2(), card.expiry.year4()), ("10", "2035"));
+    assert!(number(&vault, &token, &audience(), NOW).is_some(), "as often as it is asked for");
+}
+
+#[test]
+fn only_the_right_tenant_account_and_mode_redeem() {
+    let vault = vault();
+    let accounts = ["paymega", "milkypay", "highhelp"];
+    let policies = [
+        Accounts::All,
+        Accounts::Only(vec![]),
+        Accounts::Only(vec![Account::new("paymega")]),
+        Accounts::Only(vec![Account::new("milkypay"), Account::new("highhelp")]),
+    ];
+    let mut asked = 0;
+    for owner_tenant in ["shop", "sho", "shop2", ""] {
+        for policy in &policies {
+            for owner_mode in [Mode::Live, Mode::Test] {
+                let owner = Owner {
+                    tenant: Tenant::new(owner_tenant),
+                    accounts: policy.clone(),
+                    mode: owner_mode,
+                };
+                let kept = vault.keep_card(capture(Some("987")), &owner, NOW).unwrap();
+                let cvv_token = kept.cvv_token.unwrap();
+                for tenant in ["shop", "sho", "shop2", ""] {
+                    for account in accounts {
+                        for mode in [Mode::Live, Mode::Test] {
+                            let audience = Audience {
+                                tenant: Tenant::new(tenant),
+                                account: Account::new(account),
+                                mode,
+                            };
+                            let named = match policy {
+                                Accounts::All => true,
+                                Accounts::Only(names) => names.contains(&audience.account),
+                            };
+                            let right = tenant == owner_tenant && mode == owner_mode && named;
+                            let seen = number(&vault, &kept.token, &audience, NOW);
+                            assert_eq!(seen.is_some(), right, "{owner:?} {audience:?}");
+                            let taken = vault.take_cvv(&cvv_token, &kept.token, &audience, NOW);
+                            assert_eq!(taken.is_ok(), right, "{owner:?} {audience:?}");
+                            if let Ok((_, lease)) = taken {
+                                vault.restore_cvv(lease, NOW);
+                            }
+                            asked += 1;
+                        }
+                    }
+                }
+            }
+        }
+    }
+    assert_eq!(asked, 768);
+}
+
+#[test]
+fn unknown_foreign_expired_and_revoked_are_one_answer() {
+    let vault = vault();
+    let (token, _) = kept(&vault);
+    let late = NOW.plus(Limits::default().card_ttl);
+    let foreign = Audience { tenant: Tenant::new("other"), ..audience() };
+    let unknown = Token::random(Mode::Live);
+    let refusals = [
+        vault.redeem(&unknown, &audience(), NOW).err(),
+        vault.redeem(&token, &foreign, NOW).err(),
+        vault.redeem(&token, &audience(), late).err(),
+        vault.describe(&unknown, &shop(), NOW).err(),
+        vault.describe(&token, &foreign.tenant, NOW).err(),
+        vault.describe(&token, &shop(), late).err(),
+        vault.revoke(&unknown, &shop(), NOW).err(),
+        vault.revoke(&token, &foreign.tenant, NOW).err(),
+        vault.revoke(&token, &shop(), NOW).err().or(Some(VaultError::NotFound)),
+        vault.redeem(&token, &audience(), NOW).err(),
+        vault.revoke(&token, &shop(), NOW).err(),
+    ];
+    assert_eq!(refusals, [Some(VaultError::NotFound); 11]);
+}
+
+#[test]
+fn a_relabelled_token_finds_nothing() {
+    let vault = vault();
+    let (token, _) = kept(&vault);
+    // The same random bits behind another kind's prefix, checksum and all.
+    let handle = Handle::from_bits(token.random_part());
+    assert_eq!(vault.open_bearer(&handle, NOW).err(), Some(VaultError::NotFound));
+}
+
+#[test]
+fn a_card_lives_to_the_millisecond() {
+    let vault = vault();
+    let (token, _) = kept(&vault);
+    let end = NOW.plus(Limits::default().card_ttl);
+    let before = Timestamp::from_millis(end.as_millis() - 1);
+    assert!(number(&vault, &token, &audience(), before).is_some());
+    assert!(number(&vault, &token, &audience(), end).is_none());
+    assert_eq!((vault.len(), vault.sweep(end), vault.len()), (2, 2, 0));
+}
+
+#[test]
+fn a_store_that_prolongs_a_life_is_not_believed() {
+    let vault = vault();
+    let (token, _) = kept(&vault);
+    let address = Address { kind: seal::Kind::Card, bits: token.random_part(), further: &[] };
+    let name = vault.keyring.current().name(&address);
+    let sealed = vault.store.get(&name, NOW).unwrap();
+    let end = NOW.plus(Limits::default().card_ttl);
+    let prolonged = store::Kept { sealed, expires: end.plus(MINUTE) };
+    vault.store.put(name, prolonged).unwrap();
+    assert!(number(&vault, &token, &audience(), NOW).is_some());
+    assert!(number(&vault, &token, &audience(), end).is_none());
+}
+
+#[test]
+fn metadata_shows_what_may_be_shown() {
+    let vault = vault();
+    let kept = vault.keep_card(capture(Some("987")), &owner(), NOW).unwrap();
+    let said = vault.describe(&kept.token, &shop(), NOW).unwrap();
+    assert_eq!(said, kept.card);
+    assert_eq!(said.masked.to_string(), "551928******0000");
+    assert_eq!((said.brand.as_str(), said.has_cvv), ("mastercard", true));
+    assert_eq!((said.exp_month.as_str(), said.exp_year.as_str()), ("10", "2035"));
+    assert_eq!(said.expires_at, NOW.plus(Limits::default().card_ttl));
+    assert!(!format!("{kept:?}{vault:?}").contains(NUMBER));
+}
+
+// Security codes.
+
+#[test]
+fn a_security_code_is_taken_once() {
+    let vault = vault();
+    let (token, cvv_token) = kept(&vault);
+    let taken = vault.take_cvv(&cvv_token, &token, &audience(), NOW);
+    assert_eq!(code(&taken).as_deref(), Some("987"));
+    assert!(!vault.describe(&token, &shop(), NOW).unwrap().has_cvv);
+    let again = vault.take_cvv(&cvv_token, &token, &audience(), NOW);
+    assert_eq!(again.err(), Some(VaultError::NotFound));
+    drop(taken);
+    assert!(vault.take_cvv(&cvv_token, &token, &audience(), NOW).is_err());
+    assert!(number(&vault, &token, &audience(), NOW).is_some(), "the card stays");
+}
+
+#[test]
+fn of_a_hundred_callers_one_takes_the_security_code() {
+    let vault = vault();
+    for _ in 0..5 {
+        let (token, cvv_token) = kept(&vault);
+        let take = || vault.take_cvv(&cvv_token, &token, &audience(), NOW).ok();
+        assert_eq!(count_first(100, take), 1);
+    }
+}
+
+#[test]
+fn a_security_code_of_which_nothing_was_sent_goes_back() {
+    let vault = vault();
+    let (token, cvv_token) = kept(&vault);
+    let (_, lease) = vault.take_cvv(&cvv_token, &token, &audience(), NOW).unwrap();
+    vault.restore_cvv(lease, NOW);
+    let end = NOW.plus(Limits::default().cvv_ttl);
+    let before = Timestamp::from_millis(end.as_millis() - 1);
+    let (again, lease) = vault.take_cvv(&cvv_token, &token, &audience(), before).unwrap();
+    again.reveal(|digits| assert_eq!(digits, "987"));
+    vault.restore_cvv(lease, before);
+    assert!(vault.take_cvv(&cvv_token, &token, &audience(), end).is_err(), "its end did not move");
+}
+
+#[test]
+fn a_security_code_does_not_come_back_to_a_revoked_card() {
+    let vault = vault();
+    let (token, cvv_token) = kept(&vault);
+    let (_, lease) = vault.take_cvv(&cvv_token, &token, &audience(), NOW).unwrap();
+    vault.revoke(&token, &shop(), NOW).unwrap();
+    vault.restore_cvv(lease, NOW);
+    assert_eq!(vault.len(), 0);
+}
+
+#[test]
+fn an_old_security_code_does_not_come_back_over_a_new_one() {
+    let vault = vault();
+    let (token, old) = kept(&vault);
+    let (_, lease) = vault.take_cvv(&old, &token, &audience(), NOW).unwrap();
+    let new = vault.refresh_cvv(&token, cvv("123"), &shop(), NOW).unwrap();
+    vault.restore_cvv(lease, NOW);
+    assert!(vault.take_cvv(&old, &token, &audience(), NOW).is_err());
+    assert_eq!(code(&vault.take_cvv(&new, &token, &audience(), NOW)).as_deref(), Some("123"));
+}
+
+#[test]
+fn a_wrong_token_neither_opens_nor_burns_a_security_code() {
+    let vault = vault();
+    let (token, cvv_token) = kept(&vault);
+    let (other_token, other_cvv) = kept(&vault);
+    let unknown = CvvToken::random(Mode::Live);
+    assert!(vault.take_cvv(&other_cvv, &token, &audience(), NOW).is_err());
+    assert!(vault.take_cvv(&cvv_token, &other_token, &audience(), NOW).is_err());
+    assert!(vault.take_cvv(&unknown, &token, &audience(), NOW).is_err());
+    assert!(vault.take_cvv(&cvv_token, &token, &audience(), NOW).is_ok());
+    assert!(vault.take_cvv(&other_cvv, &other_token, &audience(), NOW).is_ok());
+}
+
+#[test]
+fn a_new_security_code_takes_the_place_of_the_old() {
+    let vault = vault();
+    let (token, old) = kept(&vault);
+    let later = NOW.plus(10 * MINUTE);
+    let new = vault.refresh_cvv(&token, cvv("123"), &shop(), later).unwrap();
+    assert!(vault.take_cvv(&old, &token, &audience(), later).is_err());
+    assert_eq!(vault.len(), 2);
+    let taken = vault.take_cvv(&new, &token, &audience(), later.plus(14 * MINUTE));
+    assert_eq!(code(&taken).as_deref(), Some("123"));
+    let foreign = vault.refresh_cvv(&token, cvv("123"), &Tenant::new("other"), later);
+    assert_eq!(foreign.err(), Some(VaultError::NotFound));
+}
+
+#[test]
+fn a_security_code_lives_fifteen_minutes_and_never_longer_than_its_card() {
+    let limits = Limits { cvv_ttl: 60 * MINUTE, ..Limits::default() };
+    let vault = Vault::new(Keyring::random(), limits);
+    let (token, cvv_token) = kept(&vault);
+    let late = NOW.plus(15 * MINUTE);
+    assert!(vault.take_cvv(&cvv_token, &token, &audience(), late).is_err());
+    let at_25 = NOW.plus(25 * MINUTE);
+    let fresh = vault.refresh_cvv(&token, cvv("123"), &shop(), at_25).unwrap();
+    assert!(vault.take_cvv(&fresh, &token, &audience(), NOW.plus(30 * MINUTE)).is_err());
+}
+
+#[test]
+fn a_security_code_has_the_length_of_its_brand() {
+    let vault = vault();
+    let refused = vault.keep_card(capture(Some("9876")), &owner(), NOW);
+    assert_eq!(refused.err(), Some(VaultError::CvvLength));
+    let amex = Capture { card: card("378282246310005"), cvv: Some(cvv("9876")) };
+    let kept = vault.keep_card(amex, &owner(), NOW).unwrap();
+    let short = vault.refresh_cvv(&kept.token, cvv("123"), &shop(), NOW);
+    assert_eq!(short.err(), Some(VaultError::CvvLength));
+    let cvv_token = kept.cvv_token.unwrap();
+    let taken = vault.take_cvv(&cvv_token, &kept.token, &audience(), NOW);
+    assert_eq!(code(&taken).as_deref(), Some("9876"));
+}
+
+#[test]
+fn revoking_a_card_takes_its_security_code_along() {
+    let vault = vault();
+    let (token, cvv_token) = kept(&vault);
+    vault.revoke(&token, &shop(), NOW).unwrap();
+    assert!(vault.take_cvv(&cvv_token, &token, &audience(), NOW).is_err());
+    assert!(vault.is_empty());
+}
+
+// Room.
+
+#[test]
+fn a_full_vault_refuses_and_keeps_every_live_card() {
+    let vault = small_vault(4);
+    let (first, first_cvv) = kept(&vault);
+    let second = vault.keep_card(capture(None), &owner(), NOW).unwrap();
+    let refused = vault.keep_card(capture(Some("987")), &owner(), NOW);
+    assert_eq!(refused.err(), Some(VaultError::Full), "room for the card, none for its code");
+    assert_eq!(vault.len(), 3, "the half that fitted is gone again");
+    assert!(number(&vault, &first, &audience(), NOW).is_some());
+    assert!(number(&vault, &second.token, &audience(), NOW).is_some());
+    vault.keep_card(capture(None), &owner(), NOW).unwrap();
+    assert!(vault.keep_relay(SecretBytes::from_slice(b"x"), MINUTE, NOW).is_err());
+    let (_, lease) = vault.take_cvv(&first_cvv, &first, &audience(), NOW).unwrap();
+    vault.keep_card(capture(None), &owner(), NOW).unwrap();
+    vault.restore_cvv(lease, NOW);
+    assert!(vault.take_cvv(&first_cvv, &first, &audience(), NOW).is_ok());
+}
+
+#[test]
+fn sweeping_leaves_live_records_and_traffic_alone() {
+    let vault = Arc::new(vault());
+    let old: Vec<_> = (0..200).map(|_| kept(&vault).0).collect();
+    let later = NOW.plus(31 * MINUTE);
+    let new = vault.keep_card(capture(None), &owner(), later).unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| assert_eq!(vault.sweep(later), 400));
+        for _ in 0..200 {
+            assert!(number(&vault, &new.token, &audience(), later).is_some());
+        }
+    });
+    assert_eq!(vault.len(), 1);
+    assert!(old.iter().all(|token| number(&vault, token, &audience(), later).is_none()));
+}
+
+// Rotation.
+
+#[test]
+fn an_older_root_key_opens_and_the_current_one_seals() {
+    let key = |byte| SecretBytes::from_slice(&[byte; 32]);
+    let mut vault = Vault::new(Keyring::from_key(1, &key(1)).unwrap(), Limits::default());
+    let (token, cvv_token) = kept(&vault);
+    vault.keyring = Keyring::from_key(2, &key(2)).unwrap().with_older(1, &key(1)).unwrap();
+    assert!(number(&vault, &token, &audience(), NOW).is_some());
+    assert!(vault.describe(&token, &shop(), NOW).unwrap().has_cvv);
+
+    let new = vault.refresh_cvv(&token, cvv("123"), &shop(), NOW).unwrap();
+    assert!(vault.take_cvv(&cvv_token, &token, &audience(), NOW).is_err());
+    assert!(vault.take_cvv(&new, &token, &audience(), NOW).is_ok());
+    assert!(vault.take_cvv(&cvv_token, &token, &audience(), NOW).is_err(), "nor afterwards");
+    let (fresh, _) = kept(&vault);
+    vault.revoke(&token, &shop(), NOW).unwrap();
+
+    vault.keyring = Keyring::from_key(2, &key(2)).unwrap();
+    assert!(number(&vault, &fresh, &audience(), NOW).is_some(), "sealed by the current key");
+    vault.keyring = Keyring::random();
+    assert!(number(&vault, &fresh, &audience(), NOW).is_none());
+}
+
+// Bearers.
+
+#[test]
+fn the_same_secret_has_the_same_handle() {
+    let vault = vault();
+    let keep = |secret: &[u8], audience: &Audience| {
+        let handle = vault.keep_bearer(secret, audience, b"invoice 7", MINUTE, NOW).unwrap();
+        handle.reveal(str::to_owned)
+    };
+    let first = keep(b"jwt", &audience());
+    assert_eq!(keep(b"jwt", &audience()), first);
+    assert_eq!(vault.len(), 1);
+    let others = [
+        keep(b"jwu", &audience()),
+        keep(b"jwt", &Audience { tenant: Tenant::new("other"), ..audience() }),
+        keep(b"jwt", &Audience { account: Account::new("milkypay"), ..audience() }),
+        keep(b"jwt", &Audience { mode: Mode::Test, ..audience() }),
+    ];
+    assert!(!others.contains(&first));
+    let elsewhere = self::vault();
+    let handle = elsewhere.keep_bearer(b"jwt", &audience(), b"", MINUTE, NOW).unwrap();
+    handle.reveal(|text| assert_ne!(text, first, "another root key"));
+}
+
+#[test]
+fn a_handle_opens_to_its_secret_and_names_its_owner() {
+    let vault = vault();
+    let handle = vault.keep_bearer(b"jwt", &audience(), b"invoice 7", MINUTE, NOW).unwrap();
+    let bearer = vault.open_bearer(&handle, NOW).unwrap();
+    assert!(bearer.secret.ct_eq(b"jwt") && bearer.context.ct_eq(b"invoice 7"));
+    assert_eq!((bearer.tenant, bearer.account), (shop(), Account::new("paymega")));
+    assert_eq!(bearer.mode, Mode::Live);
+    assert!(vault.open_bearer(&handle, NOW.plus(MINUTE)).is_err());
+    vault.keep_bearer(b"jwt", &audience(), b"invoice 8", MINUTE, NOW.plus(MINUTE)).unwrap();
+    let again = vault.open_bearer(&handle, NOW.plus(MINUTE)).unwrap();
+    assert!(again.context.ct_eq(b"invoice 8"), "kept again: a new life, the new context");
+}
+
+// Sessions.
+
+fn session(cards_left: u32) -> Session {
+    let origin = "https://shop.example".to_owned();
+    Session { owner: owner(), origin, cards_left, expires: NOW.plus(MINUTE) }
+}
+
+#[test]
+fn a_session_counts_its_cards_down() {
+    let vault = vault();
+    let id = vault.open_session(session(2), NOW).unwrap();
+    assert_eq!(vault.session(&id, NOW), Ok(session(2)));
+    assert_eq!(vault.use_session(&id, NOW), Ok(session(1)));
+    assert_eq!(vault.use_session(&id, NOW), Ok(session(0)));
+    assert_eq!(vault.use_session(&id, NOW), Err(VaultError::NotFound));
+    assert_eq!(vault.session(&id, NOW), Ok(session(0)));
+    assert_eq!(vault.session(&id, NOW.plus(MINUTE)), Err(VaultError::NotFound));
+}
+
+#[test]
+fn a_session_of_ten_cards_takes_ten_of_a_hundred() {
+    let vault = vault();
+    let id = vault.open_session(session(10), NOW).unwrap();
+    assert_eq!(count_first(100, || vault.use_session(&id, NOW).ok()), 10);
+}
+
+// Relays.
+
+fn relay(vault: &Vault) -> RelayId {
+    vault.keep_relay(SecretBytes::from_slice(b"pares"), 30 * MINUTE, NOW).unwrap()
+}
+
+#[test]
+fn a_relay_goes_from_issued_over_relaying_to_done() {
+    let vault = vault();
+    let id = relay(&vault);
+    let state = |id: &RelayId| vault.relay(id, NOW).map(|relay| relay.state);
+    assert_eq!(state(&id), Ok(RelayState::Issued));
+    let Begun::First(payload) = vault.begin_relay(&id, NOW).unwrap() else { panic!("first") };
+    assert!(payload.ct_eq(b"pares"));
+    assert_eq!(state(&id), Ok(RelayState::Relaying));
+    assert!(matches!(vault.begin_relay(&id, NOW), Ok(Begun::InFlight)));
+    vault.finish_relay(&id, SecretBytes::from_slice(b"answer"), NOW).unwrap();
+    assert_eq!(state(&id), Ok(RelayState::Done));
+    let Begun::Done(answer) = vault.begin_relay(&id, NOW).unwrap() else { panic!("done") };
+    assert!(answer.ct_eq(b"answer"));
+    assert!(vault.relay(&id, NOW).unwrap().payload.ct_eq(b"pares"));
+    assert!(vault.relay(&id, NOW.plus(30 * MINUTE)).is_err());
+    assert!(vault.begin_relay(&RelayId::random(), NOW).is_err());
+}
+
+#[test]
+fn only_a_relay_under_way_is_finished_or_abandoned() {
+    let vault = vault();
+    let id = relay(&vault);
+    let answer = || SecretBytes::from_slice(b"answer");
+    assert_eq!(vault.finish_relay(&id, answer(), NOW), Err(VaultError::NotFound));
+    assert!(matches!(vault.begin_relay(&id, NOW), Ok(Begun::First(_))));
+    vault.abandon_relay(&id, NOW);
+    assert!(matches!(vault.begin_relay(&id, NOW), Ok(Begun::First(_))), "the next is first again");
+    vault.finish_relay(&id, answer(), NOW).unwrap();
+    assert_eq!(vault.finish_relay(&id, answer(), NOW), Err(VaultError::NotFound));
+    vault.abandon_relay(&id, NOW);
+    assert!(matches!(vault.begin_relay(&id, NOW), Ok(Begun::Done(_))));
+}
+
+#[test]
+fn of_a_hundred_callers_one_passes_the_relay_on() {
+    let vault = vault();
+    let id = relay(&vault);
+    let begin = || match vault.begin_relay(&id, NOW) {
+        Ok(Begun::First(payload)) => Some(payload),
+        Ok(Begun::InFlight | Begun::Done(_)) | Err(_) => None,
+    };
+    assert_eq!(count_first(100, begin), 1);
+}
+
+// Marks.
+
+#[test]
+fn a_mark_is_new_once() {
+    let vault = vault();
+    let mark = |key: &[u8]| vault.mark(key, MINUTE, NOW);
+    assert_eq!(mark(b"a"), Ok(Mark::New));
+    assert_eq!(mark(b"a"), Ok(Mark::InFlight));
+    assert_eq!(mark(b"b"), Ok(Mark::New));
+    vault.mark_done(b"a", NOW).unwrap();
+    assert_eq!(mark(b"a"), Ok(Mark::Done));
+    vault.unmark(b"b");
+    assert_eq!(mark(b"b"), Ok(Mark::New));
+    assert_eq!(vault.mark(b"a", MINUTE, NOW.plus(MINUTE)), Ok(Mark::New));
+    assert_eq!(vault.mark_done(b"never", NOW), Err(VaultError::NotFound));
+    assert_eq!(count_first(100, || mark(b"c").ok().filter(|mark| *mark == Mark::New)), 1);
+}
+
+#[test]
+fn a_full_vault_gives_no_mark() {
+    let vault = small_vault(1);
+    assert_eq!(vault.mark(b"a", MINUTE, NOW), Ok(Mark::New));
+    assert_eq!(vault.mark(b"b", MINUTE, NOW), Err(VaultError::Full));
+    assert_eq!(vault.newest(b"b", 1, MINUTE, NOW), Err(VaultError::Full));
+}
+
+#[test]
+fn an_older_value_is_told_apart_from_the_newest() {
+    let vault = vault();
+    let newest = |value| vault.newest(b"invoice", value, MINUTE, NOW).unwrap();
+    assert_eq!(
+        [5, 5, 4, 7, 6, 5, 7, 8].map(newest),
+        [true, true, false, true, false, false, true, true]
+    );
+    assert_eq!(vault.newest(b"other", 1, MINUTE, NOW), Ok(true));
+    std::thread::scope(|scope| {
+        for value in 0..100 {
+            let vault = &vault;
+            scope.spawn(move || vault.newest(b"raced", value, MINUTE, NOW).unwrap());
+        }
+    });
+    assert_eq!(vault.newest(b"raced", 98, MINUTE, NOW), Ok(false));
+    assert_eq!(vault.newest(b"raced", 99, MINUTE, NOW), Ok(true));
+}
+
+// Texts and fingerprints.
+
+#[test]
+fn a_sealed_text_opens_for_its_purpose_alone() {
+    let vault = vault();
+    let sealed = vault.seal_text("callback", b"https://shop.example/cb?x=1");
+    assert!(sealed.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)));
+    assert!(vault.open_text("callback", &sealed).unwrap().ct_eq(b"https://shop.example/cb?x=1"));
+    assert!(vault.open_text("other", &sealed).is_none());
+    assert!(self::vault().open_text("callback", &sealed).is_none());
+    assert!(vault.open_text("callback", "").is_none());
+    assert_ne!(vault.seal_text("callback", b"same"), vault.seal_text("callback", b"same"));
+    assert!(vault.is_empty());
+}
+
+#[test]
+fn every_changed_character_of_a_sealed_text_keeps_it_shut() {
+    let vault = vault();
+    let sealed = vault.seal_text("callback", b"https://shop.example/");
+    for place in 0..sealed.len() {
+        let mut changed = sealed.clone().into_bytes();
+        changed[place] = if changed[place] == b'A' { b'B' } else { b'A' };
+        let changed = String::from_utf8(changed).unwrap();
+        assert!(vault.open_text("callback", &changed).is_none(), "{place}");
+        assert!(vault.open_text("callback", &sealed[..place]).is_none());
+    }
+}
+
+#[test]
+fn a_fingerprint_is_the_same_for_a_number_under_one_key() {
+    let (here, there) = (vault(), vault());
+    let pan = |text: &str| Pan::parse(text.as_bytes()).unwrap();
+    assert_eq!(here.fingerprint(&pan(NUMBER)), here.fingerprint(&pan("5519 2838 1203 0000")));
+    assert_ne!(here.fingerprint(&pan(NUMBER)), here.fingerprint(&pan("4111111111111111")));
+    assert_ne!(here.fingerprint(&pan(NUMBER)), there.fingerprint(&pan(NUMBER)));
+}

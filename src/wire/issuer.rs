@@ -1,0 +1,139 @@
+//! What makes a row of digits a card number: the Luhn sum (ISO/IEC 7812-1 annex B) and a range that
+//! issuers use, with the lengths they use there.
+
+/// The shortest card number.
+pub(super) const LEN_MIN: usize = 12;
+/// The longest card number.
+pub(super) const LEN_MAX: usize = 19;
+/// How many digits may be shown in front (PCI DSS 3.4.1).
+const SHOWN_FIRST: usize = 6;
+/// How many digits may be shown at the end.
+const SHOWN_LAST: usize = 4;
+
+/// Six leading digits, both ends included, and the lengths as a set of bits.
+struct Range(u32, u32, u32);
+
+const RANGES: [Range; 18] = [
+    Range(400_000, 499_999, 1 << 13 | 1 << 16 | 1 << 19), // Visa
+    Range(510_000, 559_999, 1 << 16),                     // Mastercard
+    Range(222_100, 272_099, 1 << 16),                     // Mastercard
+    Range(340_000, 349_999, 1 << 15),                     // American Express
+    Range(370_000, 379_999, 1 << 15),                     // American Express
+    Range(601_100, 601_199, lengths(16)),                 // Discover
+    Range(644_000, 659_999, lengths(16)),                 // Discover
+    Range(300_000, 305_999, lengths(14)),                 // Diners Club
+    Range(360_000, 369_999, lengths(14)),                 // Diners Club
+    Range(380_000, 399_999, lengths(14)),                 // Diners Club
+    Range(352_800, 358_999, lengths(16)),                 // JCB
+    Range(620_000, 629_999, lengths(16)),                 // UnionPay
+    Range(220_000, 220_499, lengths(16)),                 // Mir
+    Range(500_000, 509_999, lengths(LEN_MIN)),            // Maestro
+    Range(560_000, 589_999, lengths(LEN_MIN)),            // Maestro
+    Range(630_400, 630_499, lengths(LEN_MIN)),            // Maestro
+    Range(639_000, 639_099, lengths(LEN_MIN)),            // Maestro
+    Range(670_000, 679_999, lengths(LEN_MIN)),            // Maestro
+];
+
+/// Whether these ASCII digits, separators already left out, can be a card number.
+pub(super) fn is_card(digits: impl DoubleEndedIterator<Item = u8> + Clone) -> bool {
+    let len = digits.clone().count();
+    if !(LEN_MIN..=LEN_MAX).contains(&len) {
+        return false;
+    }
+    let first = digits.clone().take(6).fold(0u32, |sum, digit| sum * 10 + value(digit));
+    let issued = RANGES
+        .iter()
+        .any(|Range(low, high, lengths)| (low..=high).contains(&&first) && lengths >> len & 1 == 1);
+    issued && luhn(digits)
+}
+
+/// Whether the digit at `place` of a number of `len` digits may be shown.
+pub(super) fn is_shown(place: usize, len: usize) -> bool {
+    len >= LEN_MIN && (place < SHOWN_FIRST || place + SHOWN_LAST >= len)
+}
+
+fn luhn(digits: impl DoubleEndedIterator<Item = u8>) -> bool {
+    let sum: u32 = digits
+        .rev()
+        .enumerate()
+        .map(|(place, digit)| match value(digit) {
+            digit if place % 2 == 0 => digit,
+            digit if digit > 4 => digit * 2 - 9,
+            digit => digit * 2,
+        })
+        .sum();
+    sum.is_multiple_of(10)
+}
+
+fn value(digit: u8) -> u32 {
+    u32::from(digit.wrapping_sub(b'0'))
+}
+
+/// Every length from `least` to the longest.
+const fn lengths(least: usize) -> u32 {
+    (1 << (LEN_MAX + 1)) - (1 << least)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn numbers() -> Value {
+        serde_json::from_str(include_str!("../../tests/fixtures/cards/numbers.json")).unwrap()
+    }
+
+    fn card(number: &str) -> bool {
+        is_card(number.bytes())
+    }
+
+    #[test]
+    fn every_test_number_is_a_card_and_no_near_miss_is() {
+        let numbers = numbers();
+        let valid = numbers["valid"].as_object().unwrap().values();
+        for number in valid.flat_map(|list| list.as_array().unwrap()) {
+            assert!(card(number.as_str().unwrap()), "{number}");
+        }
+        for number in numbers["samples"].as_object().unwrap().values() {
+            assert!(card(number.as_str().unwrap()), "{number}");
+        }
+        for number in numbers["not_pan"].as_object().unwrap().values() {
+            assert!(!card(number.as_str().unwrap()), "{number}");
+        }
+    }
+
+    #[test]
+    fn the_ranges_are_those_of_the_table() {
+        let numbers = numbers();
+        let schemes: Vec<_> = numbers["iin"].as_object().unwrap().values().collect();
+        for first in 0..10_000u32 {
+            let prefix = format!("{first:04}");
+            for len in 10..=21 {
+                let listed = schemes.iter().any(|scheme| {
+                    let within = |range: &Value| in_range(range.as_str().unwrap(), &prefix);
+                    scheme["prefix"].as_array().unwrap().iter().any(within)
+                        && scheme["length"].as_array().unwrap().contains(&len.into())
+                });
+                assert_eq!(card(&luhn_valid(&prefix, len)), listed, "{prefix} {len}");
+            }
+        }
+    }
+
+    fn in_range(range: &str, prefix: &str) -> bool {
+        let (low, high) = range.split_once('-').unwrap_or((range, range));
+        (low..=high).contains(&&prefix[..low.len()])
+    }
+
+    fn luhn_valid(prefix: &str, len: usize) -> String {
+        let stem = format!("{prefix:0<width$}", width = len - 1);
+        let with = |check: char| format!("{stem}{check}");
+        ('0'..='9').map(with).find(|number| luhn(number.bytes())).unwrap()
+    }
+
+    #[test]
+    fn six_and_four_digits_are_shown_of_a_long_number_and_none_of_a_short_one() {
+        let shown = |len| (0..len).filter(|place| is_shown(*place, len)).count();
+        assert_eq!([shown(11), shown(12), shown(16), shown(19)], [0, 10, 10, 10]);
+    }
+}

@@ -1,0 +1,231 @@
+//! Card numbers and verification values in plain bytes, where they stand as digits.
+//!
+//! A number we know is searched for exactly, whatever stands between and around its digits. Any
+//! other number must look like one: its length, issuer range and Luhn sum, groups as people write
+//! them, and no longer row of digits, decimal number, hexadecimal id or UUID around it. Every place
+//! costs bounded work.
+
+use super::scan::Known;
+use super::{Span, issuer};
+
+/// The shortest verification value.
+const CVV_MIN: usize = 3;
+/// How many separators may stand between two digits of a number we know.
+const SEPARATORS_MAX: usize = 3;
+/// All groups of a number but the last have at least this many digits.
+const GROUP_MIN: usize = 4;
+/// A word of this length around digits is taken for an id without looking further.
+const WORD_MAX: usize = 64;
+/// How a UUID is written.
+const UUID: &[u8; 36] = b"xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
+
+/// A place in the bytes that were searched.
+#[derive(Clone, Copy)]
+pub(super) struct Hit {
+    pub(super) span: Span,
+    pub(super) is: Is,
+}
+
+/// What stands in a place.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Is {
+    /// A card number and nothing else.
+    Number,
+    /// A longer row of digits with a number we know inside: none of it may be shown.
+    Row,
+    /// A verification value.
+    Cvv,
+}
+
+/// Whether the bytes have too few digits to hold anything that is searched for.
+pub(super) fn is_too_few(bytes: &[u8], known: &Known<'_>) -> bool {
+    let least = if known.cvvs.is_empty() { known.pan_len_min() } else { CVV_MIN };
+    bytes.len() < least || bytes.iter().filter(|byte| byte.is_ascii_digit()).count() < least
+}
+
+/// Calls `hit` for every place. In bytes that are no text, a verification value counts only with
+/// text around it: three digits come about by chance.
+pub(super) fn each_hit(bytes: &[u8], known: &Known<'_>, is_text: bool, hit: &mut dyn FnMut(Hit)) {
+    if is_too_few(bytes, known) {
+        return;
+    }
+    for pan in known.pans {
+        each_known(bytes, pan, hit);
+    }
+    let mut from = 0;
+    while let Some(run) = next_run(bytes, from) {
+        from = run.end;
+        each_candidate(bytes, run, hit);
+        if is_known_cvv(bytes, run, known) && (is_text || has_text_around(bytes, run)) {
+            hit(Hit { span: run, is: Is::Cvv });
+        }
+    }
+}
+
+/// Every place of exactly these digits, separated or not.
+pub(super) fn each_known(bytes: &[u8], pan: &[u8], hit: &mut dyn FnMut(Hit)) {
+    let Some((first, rest)) = pan.split_first() else { return };
+    let mut searched = 0;
+    for start in memchr::memchr_iter(*first, bytes) {
+        let end = if start < searched { None } else { known_end(bytes, start + 1, rest) };
+        let Some(end) = end else { continue };
+        let found = Span { start, end };
+        let span = whole_row(bytes, found);
+        if span == found {
+            hit(Hit { span, is: Is::Number });
+        } else {
+            hit(Hit { span, is: Is::Row });
+            searched = span.end;
+        }
+    }
+}
+
+/// The span with the digits right before and after it.
+fn whole_row(bytes: &[u8], span: Span) -> Span {
+    let left = bytes.get(..span.start).unwrap_or_default().iter().rev();
+    let ahead = left.take_while(|byte| byte.is_ascii_digit()).count();
+    Span { start: span.start - ahead, end: digits_end(bytes, span.end) }
+}
+
+fn known_end(bytes: &[u8], mut at: usize, digits: &[u8]) -> Option<usize> {
+    for digit in digits {
+        let between = bytes.get(at..)?.iter().take(SEPARATORS_MAX);
+        at += between.take_while(|byte| byte.is_ascii() && !byte.is_ascii_alphanumeric()).count();
+        if bytes.get(at) != Some(digit) {
+            return None;
+        }
+        at += 1;
+    }
+    Some(at)
+}
+
+/// The next row of digits.
+fn next_run(bytes: &[u8], from: usize) -> Option<Span> {
+    let rest = bytes.get(from..)?;
+    let start = from + rest.iter().position(u8::is_ascii_digit)?;
+    Some(Span { start, end: digits_end(bytes, start) })
+}
+
+fn digits_end(bytes: &[u8], start: usize) -> usize {
+    let digits = bytes.get(start..).unwrap_or_default().iter();
+    start + digits.take_while(|byte| byte.is_ascii_digit()).count()
+}
+
+/// Every card number whose first group is `first`. At most five groups make one.
+fn each_candidate(bytes: &[u8], first: Span, hit: &mut dyn FnMut(Hit)) {
+    let (mut group, mut total) = (first, 0);
+    while first.len() >= GROUP_MIN && !is_masked(bytes, group) {
+        total += group.len();
+        if total > issuer::LEN_MAX {
+            return;
+        }
+        let span = Span { start: first.start, end: group.end };
+        if total >= issuer::LEN_MIN && is_card(bytes, span) && stands_alone(bytes, span, first) {
+            hit(Hit { span, is: Is::Number });
+        }
+        let Some(next) = next_group(bytes, group) else { return };
+        group = next;
+    }
+}
+
+/// The group after this one, behind a single separator.
+fn next_group(bytes: &[u8], group: Span) -> Option<Span> {
+    if group.len() < GROUP_MIN || !is_separator(*bytes.get(group.end)?) {
+        return None;
+    }
+    let start = group.end + 1;
+    let end = digits_end(bytes, start);
+    (end > start).then_some(Span { start, end })
+}
+
+/// The rest of a masked number belongs to no other.
+fn is_masked(bytes: &[u8], group: Span) -> bool {
+    let stars = before(bytes, group) == Some(b'*') || after(bytes, group) == Some(b'*');
+    stars && group.len() < issuer::LEN_MIN
+}
+
+fn is_card(bytes: &[u8], span: Span) -> bool {
+    let written = bytes.get(span.start..span.end).unwrap_or_default();
+    issuer::is_card(written.iter().copied().filter(u8::is_ascii_digit))
+}
+
+/// Neither part of a decimal number nor of an id.
+fn stands_alone(bytes: &[u8], span: Span, first: Span) -> bool {
+    let is_one_group = span == first;
+    !(is_decimal(bytes, span)
+        || (is_one_group && is_hex_word(bytes, span))
+        || is_in_uuid(bytes, span))
+}
+
+fn is_decimal(bytes: &[u8], span: Span) -> bool {
+    let digit = |at: Option<usize>| {
+        at.and_then(|at| bytes.get(at)).is_some_and(|byte| byte.is_ascii_digit())
+    };
+    let behind = after(bytes, span) == Some(b'.') && digit(span.end.checked_add(1));
+    let ahead = before(bytes, span) == Some(b'.') && digit(span.start.checked_sub(2));
+    behind || ahead
+}
+
+/// Whether the digits are a part of a longer hexadecimal word that stands alone.
+fn is_hex_word(bytes: &[u8], span: Span) -> bool {
+    let left = bytes.get(..span.start).unwrap_or_default();
+    let right = bytes.get(span.end..).unwrap_or_default();
+    let is_hex = |byte: &&u8| byte.is_ascii_hexdigit();
+    let ahead = left.iter().rev().take(WORD_MAX).take_while(is_hex).count();
+    let behind = right.iter().take(WORD_MAX).take_while(is_hex).count();
+    if ahead + behind == 0 {
+        return false;
+    }
+    let letter = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphabetic);
+    let outer = left.len().checked_sub(ahead + 1).and_then(|at| left.get(at));
+    let goes_on_ahead = ahead < WORD_MAX && letter(outer);
+    let goes_on_behind = behind < WORD_MAX && letter(right.get(behind));
+    !goes_on_ahead && !goes_on_behind
+}
+
+fn is_in_uuid(bytes: &[u8], span: Span) -> bool {
+    (0..UUID.len()).any(|offset| {
+        let start = span.start.checked_sub(offset);
+        let window = start.and_then(|start| bytes.get(start..start + UUID.len()));
+        offset + span.len() <= UUID.len() && window.is_some_and(is_uuid)
+    })
+}
+
+fn is_uuid(window: &[u8]) -> bool {
+    window.iter().zip(UUID).all(|(byte, form)| match form {
+        b'-' => *byte == b'-',
+        _ => byte.is_ascii_hexdigit(),
+    })
+}
+
+/// Whether the row of digits is exactly one of the values and nothing longer.
+fn is_known_cvv(bytes: &[u8], run: Span, known: &Known<'_>) -> bool {
+    let digits = bytes.get(run.start..run.end).unwrap_or_default();
+    known.cvvs.contains(&digits) && is_isolated(bytes, run) && !is_in_uuid(bytes, run)
+}
+
+fn is_isolated(bytes: &[u8], run: Span) -> bool {
+    let joins = |byte: Option<u8>| {
+        byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'*' | b'%' | b'#'))
+    };
+    !(joins(before(bytes, run)) || joins(after(bytes, run)) || is_decimal(bytes, run))
+}
+
+/// Whether the four bytes on either side are printable, as far as there are any.
+fn has_text_around(bytes: &[u8], run: Span) -> bool {
+    let near = run.start.saturating_sub(4)..bytes.len().min(run.end + 4);
+    let mut around = bytes.get(near).unwrap_or_default().iter();
+    around.all(|byte| matches!(byte, b' '..=b'~' | b'\t' | b'\r' | b'\n'))
+}
+
+fn is_separator(byte: u8) -> bool {
+    matches!(byte, b' ' | b'-' | b'.' | b'+' | b'_')
+}
+
+fn before(bytes: &[u8], span: Span) -> Option<u8> {
+    bytes.get(span.start.checked_sub(1)?).copied()
+}
+
+fn after(bytes: &[u8], span: Span) -> Option<u8> {
+    bytes.get(span.end).copied()
+}

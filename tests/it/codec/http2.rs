@@ -1,0 +1,509 @@
+//! HTTP/2 towards clients: the same rules as on HTTP/1.1, and the protocol's own abuses.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, StatusCode};
+use portcullis::proxy::message::{Caps, ConnectionEvent};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_rustls::client::TlsStream;
+
+use super::support::{Authority, Server, connect_tls, deadlines};
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const PUSH_PROMISE: u8 = 5;
+const PING: u8 = 6;
+const GOAWAY: u8 = 7;
+const WINDOW_UPDATE: u8 = 8;
+const CONTINUATION: u8 = 9;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+
+fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    let mut frame = vec![length[1], length[2], length[3], kind, flags];
+    frame.extend_from_slice(&stream.to_be_bytes());
+    frame.extend_from_slice(payload);
+    frame
+}
+
+/// Literal fields without indexing, without Huffman coding.
+fn block(fields: &[(&str, &str)]) -> Vec<u8> {
+    let mut block = Vec::new();
+    for (name, value) in fields {
+        block.push(0);
+        for text in [name, value] {
+            block.push(u8::try_from(text.len()).ok().filter(|&n| n < 127).unwrap());
+            block.extend_from_slice(text.as_bytes());
+        }
+    }
+    block
+}
+
+const GET: [(&str, &str); 4] =
+    [(":method", "GET"), (":scheme", "https"), (":authority", "a"), (":path", "/")];
+const POST: [(&str, &str); 4] =
+    [(":method", "POST"), (":scheme", "https"), (":authority", "a"), (":path", "/")];
+
+fn headers(flags: u8, stream: u32, fields: &[(&str, &str)]) -> Vec<u8> {
+    frame(HEADERS, END_HEADERS | flags, stream, &block(fields))
+}
+
+fn get(stream: u32, more: &[(&str, &str)]) -> Vec<u8> {
+    headers(END_STREAM, stream, &[&GET, more].concat())
+}
+
+fn post(more: &[(&str, &str)]) -> Vec<u8> {
+    headers(0, 1, &[&POST, more].concat())
+}
+
+struct Fixture {
+    authority: Authority,
+    server: Server,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let authority = Authority::new();
+        let server = Server::new(Some(&authority.server()), deadlines(), Caps::default());
+        Self { authority, server }
+    }
+
+    async fn raw(&self) -> TlsStream<DuplexStream> {
+        let connector = self.authority.client(&[b"h2"], None);
+        let stream = connect_tls(&self.server, &connector).await.unwrap();
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+        stream
+    }
+
+    /// A connection past its preface.
+    async fn begun(&self) -> TlsStream<DuplexStream> {
+        let mut stream = self.raw().await;
+        let hello = [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat();
+        stream.write_all(&hello).await.unwrap();
+        stream
+    }
+
+    async fn client(&self) -> (h2::client::SendRequest<Bytes>, tokio::task::JoinHandle<Result<(), h2::Error>>) {
+        let (client, connection) = h2::client::handshake(self.raw().await).await.unwrap();
+        (client, tokio::spawn(connection))
+    }
+}
+
+#[derive(Debug)]
+struct Frame {
+    kind: u8,
+    stream: u32,
+    payload: Vec<u8>,
+}
+
+impl Frame {
+    /// Whether this frame turns stream 1 or the connection down, or answers with anything but 200.
+    fn refuses(&self) -> bool {
+        match self.kind {
+            HEADERS => self.payload.first() != Some(&0x88),
+            RST_STREAM => true,
+            GOAWAY => self.payload.get(4..8) != Some(&[0; 4]),
+            _ => false,
+        }
+    }
+}
+
+/// Everything the server says within two seconds.
+async fn listen(stream: &mut TlsStream<DuplexStream>) -> Vec<Frame> {
+    let mut bytes = Vec::new();
+    let _ = timeout(Duration::from_secs(2), stream.read_to_end(&mut bytes)).await;
+    let mut frames = Vec::new();
+    let mut rest = bytes.as_slice();
+    while rest.len() >= 9 {
+        let length = usize::from(rest[0]) << 16 | usize::from(rest[1]) << 8 | usize::from(rest[2]);
+        let stream = u32::from_be_bytes([rest[5], rest[6], rest[7], rest[8]]);
+        frames.push(Frame { kind: rest[3], stream, payload: rest[9..9 + length].to_vec() });
+        rest = &rest[9 + length..];
+    }
+    frames
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_are_answered_side_by_side() {
+    let fixture = Fixture::new();
+    let (mut client, _connection) = fixture.client().await;
+    let mut answers = Vec::new();
+    for n in 0..20 {
+        let request = Request::post("https://localhost/echo").body(()).unwrap();
+        let (answer, mut body) = client.send_request(request, false).unwrap();
+        body.send_data(Bytes::from(format!("body {n}")), true).unwrap();
+        answers.push(answer);
+    }
+    for (n, answer) in answers.into_iter().enumerate() {
+        let answer = answer.await.unwrap();
+        assert_eq!(answer.status(), StatusCode::OK);
+        let body = answer.into_body().data().await.unwrap().unwrap();
+        assert_eq!(body, format!("body {n}"));
+    }
+    let request = Request::get("https://localhost/host").body(()).unwrap();
+    let mut answer = client.send_request(request, true).unwrap().0.await.unwrap();
+    assert_eq!(answer.headers()["content-length"], "9");
+    assert_eq!(answer.body_mut().data().await.unwrap().unwrap(), "localhost");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_large_reply_is_sent_within_the_window_of_the_client() {
+    let fixture = Fixture::new();
+    let (mut client, _connection) = fixture.client().await;
+    let request = Request::get("https://localhost/large").body(()).unwrap();
+    let mut body = client.send_request(request, true).unwrap().0.await.unwrap().into_body();
+    let mut total = 0;
+    while let Some(data) = body.data().await {
+        let data = data.unwrap();
+        total += data.len();
+        body.flow_control().release_capacity(data.len()).unwrap();
+    }
+    assert_eq!(total, 1024 * 1024);
+}
+
+/// Bytes after the preface that must not reach the room.
+fn corpus() -> Vec<Vec<u8>> {
+    let mut corpus = Vec::new();
+    let with = |fields: &[(&str, &str)]| get(1, fields);
+    let only = |fields: &[(&str, &str)]| headers(END_STREAM, 1, fields);
+    for fields in [
+        [("connection", "keep-alive")], [("connection", "close")], [("connection", "authorization")],
+        [("transfer-encoding", "chunked")], [("transfer-encoding", "gzip")], [("upgrade", "h2c")],
+        [("keep-alive", "timeout=5")], [("proxy-connection", "close")], [("te", "gzip")],
+        [("te", "trailers, gzip")], [("http2-settings", "AAMAAABk")], [("Upper", "x")], [("X-A", "x")],
+        [("x y", "z")], [("x:", "z")], [("", "z")], [(":x", "z")], [(":status", "200")],
+        [(":path", "/b")], [(":method", "GET")], [(":authority", "b")], [(":scheme", "https")],
+        [(":protocol", "websocket")], [("x", "a\r\nb: c")], [("x", "a\nb")], [("x", "a\0")],
+        [("x\r\ny", "z")], [("x\0", "z")], [("host", "b")], [("host", "")], [("host", "a, a")],
+        [("host", "a/x")], [("content-length", "5")], [("content-length", "-1")],
+        [("content-length", "+0")], [("content-length", "0, 0")], [("content-length", "x")],
+        [("content-length", "")], [("content-length", "99999999999999999999")],
+        [("content-encoding", "gzip")], [("expect", "200-ok")],
+    ] {
+        corpus.push(with(&fields));
+    }
+    for name in ["content-length", "host", "content-type", "authorization", "origin", "portcullis-key"] {
+        corpus.push(with(&[(name, "a"), (name, "b")]));
+    }
+    for missing in 0..4 {
+        let mut fields = GET.to_vec();
+        fields.remove(missing);
+        corpus.push(only(&fields));
+    }
+    for (at, value) in [
+        (0, "CONNECT"), (0, "TRACE"), (0, "get"), (0, ""), (0, "G T"), (0, "GET / HTTP/1.1\r\nx: y"),
+        (0, "PRI"), (0, "FOO"), (0, "PROPFIND"), (1, "http"), (1, "ftp"), (1, ""), (1, "https://"),
+        (2, ""), (2, "a b"), (2, "u@a"), (2, "a/x"), (2, "a,b"), (2, "a:x"), (2, "a:0"), (2, "a."),
+        (2, "a\r\nx: y"), (2, "[::1"), (2, "a..b"), (3, ""), (3, "*"), (3, "a"), (3, "//b/x"),
+        (3, "http://b/"), (3, "/a b"), (3, "/a\0"), (3, "/a\r\nx: y"), (3, "/../x"), (3, "/a/%2e%2e/b"),
+        (3, "/%00"), (3, "/%"), (3, "/a%2fb"), (3, "/a\\b"), (3, "/\u{e9}"), (3, "?x"), (3, "/{x}"),
+        (3, "/\u{7f}"), (3, "/a\tb"),
+    ] {
+        let mut fields = GET;
+        fields[at].1 = value;
+        corpus.push(only(&fields));
+    }
+    corpus.push(only(&[("x", "y"), GET[0], GET[1], GET[2], GET[3]]));
+    corpus.push(only(&[GET[0], GET[3], ("host", "a")]));
+    corpus.push(only(&[(":method", "CONNECT"), (":authority", "a:443")]));
+    // A content-length that is not kept.
+    corpus.push([post(&[("content-length", "5")]), frame(DATA, END_STREAM, 1, b"four")].concat());
+    corpus.push([post(&[("content-length", "3")]), frame(DATA, END_STREAM, 1, b"four")].concat());
+    corpus.push([post(&[("content-length", "3")]), frame(DATA, 0, 1, b"four")].concat());
+    corpus.push([post(&[("content-length", "3")]), frame(DATA, END_STREAM, 1, b"")].concat());
+    let unended = headers(0, 1, &[("x", "y")]);
+    corpus.push([post(&[]), frame(DATA, 0, 1, b"x"), unended].concat());
+    corpus.push([post(&[]), frame(RST_STREAM, 0, 1, &[0, 0, 0, 8])].concat());
+    // Frames out of place.
+    corpus.push(frame(DATA, END_STREAM, 0, b"x"));
+    corpus.push(frame(DATA, END_STREAM, 1, b"x"));
+    corpus.push(frame(HEADERS, END_HEADERS | END_STREAM, 0, &block(&GET)));
+    corpus.push(frame(HEADERS, END_HEADERS | END_STREAM, 2, &block(&GET)));
+    corpus.push(frame(CONTINUATION, END_HEADERS, 1, &block(&GET)));
+    corpus.push([frame(HEADERS, END_STREAM, 1, &block(&GET[..2])), frame(PING, 0, 0, &[0; 8])].concat());
+    corpus.push([frame(HEADERS, END_STREAM, 1, &block(&GET[..2])), frame(CONTINUATION, 4, 3, &block(&GET[2..]))].concat());
+    corpus.push(frame(PUSH_PROMISE, END_HEADERS, 1, &[&[0, 0, 0, 2], block(&GET).as_slice()].concat()));
+    corpus.push(frame(PING, 0, 0, &[0; 7]));
+    corpus.push(frame(PING, 0, 1, &[0; 8]));
+    corpus.push(frame(SETTINGS, 0, 0, &[0; 5]));
+    corpus.push(frame(SETTINGS, 0, 1, &[]));
+    corpus.push(frame(SETTINGS, 1, 0, &[0; 6]));
+    corpus.push(frame(SETTINGS, 0, 0, &[0, 2, 0, 0, 0, 2]));
+    corpus.push(frame(SETTINGS, 0, 0, &[0, 4, 0xff, 0xff, 0xff, 0xff]));
+    corpus.push(frame(SETTINGS, 0, 0, &[0, 5, 0, 0, 0, 1]));
+    corpus.push(frame(WINDOW_UPDATE, 0, 0, &[0; 4]));
+    corpus.push(frame(WINDOW_UPDATE, 0, 0, &[0x7f, 0xff, 0xff, 0xff]));
+    corpus.push(frame(WINDOW_UPDATE, 0, 0, &[0; 3]));
+    corpus.push(frame(RST_STREAM, 0, 0, &[0; 4]));
+    corpus.push(frame(RST_STREAM, 0, 1, &[0; 4]));
+    corpus.push(frame(DATA, 8, 1, &[9, 1]));
+    corpus.push([post(&[]), frame(DATA, 8 | END_STREAM, 1, &[9, 1])].concat());
+    corpus.push([frame(DATA, 0, 1, &[0; 1]), vec![0, 0x40, 1, 0, 0, 0, 0, 0, 1]].concat());
+    corpus.push(vec![0xff, 0xff, 0xff, HEADERS, 5, 0, 0, 0, 1]);
+    corpus.push(frame(HEADERS, END_HEADERS | END_STREAM, 1, &[0xff; 40]));
+    corpus.push(frame(HEADERS, END_HEADERS | END_STREAM, 1, &[0x80]));
+    corpus.push(frame(HEADERS, END_HEADERS | END_STREAM, 1, &[0xbf]));
+    corpus.push(frame(HEADERS, END_HEADERS | END_STREAM, 1, &[0, 100, b'x']));
+    corpus
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_malformed_request_reaches_the_room() {
+    let fixture = Fixture::new();
+    let corpus = corpus();
+    assert!(corpus.len() >= 120, "{}", corpus.len());
+    for (n, bytes) in corpus.iter().enumerate() {
+        let mut stream = fixture.begun().await;
+        stream.write_all(bytes).await.unwrap();
+        let frames = listen(&mut stream).await;
+        let shown = String::from_utf8_lossy(bytes);
+        assert_eq!(fixture.server.room.handled(), 0, "case {n} was served: {shown:?}");
+        let reset = bytes.ends_with(&frame(RST_STREAM, 0, 1, &[0, 0, 0, 8]));
+        assert!(reset || frames.iter().any(Frame::refuses), "case {n}: {shown:?} got {frames:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn odd_but_valid_requests_are_served() {
+    let split = [
+        frame(HEADERS, END_STREAM, 1, &block(&GET[..2])),
+        frame(CONTINUATION, END_HEADERS, 1, &block(&GET[2..])),
+    ];
+    let trailers = headers(END_STREAM, 1, &[("x", "y")]);
+    let cookies = get(1, &[("cookie", "a"), ("cookie", "b"), ("te", "trailers"), ("host", "a")]);
+    let no_authority = [GET[0], GET[1], GET[3], ("host", "a")];
+    for (n, bytes) in [
+        get(1, &[]),
+        cookies,
+        headers(END_STREAM, 1, &no_authority),
+        split.concat(),
+        [frame(0x21, 0xff, 0, b"unknown"), get(1, &[])].concat(),
+        [frame(PING, 0, 0, &[0; 8]), get(1, &[])].concat(),
+        [frame(2, 0, 1, &[0, 0, 0, 0, 9]), get(1, &[])].concat(),
+        [post(&[("content-length", "4")]), frame(DATA, END_STREAM, 1, b"four")].concat(),
+        [post(&[]), frame(DATA, 0, 1, b"x"), trailers].concat(),
+        [post(&[]), frame(DATA, 8 | END_STREAM, 1, &[1, b'x', 0])].concat(),
+    ]
+    .iter()
+    .enumerate()
+    {
+        let fixture = Fixture::new();
+        let mut stream = fixture.begun().await;
+        stream.write_all(bytes).await.unwrap();
+        let frames = listen(&mut stream).await;
+        assert_eq!(fixture.server.room.handled(), 1, "control {n} got {frames:?}");
+        assert!(!frames.iter().any(Frame::refuses), "control {n} got {frames:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn limits_hold_on_http2_too() {
+    let fixture = Fixture::new();
+    let status = async |request: Request<()>| {
+        let (mut client, _connection) = fixture.client().await;
+        let (answer, _) = client.send_request(request, true).unwrap();
+        answer.await.unwrap().status().as_u16()
+    };
+    let long = format!("https://a/{}", "x".repeat(8192));
+    assert_eq!(status(Request::get(long).body(()).unwrap()).await, 414);
+    let mut many = Request::get("https://a/").body(()).unwrap();
+    for n in 0..101 {
+        many.headers_mut().insert(http::HeaderName::try_from(format!("x-{n}")).unwrap(), "y".parse().unwrap());
+    }
+    assert_eq!(status(many).await, 431);
+    let mut large = Request::get("https://a/").body(()).unwrap();
+    for n in 0..50 {
+        let name = http::HeaderName::try_from(format!("x-{n}")).unwrap();
+        large.headers_mut().insert(name, "y".repeat(2000).parse().unwrap());
+    }
+    assert_eq!(status(large).await, 431);
+
+    for length in [None, Some("9")] {
+        let (mut client, _connection) = fixture.client().await;
+        let mut request = Request::post("https://a/small").body(()).unwrap();
+        if let Some(length) = length {
+            request.headers_mut().insert("content-length", length.parse().unwrap());
+        }
+        let (answer, mut body) = client.send_request(request, false).unwrap();
+        if length.is_none() {
+            body.send_data(Bytes::from_static(b"123456789"), false).unwrap();
+        }
+        assert_eq!(answer.await.unwrap().status().as_u16(), 413);
+    }
+    assert_eq!(fixture.server.room.handled(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_says_nothing_is_cut_off() {
+    let fixture = Fixture::new();
+    // No preface at all.
+    let mut stream = fixture.raw().await;
+    let begun = Instant::now();
+    let mut bytes = Vec::new();
+    let _ = stream.read_to_end(&mut bytes).await;
+    assert_eq!(begun.elapsed().as_secs(), 10);
+    assert!(fixture.server.room.saw(ConnectionEvent::ProtocolError));
+    // A preface and no request; pings do not help.
+    let stream = fixture.begun().await;
+    let begun = Instant::now();
+    let (mut reader, mut writer) = tokio::io::split(stream);
+    let pinging = tokio::spawn(async move {
+        while writer.write_all(&frame(PING, 0, 0, &[0; 8])).await.is_ok() {
+            sleep(Duration::from_secs(1)).await;
+        }
+    });
+    let _ = reader.read_to_end(&mut bytes).await;
+    assert!((10..=32).contains(&begun.elapsed().as_secs()), "{:?}", begun.elapsed());
+    pinging.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dripping_header_block_is_cut_off() {
+    let fixture = Fixture::new();
+    let mut stream = fixture.begun().await;
+    stream.write_all(&frame(HEADERS, END_STREAM, 1, &block(&GET))).await.unwrap();
+    let (mut reader, mut writer) = tokio::io::split(stream);
+    let begun = Instant::now();
+    let dripping = tokio::spawn(async move {
+        while writer.write_all(&frame(CONTINUATION, 0, 1, &[])).await.is_ok() {
+            sleep(Duration::from_secs(1)).await;
+        }
+    });
+    let _ = reader.read_to_end(&mut Vec::new()).await;
+    assert!(begun.elapsed().as_secs() <= 32, "{:?}", begun.elapsed());
+    assert_eq!(fixture.server.room.handled(), 0);
+    dripping.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dripping_body_is_answered_with_a_timeout() {
+    let fixture = Fixture::new();
+    let (mut client, _connection) = fixture.client().await;
+    let request = Request::post("https://a/").body(()).unwrap();
+    let (answer, mut body) = client.send_request(request, false).unwrap();
+    let dripping = tokio::spawn(async move {
+        while body.send_data(Bytes::from_static(b"x"), false).is_ok() {
+            sleep(Duration::from_secs(1)).await;
+        }
+    });
+    let begun = Instant::now();
+    assert_eq!(answer.await.unwrap().status(), StatusCode::REQUEST_TIMEOUT);
+    assert_eq!(begun.elapsed().as_secs(), 30);
+    assert_eq!(fixture.server.room.handled(), 0);
+    dripping.await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_is_closed() {
+    let fixture = Fixture::new();
+    let (mut client, connection) = fixture.client().await;
+    let request = Request::get("https://a/").body(()).unwrap();
+    client.send_request(request, true).unwrap().0.await.unwrap();
+    let begun = Instant::now();
+    let _ = connection.await.unwrap();
+    assert_eq!(begun.elapsed().as_secs(), 75);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_take_its_reply_loses_the_stream() {
+    let fixture = Fixture::new();
+    let mut stream = fixture.begun().await;
+    // Window of every stream: zero.
+    stream.write_all(&frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0])).await.unwrap();
+    let large = [GET[0], GET[1], GET[2], (":path", "/large")];
+    stream.write_all(&headers(END_STREAM, 1, &large)).await.unwrap();
+    sleep(Duration::from_secs(19)).await;
+    assert!(!fixture.server.room.saw(ConnectionEvent::ReplyNotTaken));
+    sleep(Duration::from_secs(2)).await;
+    assert!(fixture.server.room.saw(ConnectionEvent::ReplyNotTaken));
+    let frames = listen(&mut stream).await;
+    assert!(frames.iter().any(|frame| frame.kind == RST_STREAM && frame.stream == 1), "{frames:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sale_in_flight_is_finished_when_its_stream_is_reset_or_its_connection_lost() {
+    for lose_connection in [false, true] {
+        let fixture = Fixture::new();
+        let mut stream = fixture.begun().await;
+        let slow = [GET[0], GET[1], GET[2], (":path", "/slow")];
+        stream.write_all(&headers(END_STREAM, 1, &slow)).await.unwrap();
+        fixture.server.room.entered.notified().await;
+        stream.write_all(&frame(RST_STREAM, 0, 1, &[0, 0, 0, 8])).await.unwrap();
+        let stream = (!lose_connection).then_some(stream);
+        sleep(Duration::from_secs(60)).await;
+        assert_eq!(fixture.server.room.finished(), 0);
+        fixture.server.room.gate.notify_one();
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(fixture.server.room.finished(), 1, "connection lost: {lose_connection}");
+        drop(stream);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_graceful_shutdown_finishes_running_streams_and_ends_the_connection() {
+    let fixture = Fixture::new();
+    let (mut client, connection) = fixture.client().await;
+    let slow = Request::get("https://a/slow").body(()).unwrap();
+    let (answer, _) = client.send_request(slow, true).unwrap();
+    fixture.server.room.entered.notified().await;
+    fixture.server.shutdown.send(true).unwrap();
+    sleep(Duration::from_secs(60)).await;
+    assert!(client.clone().ready().await.is_err(), "a request could begin after GOAWAY");
+    fixture.server.room.gate.notify_one();
+    assert_eq!(answer.await.unwrap().status(), StatusCode::OK);
+    let begun = Instant::now();
+    connection.await.unwrap().unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(1));
+
+    let (_client, idle) = Fixture::new().client().await;
+    let begun = Instant::now();
+    let _ = idle.await.unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(1), "the sender is gone: the server is, too");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closing_reply_arrives_and_ends_the_connection() {
+    let fixture = Fixture::new();
+    let (mut client, connection) = fixture.client().await;
+    let request = Request::get("https://a/close").body(()).unwrap();
+    let answer = client.send_request(request, true).unwrap().0.await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    let begun = Instant::now();
+    connection.await.unwrap().unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_resets_ends_the_connection() {
+    let fixture = Fixture::new();
+    let mut stream = fixture.begun().await;
+    let slow = [GET[0], GET[1], GET[2], (":path", "/slow")];
+    let mut flood = Vec::new();
+    for n in 0..200_u32 {
+        flood.extend(headers(END_STREAM, 1 + 2 * n, &slow));
+        flood.extend(frame(RST_STREAM, 0, 1 + 2 * n, &[0, 0, 0, 8]));
+    }
+    let _ = stream.write_all(&flood).await;
+    let frames = listen(&mut stream).await;
+    assert!(frames.iter().any(|f| f.kind == GOAWAY && f.refuses()), "{frames:?}");
+    assert!(fixture.server.room.handled() <= 100, "{}", fixture.server.room.handled());
+}
+
+#[tokio::test(start_paused = true)]
+async fn more_streams_than_allowed_are_refused() {
+    let fixture = Fixture::new();
+    let mut stream = fixture.begun().await;
+    let slow = [GET[0], GET[1], GET[2], (":path", "/slow")];
+    for n in 0..120_u32 {
+        stream.write_all(&headers(END_STREAM, 1 + 2 * n, &slow)).await.unwrap();
+    }
+    let frames = listen(&mut stream).await;
+    assert_eq!(fixture.server.room.handled(), 100);
+    assert_eq!(frames.iter().filter(|f| f.kind == RST_STREAM).count(), 20, "{frames:?}");
+}

@@ -1,0 +1,109 @@
+//! TLS towards clients.
+
+use std::time::Duration;
+
+use portcullis::proxy::message::{Caps, ConnectionEvent};
+use portcullis::proxy::tls::{TlsError, TlsSetup};
+use rustls::ProtocolVersion;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::Instant;
+
+use super::support::{Authority, Server, connect_tls, deadlines, read_until};
+
+const WHO: &[u8] = b"GET /who HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+#[tokio::test]
+async fn a_request_over_tls_is_answered() {
+    let authority = Authority::new();
+    let server = Server::new(Some(&authority.server()), deadlines(), Caps::default());
+    let connector = authority.client(&[b"http/1.1"], None);
+    let mut stream = connect_tls(&server, &connector).await.unwrap();
+    assert_eq!(stream.get_ref().1.protocol_version(), Some(ProtocolVersion::TLSv1_3));
+    stream.write_all(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello").await.unwrap();
+    assert!(read_until(&mut stream, "hello").await.starts_with("HTTP/1.1 200 OK\r\n"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_handshake_is_cut_off() {
+    let authority = Authority::new();
+    let server = Server::new(Some(&authority.server()), deadlines(), Caps::default());
+    let (mut client, task) = server.connect();
+    client.write_all(&[0x16, 3, 1]).await.unwrap();
+    let begun = Instant::now();
+    task.await.unwrap();
+    assert_eq!(begun.elapsed(), Duration::from_secs(10));
+    assert!(server.room.saw(ConnectionEvent::HandshakeTimeout));
+    assert_eq!(server.listener.connections(), 0);
+}
+
+#[tokio::test]
+async fn plain_http_on_a_tls_listener_fails_the_handshake() {
+    let authority = Authority::new();
+    let server = Server::new(Some(&authority.server()), deadlines(), Caps::default());
+    let (mut client, task) = server.connect();
+    client.write_all(WHO).await.unwrap();
+    let mut answer = Vec::new();
+    client.read_to_end(&mut answer).await.unwrap();
+    task.await.unwrap();
+    assert!(server.room.saw(ConnectionEvent::HandshakeFailed));
+    assert!(!answer.starts_with(b"HTTP"));
+}
+
+#[tokio::test]
+async fn a_verified_client_is_known_by_its_names_and_others_are_turned_away() {
+    let authority = Authority::new();
+    authority.issue("server", &["localhost"]);
+    authority.issue("shop", &["shop.internal", "shop-2.internal"]);
+    let tls = TlsSetup::load(authority.files("server", true)).unwrap();
+    let server = Server::new(Some(&tls), deadlines(), Caps::default());
+
+    let mut stream = connect_tls(&server, &authority.client(&[], Some("shop"))).await.unwrap();
+    stream.write_all(WHO).await.unwrap();
+    let answer = read_until(&mut stream, ")").await;
+    assert!(answer.contains(r#"["shop.internal", "shop-2.internal"]"#), "{answer}");
+
+    let mut stranger = connect_tls(&server, &authority.client(&[], None)).await.unwrap();
+    assert!(stranger.read(&mut [0; 9]).await.is_err());
+    let other = Authority::new();
+    other.issue("shop", &["shop.internal"]);
+    std::fs::copy(authority.path("ca.pem"), other.path("ca.pem")).unwrap();
+    let mut forged = connect_tls(&server, &other.client(&[], Some("shop"))).await.unwrap();
+    assert!(forged.read(&mut [0; 9]).await.is_err());
+    assert_eq!(server.room.handled(), 1);
+}
+
+#[tokio::test]
+async fn a_new_certificate_is_used_after_reloading_and_a_broken_one_is_not() {
+    let authority = Authority::new();
+    let tls = authority.server();
+    let server = Server::new(Some(&tls), deadlines(), Caps::default());
+    let leaf = async || {
+        let stream = connect_tls(&server, &authority.client(&[], None)).await.unwrap();
+        stream.get_ref().1.peer_certificates().unwrap()[0].as_ref().to_vec()
+    };
+    let first = leaf().await;
+    authority.issue("server", &["localhost"]);
+    assert_eq!(leaf().await, first);
+    tls.reload().unwrap();
+    let second = leaf().await;
+    assert_ne!(second, first);
+
+    authority.issue("other", &["localhost"]);
+    std::fs::copy(authority.path("other.key"), authority.path("server.key")).unwrap();
+    assert_eq!(tls.reload(), Err(TlsError::Mismatch));
+    std::fs::write(authority.path("server.pem"), "").unwrap();
+    assert_eq!(tls.reload(), Err(TlsError::Certificate));
+    assert_eq!(leaf().await, second);
+}
+
+#[test]
+fn unusable_files_are_named() {
+    let authority = Authority::new();
+    authority.issue("a", &["a"]);
+    assert_eq!(TlsSetup::load(authority.files("b", false)).err(), Some(TlsError::Certificate));
+    std::fs::write(authority.path("a.key"), "").unwrap();
+    assert_eq!(TlsSetup::load(authority.files("a", false)).err(), Some(TlsError::Key));
+    authority.issue("a", &["a"]);
+    std::fs::write(authority.path("ca.pem"), "").unwrap();
+    assert_eq!(TlsSetup::load(authority.files("a", true)).err(), Some(TlsError::Authorities));
+}
