@@ -270,7 +270,8 @@ fn v1_fields(came: &Challenged, approved: bool, style: &Style) -> Vec<(String, S
 fn v2_fields(came: &Challenged, approved: bool) -> Vec<(String, String)> {
     let creq = came.field("creq").unwrap_or_default();
     let decoded = URL_SAFE_NO_PAD.decode(creq.trim_end_matches('='));
-    let creq: Value = decoded.ok().and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_default();
+    let creq: Value =
+        decoded.ok().and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_default();
     let id = |name: &str| creq.get(name).cloned().unwrap_or_default();
     let cres = json!({
         "threeDSServerTransID": id("threeDSServerTransID"),
@@ -301,11 +302,8 @@ fn pares(rid: &str, approved: bool, bytes: usize) -> String {
         message.push(0xff);
     }
     let encoded = STANDARD.encode(message);
-    let lines: Vec<&str> = encoded
-        .as_bytes()
-        .chunks(76)
-        .filter_map(|line| std::str::from_utf8(line).ok())
-        .collect();
+    let lines: Vec<&str> =
+        encoded.as_bytes().chunks(76).filter_map(|line| std::str::from_utf8(line).ok()).collect();
     lines.join("\r\n")
 }
 

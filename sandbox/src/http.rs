@@ -195,6 +195,9 @@ impl Server {
 
     /// Listens again on the same port. Right after `down` the port may still be held for a moment.
     pub async fn up(&self) -> Result<()> {
+        if lock(&self.accepting).is_some() {
+            return Ok(());
+        }
         for _ in 0..100 {
             if let Ok(listener) = TcpListener::bind(self.address).await {
                 self.accept_on(listener);

@@ -180,12 +180,13 @@ pub(super) fn is_https(url: &str) -> bool {
 /// on the account's list; a guess is never dialled (threat T9).
 fn return_address(text: &str, account: &Account) -> Result<String, Refusal> {
     let refused = Refusal::AnswerWithheld(Withheld::ReturnHost);
-    let clean = text.bytes().all(|byte| byte.is_ascii_graphic());
+    let named = text.starts_with(|sign: char| sign.is_ascii_alphanumeric());
+    let clean = named && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
     let whole = match text.split_once("://") {
         Some(_) => text.to_owned(),
         None => format!("https://{text}"),
     };
-    let url = Url::parse(&whole).ok().filter(|_| clean && !text.contains('\\'));
+    let url = Url::parse(&whole).ok().filter(|_| clean);
     let listed =
         url.is_some_and(|url| ProviderHost::of_url(&url, &account.three_ds.hosts).is_some());
     if listed { Ok(whole) } else { Err(refused) }

@@ -48,7 +48,8 @@ impl Origin {
     }
 }
 
-/// One listener's application: hands accepted connections to the codecs, and their requests to a room.
+/// One listener's application: hands accepted connections to the codecs, and their requests to a
+/// room.
 pub struct Listener<H> {
     room: Arc<H>,
     acceptor: Option<TlsAcceptor>,
@@ -64,8 +65,8 @@ impl<H: Handler> Listener<H> {
         Self { room, acceptor, terms: Terms { deadlines, caps }, places }
     }
 
-    /// The Pingora service that listens on `address` for this listener. Pingora's own 64 KiB buffer is
-    /// left out: rustls has one, and every connection would pay for both.
+    /// The Pingora service that listens on `address` for this listener. Pingora's own 64 KiB buffer
+    /// is left out: rustls has one, and every connection would pay for both.
     pub fn into_service(self, name: &str, address: &str) -> Service<Self> {
         let mut service = Service::new(name.to_owned(), self);
         let unbuffered = L4BufferSettings::unbuffered();

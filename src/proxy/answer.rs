@@ -50,7 +50,8 @@ pub(crate) fn parse(bytes: &[u8], bodiless: bool) -> Result<AnswerHead, SendErro
     let (Some(status @ 100..=599), Some(minor)) = (raw.code, raw.version) else {
         return Err(SendErrorKind::BadAnswer);
     };
-    let mut fields = AnswerFields { reusable: minor == 1, ..AnswerFields::default() };
+    let map = HeaderMap::with_capacity(raw.headers.len());
+    let mut fields = AnswerFields { map, reusable: minor == 1, ..AnswerFields::default() };
     for field in raw.headers.iter() {
         fields.take(field.name, bytes.slice_ref(field.value))?;
     }
@@ -148,7 +149,10 @@ mod tests {
         use AnswerFraming::{Chunked, Close, Empty, Length};
         assert_eq!(framing("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n"), Ok((Length(3), true)));
         assert_eq!(framing("HTTP/1.1 200\r\ncontent-length: 3\r\n"), Ok((Length(3), true)));
-        assert_eq!(framing("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n"), Ok((Chunked, true)));
+        assert_eq!(
+            framing("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n"),
+            Ok((Chunked, true))
+        );
         assert_eq!(framing("HTTP/1.1 200 OK\r\n"), Ok((Close, false)));
         assert_eq!(framing("HTTP/1.1 204 No\r\n"), Ok((Empty, true)));
         assert_eq!(framing("HTTP/1.1 204 No\r\ncontent-length: 3\r\n"), Ok((Empty, false)));
@@ -191,7 +195,8 @@ mod tests {
 
     #[test]
     fn fields_of_the_connection_go_no_further() {
-        let head = "HTTP/1.1 200 OK\r\nconnection: x-secret\r\nx-secret: 1\r\nkeep-alive: a\r\ny: 2\r\n";
+        let head =
+            "HTTP/1.1 200 OK\r\nconnection: x-secret\r\nx-secret: 1\r\nkeep-alive: a\r\ny: 2\r\n";
         let names: Vec<_> =
             read(head).unwrap().headers.keys().map(|n| n.as_str().to_owned()).collect();
         assert_eq!(names, ["y"]);

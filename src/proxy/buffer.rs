@@ -47,8 +47,8 @@ impl ReadBuffer {
         }
     }
 
-    /// A message is over: unread bytes move to the front, every other byte becomes zero, and a buffer
-    /// that had to grow is given back.
+    /// A message is over: unread bytes move to the front, every other byte becomes zero, and a
+    /// buffer that had to grow is given back.
     pub(crate) fn recycle(&mut self) {
         if self.is_empty() {
             self.wipe();
@@ -60,8 +60,8 @@ impl ReadBuffer {
         }
     }
 
-    /// Reads once. `Ok(0)` is the end of the stream, or a buffer that already holds `bound` bytes: ask
-    /// [`ReadBuffer::len`] before.
+    /// Reads once. `Ok(0)` is the end of the stream, or a buffer that already holds `bound` bytes:
+    /// ask [`ReadBuffer::len`] before.
     pub(crate) fn poll_fill<IO: AsyncRead + Unpin>(
         &mut self,
         io: &mut IO,

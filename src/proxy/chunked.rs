@@ -1,7 +1,8 @@
-//! The chunked transfer coding (RFC 9112 §7.1), decoded byte by byte of framing and in bulk of data.
+//! The chunked transfer coding (RFC 9112 §7.1), decoded byte by byte of framing and in bulk of
+//! data.
 //!
-//! Strict on purpose: no chunk extensions, no white space, CRLF only, sizes of eight digits at most.
-//! Trailer fields are checked for syntax, bounded and dropped.
+//! Strict on purpose: no chunk extensions, no white space, CRLF only, sizes of eight digits at
+//! most. Trailer fields are checked for syntax, bounded and dropped.
 
 use crate::secret::CleartextBody;
 
@@ -154,10 +155,32 @@ mod tests {
     #[test]
     fn every_malformed_coding_is_refused() {
         for bad in [
-            "\r\n", "x\r\n", "-1\r\n", "+1\r\n", " 1\r\n", "1 \r\n", "0x1\r\n", "1;a=b\r\n", "1;\r\n", "1\n",
-            "1\rx", "123456789\r\n", "1\r\nab", "1\r\na\n", "1\r\na\rx", "0\r\n\n", "0\r\n x: y\r\n\r\n",
-            "0\r\n: y\r\n\r\n", "0\r\nx y\r\n\r\n", "0\r\nx\r\n\r\n", "0\r\nx: \0\r\n", "0\r\nx: y\n\r\n",
-            "0\r\nx: y\r\r\n", "1,1\r\n", "1\t\r\n", "0\r\n\rX",
+            "\r\n",
+            "x\r\n",
+            "-1\r\n",
+            "+1\r\n",
+            " 1\r\n",
+            "1 \r\n",
+            "0x1\r\n",
+            "1;a=b\r\n",
+            "1;\r\n",
+            "1\n",
+            "1\rx",
+            "123456789\r\n",
+            "1\r\nab",
+            "1\r\na\n",
+            "1\r\na\rx",
+            "0\r\n\n",
+            "0\r\n x: y\r\n\r\n",
+            "0\r\n: y\r\n\r\n",
+            "0\r\nx y\r\n\r\n",
+            "0\r\nx\r\n\r\n",
+            "0\r\nx: \0\r\n",
+            "0\r\nx: y\n\r\n",
+            "0\r\nx: y\r\r\n",
+            "1,1\r\n",
+            "1\t\r\n",
+            "0\r\n\rX",
         ] {
             assert_eq!(decode_all(bad.as_bytes(), 100).err(), Some(ChunkError::Syntax), "{bad:?}");
         }

@@ -1,7 +1,8 @@
 //! Opens connections to providers: name resolution, address policy, TCP, TLS.
 //!
 //! The address that was checked is the address that is dialled, so a name that changes its mind in
-//! between (DNS rebinding) gains nothing. Certificates are always verified, for the name in the target.
+//! between (DNS rebinding) gains nothing. Certificates are always verified, for the name in the
+//! target.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -110,7 +111,8 @@ async fn resolve(target: &Target, policy: AddressPolicy) -> Result<Vec<SocketAdd
     if found.is_empty() {
         return Err(SendErrorKind::Resolve);
     }
-    let allowed = found.into_iter().filter(|address| policy.allow_private || is_public(address.ip()));
+    let allowed =
+        found.into_iter().filter(|address| policy.allow_private || is_public(address.ip()));
     let allowed: Vec<_> = allowed.take(ADDRESSES_MAX).collect();
     if allowed.is_empty() { Err(SendErrorKind::PrivateAddress) } else { Ok(allowed) }
 }
@@ -236,18 +238,59 @@ mod tests {
     #[test]
     fn addresses_with_a_special_meaning_are_not_public() {
         for private in [
-            "0.0.0.0", "10.1.2.3", "100.64.0.1", "100.100.100.200", "127.0.0.1", "169.254.169.254",
-            "172.16.0.1", "172.31.255.255", "192.0.0.192", "192.0.2.1", "192.88.99.1", "192.168.1.1",
-            "198.18.0.1", "198.19.255.1", "198.51.100.1", "203.0.113.1", "224.0.0.1", "240.0.0.1",
-            "255.255.255.255", "::", "::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "::127.0.0.1",
-            "64:ff9b::7f00:1", "64:ff9b:1::1", "100::1", "2001::1", "2001:db8::1", "2002:7f00:1::",
-            "3fff::1", "fc00::1", "fd00:ec2::254", "fe80::1", "fec0::1", "ff02::1", "4000::1",
+            "0.0.0.0",
+            "10.1.2.3",
+            "100.64.0.1",
+            "100.100.100.200",
+            "127.0.0.1",
+            "169.254.169.254",
+            "172.16.0.1",
+            "172.31.255.255",
+            "192.0.0.192",
+            "192.0.2.1",
+            "192.88.99.1",
+            "192.168.1.1",
+            "198.18.0.1",
+            "198.19.255.1",
+            "198.51.100.1",
+            "203.0.113.1",
+            "224.0.0.1",
+            "240.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "::ffff:127.0.0.1",
+            "::ffff:10.0.0.1",
+            "::127.0.0.1",
+            "64:ff9b::7f00:1",
+            "64:ff9b:1::1",
+            "100::1",
+            "2001::1",
+            "2001:db8::1",
+            "2002:7f00:1::",
+            "3fff::1",
+            "fc00::1",
+            "fd00:ec2::254",
+            "fe80::1",
+            "fec0::1",
+            "ff02::1",
+            "4000::1",
         ] {
             assert!(!is_public(private.parse().unwrap()), "{private}");
         }
         for public in [
-            "1.1.1.1", "8.8.8.8", "100.63.0.1", "100.128.0.1", "172.15.0.1", "172.32.0.1", "192.0.1.1",
-            "223.255.255.1", "2606:4700::1111", "2a00::1", "64:ff9b::808:808", "::ffff:8.8.8.8",
+            "1.1.1.1",
+            "8.8.8.8",
+            "100.63.0.1",
+            "100.128.0.1",
+            "172.15.0.1",
+            "172.32.0.1",
+            "192.0.1.1",
+            "223.255.255.1",
+            "2606:4700::1111",
+            "2a00::1",
+            "64:ff9b::808:808",
+            "::ffff:8.8.8.8",
         ] {
             assert!(is_public(public.parse().unwrap()), "{public}");
         }

@@ -1,13 +1,11 @@
 //! The client towards providers: one request, once, and its whole answer.
 //!
-//! A request leaves in one write and is never sent twice, also not when a pooled connection turns out to
-//! be closed. What an error says about [`Forwarded`] comes from counting the bytes that the kernel
-//! accepted below TLS. No redirects, no decoding, no retries.
+//! A request leaves in one write and is never sent twice, also not when a pooled connection turns
+//! out to be closed. What an error says about [`Forwarded`] comes from counting the bytes that the
+//! kernel accepted below TLS. No redirects, no decoding, no retries.
 
 use std::fmt;
-use std::future::poll_fn;
 use std::sync::Arc;
-use std::task::{Context, Waker};
 use std::time::Duration;
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
@@ -15,15 +13,10 @@ use http::{Method, header};
 use rustls::pki_types::ServerName;
 use tokio::time::{Instant, timeout_at};
 
-use super::answer::{self, AnswerFraming, AnswerHead};
-use super::buffer::ReadBuffer;
-use super::chunked::{ChunkError, Chunked};
-use super::dial::{Dialler, Socket};
+use super::dial::Dialler;
 use super::fields::is_hop_by_hop;
-use super::h1::Pair;
-use super::h1::head::HeadEnd;
 use super::h1::reply::{push_decimal, push_field};
-use super::message::Caps;
+use super::line::Line;
 use super::pool::{Key, Pool};
 use super::target;
 use super::tls::TlsError;
@@ -31,10 +24,6 @@ use crate::secret::CleartextBody;
 
 pub use super::dial::{AddressPolicy, UpstreamTls, is_public};
 
-/// Interim answers skipped before the final one.
-const INTERIM_MAX: usize = 8;
-/// How much of an answer is read at once.
-const READ: usize = 16 * 1024;
 /// Largest answer body by default.
 const ANSWER_MAX: usize = 1024 * 1024;
 
@@ -238,8 +227,8 @@ pub struct Timeouts {
     pub connect: Duration,
     /// The whole exchange, connecting included.
     pub total: Duration,
-    /// How long an unused connection is kept. Shorter than what servers usually allow (5 s and more): a
-    /// connection they close while a payment is on its way leaves that payment in doubt.
+    /// How long an unused connection is kept. Shorter than what servers usually allow (5 s and
+    /// more): a connection they close while a payment is on its way leaves that payment in doubt.
     pub idle: Duration,
 }
 
@@ -278,7 +267,8 @@ impl Upstreams {
         self
     }
 
-    /// Sends `out` to `target`, once. `on_first_byte` runs as soon as the kernel has accepted a byte of it.
+    /// Sends `out` to `target`, once. `on_first_byte` runs as soon as the kernel has accepted a
+    /// byte of it.
     ///
     /// # Errors
     /// When no complete answer came back; the error says whether the request may have arrived.
@@ -301,7 +291,7 @@ impl Upstreams {
                 Line::new(self.dialler.dial(target, policy, until).await.map_err(not_sent)?)
             }
         };
-        let before = line.socket.written();
+        let before = line.written();
         let bodiless = out.method == Method::HEAD;
         let exchange = async {
             line.write(&head, &out.body, on_first_byte).await?;
@@ -317,7 +307,7 @@ impl Upstreams {
                 }
                 Ok(answer)
             }
-            Err(kind) if line.socket.written() == before => Err(not_sent(kind)),
+            Err(kind) if line.written() == before => Err(not_sent(kind)),
             Err(kind) => Err(SendError { forwarded: Forwarded::Unknown, kind }),
         }
     }
@@ -362,162 +352,25 @@ fn is_ours(name: &HeaderName) -> bool {
     matches!(name.as_str(), "host" | "accept-encoding" | "expect" | "content-encoding")
 }
 
-/// One connection to a provider.
-pub(crate) struct Line {
-    socket: Socket,
-    buffer: ReadBuffer,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Line {
-    fn new(socket: Socket) -> Self {
-        Self { socket, buffer: ReadBuffer::new() }
-    }
-
-    /// Nothing has arrived that was not asked for, not even the end of the connection.
-    pub(crate) fn is_silent(&mut self) -> bool {
-        let mut cx = Context::from_waker(Waker::noop());
-        self.buffer.is_empty() && self.buffer.poll_fill(&mut self.socket, READ, &mut cx).is_pending()
-    }
-
-    async fn write(
-        &mut self,
-        head: &CleartextBody,
-        body: &CleartextBody,
-        on_first_byte: impl FnOnce() + Send,
-    ) -> Result<(), SendErrorKind> {
-        let before = self.socket.written();
-        let mut on_first_byte = Some(on_first_byte);
-        let mut pair = Pair { head: head.as_bytes(), body: body.as_bytes() };
-        poll_fn(|cx| {
-            let outcome = pair.poll_write(&mut self.socket, cx);
-            if self.socket.written() > before
-                && let Some(tell) = on_first_byte.take()
-            {
-                tell();
-            }
-            outcome.map_err(|_| SendErrorKind::Write)
-        })
-        .await
-    }
-
-    /// The final answer, and whether the connection may be used again.
-    async fn read_answer(
-        &mut self,
-        bodiless: bool,
-        limit: usize,
-    ) -> Result<(Answer, bool), SendErrorKind> {
-        let head = self.read_final_head(bodiless).await?;
-        let body = match head.framing {
-            AnswerFraming::Empty => CleartextBody::with_capacity(0),
-            AnswerFraming::Length(length) => self.read_exactly(length, limit).await?,
-            AnswerFraming::Chunked => self.read_chunked(limit).await?,
-            AnswerFraming::Close => self.read_to_end(limit).await?,
-        };
-        self.buffer.recycle();
-        Ok((Answer { status: head.status, headers: head.headers, body }, head.reusable))
-    }
-
-    async fn read_final_head(&mut self, bodiless: bool) -> Result<AnswerHead, SendErrorKind> {
-        for _ in 0..=INTERIM_MAX {
-            let length = self.await_head().await?;
-            let bytes = self.buffer.filled().get(..length).unwrap_or_default();
-            let head = answer::parse(bytes, bodiless)?;
-            self.buffer.consume(length);
-            if !head.is_interim() {
-                return Ok(head);
-            }
+    #[test]
+    fn the_head_of_a_request_never_grows_while_it_is_written() {
+        let target = Target::new("provider.example", 8443, true).unwrap();
+        for fields in [0, 1, 50] {
+            let field = (header::AUTHORIZATION, HeaderValue::from_static("Basic c2VjcmV0"));
+            let out = Outgoing {
+                method: Method::POST,
+                path_and_query: "/x".repeat(fields + 1),
+                headers: vec![field; fields],
+                body: CleartextBody::from(vec![b'x'; 1_000_000]),
+            };
+            let fields: usize =
+                out.headers.iter().map(|(n, v)| n.as_str().len() + v.len() + 4).sum();
+            let room = 128 + out.path_and_query.len() + target.host_field.len() + fields;
+            assert!(write_head(&target, &out).unwrap().len() <= room);
         }
-        Err(SendErrorKind::BadAnswer)
-    }
-
-    async fn await_head(&mut self) -> Result<usize, SendErrorKind> {
-        let caps = Caps::default();
-        let mut end = HeadEnd::default();
-        loop {
-            let found = end.find(self.buffer.filled(), &caps);
-            if let Some(length) = found.map_err(|_| SendErrorKind::BadAnswer)? {
-                return Ok(length);
-            }
-            match self.fill(caps.head_bytes).await {
-                Ok(0) | Err(()) if self.buffer.is_empty() => return Err(SendErrorKind::Reset),
-                Ok(0) | Err(()) => return Err(SendErrorKind::HalfAnswer),
-                Ok(_) => {}
-            }
-        }
-    }
-
-    async fn read_exactly(
-        &mut self,
-        length: u64,
-        limit: usize,
-    ) -> Result<CleartextBody, SendErrorKind> {
-        let length = usize::try_from(length).unwrap_or(usize::MAX);
-        if length > limit {
-            return Err(SendErrorKind::AnswerTooLarge);
-        }
-        let mut body = CleartextBody::with_capacity(length);
-        loop {
-            self.move_into(&mut body, length);
-            if body.len() == length {
-                return Ok(body);
-            }
-            self.fill_more().await?;
-        }
-    }
-
-    async fn read_chunked(&mut self, limit: usize) -> Result<CleartextBody, SendErrorKind> {
-        let mut body = CleartextBody::with_capacity(0);
-        let mut chunked = Chunked::new();
-        loop {
-            let taken = chunked.decode(self.buffer.filled(), &mut body, limit).map_err(kind_of)?;
-            self.buffer.consume(taken);
-            if chunked.is_done() {
-                return Ok(body);
-            }
-            self.fill_more().await?;
-        }
-    }
-
-    async fn read_to_end(&mut self, limit: usize) -> Result<CleartextBody, SendErrorKind> {
-        let mut body = CleartextBody::with_capacity(0);
-        loop {
-            self.move_into(&mut body, limit);
-            if !self.buffer.is_empty() {
-                return Err(SendErrorKind::AnswerTooLarge);
-            }
-            // Over TLS an end without close_notify is an error: somebody cut the answer short.
-            match self.fill(READ).await {
-                Ok(0) => return Ok(body),
-                Ok(_) => {}
-                Err(()) => return Err(SendErrorKind::HalfAnswer),
-            }
-        }
-    }
-
-    /// Moves bytes from the read buffer until `body` has `length`.
-    fn move_into(&mut self, body: &mut CleartextBody, length: usize) {
-        let filled = self.buffer.filled();
-        let part = filled.get(..filled.len().min(length - body.len())).unwrap_or_default();
-        body.extend_from_slice(part);
-        let taken = part.len();
-        self.buffer.consume(taken);
-    }
-
-    async fn fill_more(&mut self) -> Result<(), SendErrorKind> {
-        match self.fill(READ).await {
-            Ok(1..) => Ok(()),
-            Ok(0) | Err(()) => Err(SendErrorKind::HalfAnswer),
-        }
-    }
-
-    async fn fill(&mut self, bound: usize) -> Result<usize, ()> {
-        poll_fn(|cx| self.buffer.poll_fill(&mut self.socket, bound, cx)).await.map_err(|_| ())
-    }
-}
-
-fn kind_of(error: ChunkError) -> SendErrorKind {
-    match error {
-        ChunkError::Syntax => SendErrorKind::BadAnswer,
-        ChunkError::TooLarge => SendErrorKind::AnswerTooLarge,
     }
 }

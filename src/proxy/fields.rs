@@ -106,8 +106,8 @@ impl Fields {
         Ok(())
     }
 
-    /// Options other than the usual three would name a field to be removed: refused, so that nobody can
-    /// take a field out of a request this way.
+    /// Options other than the usual three would name a field to be removed: refused, so that nobody
+    /// can take a field out of a request this way.
     fn connection(&mut self, value: &HeaderValue) -> Result<(), Refusal> {
         for option in value.as_bytes().split(|&b| b == b',') {
             match option.trim_ascii() {
@@ -141,7 +141,10 @@ impl Fields {
 
 /// Fields that decide who may do what with which bytes: two of them are an attack.
 fn is_singular(name: &HeaderName) -> bool {
-    matches!(name.as_str(), "content-type" | "authorization" | "origin" | "referer" | "portcullis-key")
+    matches!(
+        name.as_str(),
+        "content-type" | "authorization" | "origin" | "referer" | "portcullis-key"
+    )
 }
 
 /// `1*DIGIT`, nothing else (RFC 9110 §8.6).
@@ -198,7 +201,9 @@ mod tests {
         assert_eq!(framing(&both), Err(Refusal::BadFraming));
         let twice = [("content-length", "1"), ("content-length", "1")];
         assert_eq!(framing(&twice), Err(Refusal::BadFraming));
-        for bad in ["gzip", "gzip, chunked", "chunked, chunked", "chunked;q=1", "identity", "", "xchunked"] {
+        for bad in
+            ["gzip", "gzip, chunked", "chunked, chunked", "chunked;q=1", "identity", "", "xchunked"]
+        {
             let refused = framing(&[("transfer-encoding", bad)]);
             assert_eq!(refused, Err(Refusal::TransferCodingRefused), "{bad}");
         }

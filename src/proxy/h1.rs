@@ -1,8 +1,8 @@
 //! The HTTP/1.1 server: one request after the other on one connection.
 //!
-//! One reused read buffer, one timer, no task per request. Every phase has one total deadline. A request
-//! that was refused is answered once and the connection closed; nothing is repaired. While a room works
-//! on a request nothing here reads, so a client that goes away cannot cancel it.
+//! One reused read buffer, one timer, no task per request. Every phase has one total deadline. A
+//! request that was refused is answered once and the connection closed; nothing is repaired. While
+//! a room works on a request nothing here reads, so a client that goes away cannot cancel it.
 
 pub(crate) mod head;
 pub(crate) mod reply;
@@ -30,8 +30,13 @@ use head::{HeadEnd, Parsed};
 const BODY_READ: usize = 16 * 1024;
 
 /// Serves one connection until either side ends it.
-pub(crate) async fn serve<IO, H>(io: IO, room: &Arc<H>, terms: &Terms, origin: Origin, closing: Closing)
-where
+pub(crate) async fn serve<IO, H>(
+    io: IO,
+    room: &Arc<H>,
+    terms: &Terms,
+    origin: Origin,
+    closing: Closing,
+) where
     IO: AsyncRead + AsyncWrite + Unpin + Send,
     H: Handler,
 {
@@ -42,8 +47,9 @@ where
         origin,
         closing,
         buffer: ReadBuffer::new(),
-        deadline: Deadline::after(terms.deadlines.idle),
+        deadline: Deadline::after(terms.deadlines.head),
         out: Vec::new(),
+        used: false,
     };
     loop {
         match connection.exchange().await {
@@ -83,6 +89,8 @@ struct Connection<'a, IO, H> {
     buffer: ReadBuffer,
     deadline: Deadline,
     out: Vec<u8>,
+    /// Something has been received. Until then the client has the shorter time of a head.
+    used: bool,
 }
 
 impl<IO, H> Connection<'_, IO, H>
@@ -106,11 +114,11 @@ where
         let reply = self.room.handle(Request { head: parsed.head, body }).await;
         let close = reply.close || parsed.close || self.closing.is_closed();
         self.write_reply(&reply, bodiless, close).await?;
-        if close { Err(Stop::Close) } else { Ok(()) }
+        if close { Err(Stop::Linger) } else { Ok(()) }
     }
 
-    /// The room answered the head alone. The body was not read, so only a request without one leaves the
-    /// connection in a known state.
+    /// The room answered the head alone. The body was not read, so only a request without one
+    /// leaves the connection in a known state.
     async fn answer_early(&mut self, parsed: &Parsed, reply: Reply) -> Result<(), Stop> {
         let close = reply.close
             || parsed.close
@@ -118,11 +126,7 @@ where
             || self.closing.is_closed();
         self.buffer.recycle();
         self.write_reply(&reply, parsed.head.method == Method::HEAD, close).await?;
-        match (close, parsed.framing) {
-            (false, _) => Ok(()),
-            (true, Framing::Empty) => Err(Stop::Close),
-            (true, Framing::Length(_) | Framing::Chunked) => Err(Stop::Linger),
-        }
+        if close { Err(Stop::Linger) } else { Ok(()) }
     }
 
     /// Waits for a whole head: as long as the connection may idle for its first byte, then `head`.
@@ -130,9 +134,10 @@ where
         let (deadlines, caps) = (&self.terms.deadlines, &self.terms.caps);
         let mut end = HeadEnd::default();
         if self.buffer.is_empty() {
-            self.deadline.restart(deadlines.idle);
+            self.deadline.restart(if self.used { deadlines.idle } else { deadlines.head });
             self.read_when_idle().await?;
         }
+        self.used = true;
         let mut first = true;
         loop {
             if let Some(length) = end.find(self.buffer.filled(), caps)? {
@@ -181,7 +186,11 @@ where
         .await
     }
 
-    async fn read_body(&mut self, parsed: &Parsed, limit: BodyLimit) -> Result<CleartextBody, Stop> {
+    async fn read_body(
+        &mut self,
+        parsed: &Parsed,
+        limit: BodyLimit,
+    ) -> Result<CleartextBody, Stop> {
         let limit = limit.get();
         match parsed.framing {
             Framing::Empty => return Ok(CleartextBody::with_capacity(0)),
@@ -221,7 +230,8 @@ where
         let mut body = CleartextBody::with_capacity(limit.min(BODY_READ));
         let mut chunked = Chunked::new();
         loop {
-            let taken = chunked.decode(self.buffer.filled(), &mut body, limit).map_err(refusal_of)?;
+            let taken =
+                chunked.decode(self.buffer.filled(), &mut body, limit).map_err(refusal_of)?;
             self.buffer.consume(taken);
             if chunked.is_done() {
                 return Ok(body);
@@ -237,10 +247,16 @@ where
     }
 
     /// Head and body leave in one write: over TLS as one flight of records.
-    async fn write_reply(&mut self, reply: &Reply, bodiless: bool, close: bool) -> Result<(), Stop> {
+    async fn write_reply(
+        &mut self,
+        reply: &Reply,
+        bodiless: bool,
+        close: bool,
+    ) -> Result<(), Stop> {
         let mut out = std::mem::take(&mut self.out);
         reply::write_head(&mut out, reply, close);
-        let body: &[u8] = if bodiless || !reply::has_body(reply.status) { &[] } else { &reply.body };
+        let body: &[u8] =
+            if bodiless || !reply::has_body(reply.status) { &[] } else { &reply.body };
         let outcome = self.write_all(&out, body).await;
         self.out = out;
         if outcome.is_err() {
@@ -267,8 +283,8 @@ where
         self.shut().await;
     }
 
-    /// Ends our side, then takes what the client is still sending for a short while: closing at once
-    /// would reset the connection and could destroy the reply on its way.
+    /// Ends our side, then takes what the client is still sending for a short while: closing at
+    /// once would reset the connection and could destroy the reply on its way.
     async fn linger(mut self) {
         self.deadline.restart(LINGER);
         self.shut().await;

@@ -1,8 +1,8 @@
 //! The HTTP/2 server: the same requests, rooms and rules as on HTTP/1.1, many at a time.
 //!
 //! The h2 crate does frames, flow control and header compression, and refuses what breaks RFC 9113
-//! (connection fields, a content-length that is not kept, pseudo fields). Each stream is a task that no
-//! reset can cancel: a sale in flight outlives the client that asked for it.
+//! (connection fields, a content-length that is not kept, pseudo fields). Each stream is a task
+//! that no reset can cancel: a sale in flight outlives the client that asked for it.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -38,8 +38,13 @@ const RESETS_PENDING: usize = 20;
 const RESETS_BY_US: usize = 100;
 
 /// Serves one connection until either side ends it.
-pub(crate) async fn serve<IO, H>(io: IO, room: &Arc<H>, terms: &Terms, origin: Origin, closing: Closing)
-where
+pub(crate) async fn serve<IO, H>(
+    io: IO,
+    room: &Arc<H>,
+    terms: &Terms,
+    origin: Origin,
+    closing: Closing,
+) where
     IO: AsyncRead + AsyncWrite + Unpin + Send,
     H: Handler,
 {
@@ -58,6 +63,11 @@ where
     };
     loop {
         match poll_fn(|cx| server.poll_event(cx)).await {
+            // h2 does not count streams that were reset, but their requests are still being worked
+            // on.
+            Event::Stream(_, mut respond) if server.streams.0.len() >= STREAMS as usize => {
+                respond.send_reset(Reason::REFUSED_STREAM);
+            }
             Event::Stream(request, respond) => {
                 let exchange = Exchange {
                     room: Arc::clone(room),
@@ -136,8 +146,8 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Server<IO> {
         Poll::Ready(if self.draining { Event::Over } else { Event::Drain })
     }
 
-    /// Collects ended streams; whether one of them asked to end the connection. With the last one the
-    /// idle time begins.
+    /// Collects ended streams; whether one of them asked to end the connection. With the last one
+    /// the idle time begins.
     fn poll_streams(&mut self, cx: &mut Context<'_>) -> bool {
         let mut close_asked = false;
         while let Poll::Ready(Some(ended)) = self.streams.0.poll_join_next(cx) {
@@ -281,7 +291,8 @@ struct Shape {
 fn head_of(parts: Parts, caps: &Caps, origin: &Origin) -> Result<(Head, Shape), Refusal> {
     let method = accepted_method(parts.method.as_str()).ok_or(Refusal::MethodRefused)?;
     // Without an authority a `Uri` cannot hold the scheme, which h2 has checked to be there.
-    if !matches!((parts.uri.scheme_str(), parts.uri.authority()), (Some("https"), _) | (None, None)) {
+    if !matches!((parts.uri.scheme_str(), parts.uri.authority()), (Some("https"), _) | (None, None))
+    {
         return Err(Refusal::BadRequestLine);
     }
     let text = parts.uri.path_and_query().map_or("", http::uri::PathAndQuery::as_str);

@@ -1,7 +1,8 @@
 //! Ends a connection without destroying what is still on its way.
 //!
-//! Closing a socket while the client is still sending resets the connection, and a reset may overtake
-//! the reply. So our side is ended first, and what still comes in is thrown away for a short while.
+//! Closing a socket while the client is still sending resets the connection, and a reset may
+//! overtake the reply. So our side is ended first, and what still comes in is thrown away for a
+//! short while.
 
 use std::io;
 use std::pin::Pin;

@@ -1,8 +1,8 @@
 //! What the codec hands to a room and takes back: heads, requests, replies, refusals.
 //!
-//! Both HTTP versions produce the same [`Head`]: framing and hop-by-hop fields are already consumed,
-//! `Host` is always there exactly once, the path is in origin form without dot segments. Nothing here
-//! prints a field value or a body.
+//! Both HTTP versions produce the same [`Head`]: framing and hop-by-hop fields are already
+//! consumed, `Host` is always there exactly once, the path is in origin form without dot segments.
+//! Nothing here prints a field value or a body.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -23,7 +23,8 @@ pub struct Head {
     pub path: String,
     /// As sent, without the question mark.
     pub query: Option<String>,
-    /// Every field except framing and hop-by-hop ones; `Host` exactly once (from `:authority` on HTTP/2).
+    /// Every field except framing and hop-by-hop ones; `Host` exactly once (from `:authority` on
+    /// HTTP/2).
     pub headers: HeaderMap,
     /// HTTP/1.1 or HTTP/2.
     pub version: Version,
@@ -132,8 +133,8 @@ impl BodyLimit {
 /// A room: decides about heads, answers requests.
 #[async_trait]
 pub trait Handler: Send + Sync + 'static {
-    /// The head is complete: how many body bytes may follow, or the reply at once (the connection closes
-    /// unless the request has no body).
+    /// The head is complete: how many body bytes may follow, or the reply at once (the connection
+    /// closes unless the request has no body).
     ///
     /// # Errors
     /// The reply that ends the request before its body is read.
@@ -143,7 +144,8 @@ pub trait Handler: Send + Sync + 'static {
     /// Answers a whole request. Runs to completion also when the client has gone.
     async fn handle(&self, request: Request) -> Reply;
 
-    /// The codec refused something before there was a request; the room makes it a problem document.
+    /// The codec refused something before there was a request; the room makes it a problem
+    /// document.
     fn refuse(&self, refusal: Refusal) -> Reply;
 
     /// Something happened to a connection that no reply tells about; for counters.
@@ -193,7 +195,8 @@ pub enum Refusal {
     TargetTooLong,
     /// The request line or the target is malformed, or not in an accepted form.
     BadRequestLine,
-    /// A field is malformed, folded, doubled where it must be single, or `Connection` names a field.
+    /// A field is malformed, folded, doubled where it must be single, or `Connection` names a
+    /// field.
     BadField,
     /// Doubtful message framing (RFC 9112 §6.3).
     BadFraming,

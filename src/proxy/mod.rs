@@ -23,6 +23,7 @@ mod dial;
 mod fields;
 mod h1;
 mod h2;
+mod line;
 mod linger;
 mod pool;
 mod reply;

@@ -1,6 +1,7 @@
 //! Request targets and authorities: one strict reading for both HTTP versions.
 //!
-//! Refuses rather than repairs (RFC 9112 §3.2, RFC 3986 §3): nothing is decoded, normalised or escaped.
+//! Refuses rather than repairs (RFC 9112 §3.2, RFC 3986 §3): nothing is decoded, normalised or
+//! escaped.
 
 use std::net::Ipv6Addr;
 
@@ -46,7 +47,8 @@ fn origin<'a>(authority: Option<&'a str>, text: &'a str) -> Result<RequestTarget
     Ok(RequestTarget { authority, path, query })
 }
 
-/// Absolute, valid escapes, no empty first segment, no dot segment in any spelling, no escaped slash.
+/// Absolute, valid escapes, no empty first segment, no dot segment in any spelling, no escaped
+/// slash.
 fn is_path(path: &str) -> bool {
     path.starts_with('/')
         && !path.starts_with("//")
@@ -77,7 +79,9 @@ fn is_plain_segment(segment: &str) -> bool {
             },
             plain => plain,
         };
-        if byte == b'%' && (decoded == b'/' || decoded == b'\\' || decoded < 0x20 || decoded == 0x7f) {
+        if byte == b'%'
+            && (decoded == b'/' || decoded == b'\\' || decoded < 0x20 || decoded == 0x7f)
+        {
             return false;
         }
         if decoded == b'.' { dots += 1 } else { other = true }
@@ -143,7 +147,8 @@ mod tests {
         assert_eq!(target.authority, Some("Shop.example:8443"));
         assert_eq!((target.path, target.query), ("/x", Some("y")));
         assert_eq!(parse("http://a").unwrap().path, "/");
-        for fine in ["/", "/.well-known/x", "/...", "/a//b", "/a.b/c..d", "/a/?", "/%41", "/a:b@c"] {
+        for fine in ["/", "/.well-known/x", "/...", "/a//b", "/a.b/c..d", "/a/?", "/%41", "/a:b@c"]
+        {
             assert!(parse(fine).is_ok(), "{fine}");
         }
     }
@@ -151,10 +156,43 @@ mod tests {
     #[test]
     fn malformed_targets_are_refused() {
         for bad in [
-            "", "*", "a", "a/b", "//host/x", "/a b", "/a\tb", "/a\0", "/a#b", "/\"", "/<", "/a\\b", "/{x}",
-            "/é", "/%", "/%4", "/%zz", "/%00", "/%0d%0a", "/%2f", "/a%2Fb", "/%5c", "/.", "/..", "/a/./b",
-            "/a/../b", "/%2e%2e/x", "/.%2E/x", "/?a b", "/?a#b", "/?<", "ftp://a/", "https:/a", "://a/",
-            "http://a/../b", "/a|b", "/?é",
+            "",
+            "*",
+            "a",
+            "a/b",
+            "//host/x",
+            "/a b",
+            "/a\tb",
+            "/a\0",
+            "/a#b",
+            "/\"",
+            "/<",
+            "/a\\b",
+            "/{x}",
+            "/é",
+            "/%",
+            "/%4",
+            "/%zz",
+            "/%00",
+            "/%0d%0a",
+            "/%2f",
+            "/a%2Fb",
+            "/%5c",
+            "/.",
+            "/..",
+            "/a/./b",
+            "/a/../b",
+            "/%2e%2e/x",
+            "/.%2E/x",
+            "/?a b",
+            "/?a#b",
+            "/?<",
+            "ftp://a/",
+            "https:/a",
+            "://a/",
+            "http://a/../b",
+            "/a|b",
+            "/?é",
         ] {
             assert_eq!(parse(bad), Err(Refusal::BadRequestLine), "{bad}");
         }
@@ -162,13 +200,37 @@ mod tests {
 
     #[test]
     fn authorities_are_names_or_addresses_with_an_optional_port() {
-        for fine in ["a", "a.b", "localhost:8443", "127.0.0.1:1", "[::1]", "[2001:db8::1]:443", "a_b-c.d"] {
+        for fine in
+            ["a", "a.b", "localhost:8443", "127.0.0.1:1", "[::1]", "[2001:db8::1]:443", "a_b-c.d"]
+        {
             assert!(is_authority(fine), "{fine}");
         }
         let long = "a".repeat(300);
         for bad in [
-            "", ":80", "a:", "a:0", "a:65536", "a:8o", "a b", "a,b", "a/x", "u@a", "a.", ".a", "a..b", "[::1",
-            "[::1]x", "[::1]:", "[zz]", "::1", "a:1:2", "a?x", "a#x", "é", "a%41", long.as_str(),
+            "",
+            ":80",
+            "a:",
+            "a:0",
+            "a:65536",
+            "a:8o",
+            "a b",
+            "a,b",
+            "a/x",
+            "u@a",
+            "a.",
+            ".a",
+            "a..b",
+            "[::1",
+            "[::1]x",
+            "[::1]:",
+            "[zz]",
+            "::1",
+            "a:1:2",
+            "a?x",
+            "a#x",
+            "é",
+            "a%41",
+            long.as_str(),
         ] {
             assert!(!is_authority(bad), "{bad}");
         }

@@ -93,15 +93,16 @@ impl TlsSetup {
         };
         let mut config = builder.with_cert_resolver(Arc::clone(&certificate) as _);
         config.alpn_protocols = vec![H2.to_vec(), HTTP_1_1.to_vec()];
-        // A replayed sale is a second sale: early data stays off (it is by default; said here once more).
+        // A replayed sale is a second sale: early data stays off (it is by default; said here once
+        // more).
         config.max_early_data_size = 0;
         config.send_tls13_tickets = 1;
         config.ticketer = ring::Ticketer::new().map_err(|_| TlsError::Configuration)?;
         Ok(Self { files: Arc::new(files), certificate, config: Arc::new(config) })
     }
 
-    /// Reads certificate and key again; connections made from now on see them. On failure the present
-    /// ones stay in use.
+    /// Reads certificate and key again; connections made from now on see them. On failure the
+    /// present ones stay in use.
     ///
     /// # Errors
     /// When a file is unusable.
@@ -132,7 +133,10 @@ impl ResolvesServerCert for Certificate {
     }
 }
 
-fn read_certified_key(files: &TlsFiles, provider: &CryptoProvider) -> Result<CertifiedKey, TlsError> {
+fn read_certified_key(
+    files: &TlsFiles,
+    provider: &CryptoProvider,
+) -> Result<CertifiedKey, TlsError> {
     let chain = read_certificates(&files.certificate).ok_or(TlsError::Certificate)?;
     let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|_| TlsError::Key)?;
     let key = provider.key_provider.load_private_key(key).map_err(|_| TlsError::Key)?;

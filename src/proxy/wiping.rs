@@ -1,8 +1,8 @@
 //! The stream below rustls: wipes what rustls decrypted in place, counts what the kernel accepted.
 //!
-//! rustls decrypts records inside its own reused read buffer and hands the rest of that buffer to the
-//! next read. Whenever that read would block, the connection is at rest and the buffer is spare, so it
-//! is filled with zeros. Must never look at the bytes it carries.
+//! rustls decrypts records inside its own reused read buffer and hands the rest of that buffer to
+//! the next read. Whenever that read would block, the connection is at rest and the buffer is
+//! spare, so it is filled with zeros. Must never look at the bytes it carries.
 
 use std::io;
 use std::pin::Pin;

@@ -9,6 +9,8 @@ use super::{fold, numbers};
 
 /// How many encodings deep the search goes.
 const DEPTH_MAX: usize = 2;
+/// The shortest text that is worth a search: a verification value and what is around it.
+const STRETCH: usize = 8;
 /// How many layers of text disguise are undone.
 pub(super) const FOLDS_MAX: usize = 4;
 
@@ -16,11 +18,13 @@ pub(super) const FOLDS_MAX: usize = 4;
 pub(super) struct Layers<'k> {
     known: &'k Known<'k>,
     inflater: Inflater,
+    /// Decoders that are not in use; one for each depth that was reached.
+    idle: Vec<Base64>,
 }
 
 impl<'k> Layers<'k> {
     pub(super) fn new(known: &'k Known<'k>, body_len: usize) -> Self {
-        Self { known, inflater: Inflater::new(body_len) }
+        Self { known, inflater: Inflater::new(body_len), idle: Vec::new() }
     }
 
     /// Whether the run, decoded in any way, holds card data or cannot be read to its end.
@@ -29,18 +33,20 @@ impl<'k> Layers<'k> {
     }
 
     fn run(&mut self, run: &[u8], depth: usize) -> bool {
-        let mut base64 = Base64::new(run);
-        (0..PHASES).any(|phase| self.decoded(base64.decode(phase), depth, phase))
-            || runs::hex_rows(run).any(|row| {
-                (0..2).any(|phase| {
-                    self.decoded(runs::decode_hex(row, phase).as_bytes(), depth, phase)
-                })
-            })
+        let mut base64 = self.idle.pop().unwrap_or_default();
+        base64.load(run);
+        let found = (0..PHASES).any(|phase| self.decoded(base64.decode(phase), depth, phase));
+        self.idle.push(base64);
+        found || runs::hex_rows(run).any(|row| self.hex_row(row, depth))
+    }
+
+    fn hex_row(&mut self, row: &[u8], depth: usize) -> bool {
+        (0..2).any(|phase| self.decoded(runs::decode_hex(row, phase).as_bytes(), depth, phase))
     }
 
     /// Searches decoded bytes as they are and inflated.
     fn decoded(&mut self, bytes: &[u8], depth: usize, phase: usize) -> bool {
-        if self.holds_card(bytes, depth) {
+        if has_text(bytes) && self.holds_card(bytes, depth) {
             return true;
         }
         let marked = inflate::streams(bytes)
@@ -51,7 +57,9 @@ impl<'k> Layers<'k> {
         // A deflate stream without a header can only be tried, and only where a run begins. It is
         // never ASCII throughout; decoded text mostly is.
         (inflate::is_zlib(bytes) && self.inflated_holds_card(bytes, Wrapping::Zlib, depth))
-            || (!bytes.is_ascii() && self.inflated_holds_card(bytes, Wrapping::Raw, depth))
+            || (!bytes.is_ascii()
+                && inflate::may_be_deflate(bytes)
+                && self.inflated_holds_card(bytes, Wrapping::Raw, depth))
     }
 
     fn inflated_holds_card(&mut self, bytes: &[u8], wrapping: Wrapping, depth: usize) -> bool {
@@ -97,4 +105,26 @@ impl<'k> Layers<'k> {
         }
         false
     }
+}
+
+/// Whether card data can stand in the bytes without inflating them: a stretch of ASCII, or digits
+/// enough, or text of another script. Bytes decoded in the wrong phase have none of it, as a rule.
+fn has_text(bytes: &[u8]) -> bool {
+    has_ascii(bytes)
+        || bytes.iter().filter(|byte| byte.is_ascii_digit()).count() >= STRETCH
+        || is_utf8_but_for_its_end(bytes)
+}
+
+/// Whether there are [`STRETCH`] bytes of ASCII in a row; looks at few bytes while there are not.
+fn has_ascii(bytes: &[u8]) -> bool {
+    let mut rest = bytes;
+    while let Some(stretch) = rest.get(..STRETCH) {
+        let Some(last) = stretch.iter().rposition(|byte| !byte.is_ascii()) else { return true };
+        rest = rest.get(last + 1..).unwrap_or_default();
+    }
+    false
+}
+
+fn is_utf8_but_for_its_end(bytes: &[u8]) -> bool {
+    std::str::from_utf8(bytes).err().is_none_or(|error| error.error_len().is_none())
 }

@@ -16,6 +16,8 @@ const SEPARATORS_MAX: usize = 3;
 const GROUP_MIN: usize = 4;
 /// A word of this length around digits is taken for an id without looking further.
 const WORD_MAX: usize = 64;
+/// The most digits a mask takes out of a number.
+const MASK_MAX: usize = issuer::LEN_MAX - 10;
 /// How a UUID is written.
 const UUID: &[u8; 36] = b"xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx";
 
@@ -138,10 +140,15 @@ fn next_group(bytes: &[u8], group: Span) -> Option<Span> {
     (end > start).then_some(Span { start, end })
 }
 
-/// The rest of a masked number belongs to no other.
+/// What is left of a masked number belongs to no other. A whole number may stand between stars, as
+/// bold text has it, unless the stars lead to further digits.
 fn is_masked(bytes: &[u8], group: Span) -> bool {
-    let stars = before(bytes, group) == Some(b'*') || after(bytes, group) == Some(b'*');
-    stars && group.len() < issuer::LEN_MIN
+    let behind = bytes.get(group.end..).unwrap_or_default();
+    let stars = behind.iter().take(MASK_MAX + 1).take_while(|byte| **byte == b'*').count();
+    if group.len() < issuer::LEN_MIN {
+        return stars > 0 || before(bytes, group) == Some(b'*');
+    }
+    (2..=MASK_MAX).contains(&stars) && behind.get(stars).is_some_and(u8::is_ascii_digit)
 }
 
 fn is_card(bytes: &[u8], span: Span) -> bool {
@@ -159,7 +166,7 @@ fn stands_alone(bytes: &[u8], span: Span, first: Span) -> bool {
 
 fn is_decimal(bytes: &[u8], span: Span) -> bool {
     let digit = |at: Option<usize>| {
-        at.and_then(|at| bytes.get(at)).is_some_and(|byte| byte.is_ascii_digit())
+        at.and_then(|at| bytes.get(at)).is_some_and(|byte| byte.is_ascii_digit() || *byte == b'*')
     };
     let behind = after(bytes, span) == Some(b'.') && digit(span.end.checked_add(1));
     let ahead = before(bytes, span) == Some(b'.') && digit(span.start.checked_sub(2));

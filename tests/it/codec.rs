@@ -1,9 +1,12 @@
 //! The codec from outside: real bytes in, real bytes out, one room that records what reaches it.
 
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that fails may panic")]
+
 mod answers;
 mod corpus;
 mod http1;
 mod http2;
+mod service;
 mod support;
 mod tls;
 mod upstream;

@@ -66,7 +66,12 @@ pub const CARDS: [TestCard; 5] = [
         challenge: Some(Challenge::V2),
         succeeds: true,
     },
-    TestCard { number: DECLINED, shows: "no 3-D Secure, declined", challenge: None, succeeds: false },
+    TestCard {
+        number: DECLINED,
+        shows: "no 3-D Secure, declined",
+        challenge: None,
+        succeeds: false,
+    },
     TestCard {
         number: CHALLENGED_DECLINED,
         shows: "3-D Secure 1, declined",

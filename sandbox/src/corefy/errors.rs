@@ -12,8 +12,10 @@ pub(super) fn error(status: u16, title: &str, detail: &str) -> Reply {
 /// A validation error per field.
 #[must_use]
 pub(super) fn invalid(faults: &[(String, &'static str)]) -> Reply {
-    let entries: Vec<_> =
-        faults.iter().map(|(pointer, detail)| ((*detail).to_owned(), Some(pointer.clone()))).collect();
+    let entries: Vec<_> = faults
+        .iter()
+        .map(|(pointer, detail)| ((*detail).to_owned(), Some(pointer.clone())))
+        .collect();
     errors(422, "Validation error", &entries)
 }
 

@@ -24,7 +24,7 @@ use cards::Outcome;
 use faults::{Faults, Pareq, Quirks};
 use http::header::{HeaderName, SET_COOKIE};
 use invoice::{Base, Invoice, MaskedCard};
-use sale::Sale;
+use sale::{Issued, Sale};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use threeds::Return;
@@ -115,6 +115,7 @@ struct Book {
     references: HashMap<(String, &'static str, String), String>,
     waiting: HashMap<String, Waiting>,
     sales: Vec<Sale>,
+    issued: Vec<Issued>,
     returns: Vec<Return>,
     deliveries: Vec<Delivery>,
     tails: HashMap<String, oneshot::Receiver<()>>,
@@ -122,7 +123,8 @@ struct Book {
 
 impl Book {
     fn open_for_sale(&self, id: &str) -> bool {
-        let fresh = |invoice: &Invoice| invoice.card.is_none() && invoice.status == "process_pending";
+        let fresh =
+            |invoice: &Invoice| invoice.card.is_none() && invoice.status == "process_pending";
         self.invoices.get(id).is_some_and(fresh)
     }
 
@@ -270,6 +272,13 @@ impl Simulator {
     #[must_use]
     pub fn sales(&self) -> Vec<Sale> {
         lock(&self.shared.book).sales.clone()
+    }
+
+    /// The newest challenge of a payment, as it was handed out.
+    #[must_use]
+    pub fn issued(&self, payment_id: &str) -> Option<Issued> {
+        let book = lock(&self.shared.book);
+        book.issued.iter().rev().find(|issued| issued.payment_id == payment_id).cloned()
     }
 
     /// Every return of a browser, relayed or not.

@@ -64,7 +64,7 @@ fn list(shared: &Shared, account: &Account, kind: Kind, request: &Request) -> Re
 fn create(shared: &Arc<Shared>, account: &Account, kind: Kind, request: &Request) -> Reply {
     let attributes = match attributes(kind, request) {
         Ok(attributes) => attributes,
-        Err(reply) => return reply,
+        Err(reply) => return *reply,
     };
     let faults = faults_of(kind, &attributes);
     if !faults.is_empty() {
@@ -95,22 +95,22 @@ async fn settle_later(shared: Arc<Shared>, id: String, outcome: Outcome) {
     shared.finish(&id, outcome);
 }
 
-fn attributes(kind: Kind, request: &Request) -> Result<Value, Reply> {
+fn attributes(kind: Kind, request: &Request) -> Result<Value, Box<Reply>> {
     let kept = ["application/json", "application/vnd.api+json"];
     let content_type = request.header("content-type").unwrap_or_default();
     let media = content_type.split(';').next().unwrap_or_default().trim();
     if !kept.contains(&media) {
-        return Err(error(415, "Unsupported Media Type", "Send application/json"));
+        return Err(Box::new(error(415, "Unsupported Media Type", "Send application/json")));
     }
     let body: Value = serde_json::from_slice(&request.body)
-        .map_err(|_| error(400, "Bad Request", "The body is not JSON"))?;
+        .map_err(|_| Box::new(error(400, "Bad Request", "The body is not JSON")))?;
     let named = body.pointer("/data/type").and_then(Value::as_str);
     let known = match kind {
         Kind::Payment => named == Some("payment-invoices"),
         Kind::Payout => matches!(named, Some("payout-invoice" | "payout-invoices")),
     };
     if !known {
-        return Err(invalid(&[("/data/type".to_owned(), "The type is invalid.")]));
+        return Err(Box::new(invalid(&[("/data/type".to_owned(), "The type is invalid.")])));
     }
     Ok(body.pointer("/data/attributes").cloned().unwrap_or_default())
 }

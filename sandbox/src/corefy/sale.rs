@@ -35,6 +35,17 @@ pub struct Sale {
     pub browser_info: Value,
 }
 
+/// A challenge as the gate handed it out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Issued {
+    /// `pay_…`.
+    pub payment_id: String,
+    /// The bank's page.
+    pub action: String,
+    /// The fields for it, in the order sent.
+    pub params: Vec<(String, String)>,
+}
+
 /// One call of the card gate; `path` is what follows its base.
 pub(super) fn serve(shared: &Arc<Shared>, request: &Request, path: &str) -> Reply {
     if path != "/payment/sale" {
@@ -48,7 +59,7 @@ pub(super) fn serve(shared: &Arc<Shared>, request: &Request, path: &str) -> Repl
     };
     match parse(request, invoice) {
         Ok(sale) => accept(shared, sale),
-        Err(reply) => reply,
+        Err(reply) => *reply,
     }
 }
 
@@ -57,11 +68,11 @@ fn invoice_of(shared: &Shared, request: &Request) -> Option<String> {
     lock(&shared.book).tokens.get(token).cloned()
 }
 
-fn parse(request: &Request, invoice: String) -> Result<Sale, Reply> {
+fn parse(request: &Request, invoice: String) -> Result<Sale, Box<Reply>> {
     let body: Value = serde_json::from_slice(&request.body)
-        .map_err(|_| error(400, "Bad Request", "The body is not JSON"))?;
+        .map_err(|_| Box::new(error(400, "Bad Request", "The body is not JSON")))?;
     if body.pointer("/data/type").and_then(Value::as_str) != Some("sale-operation") {
-        return Err(invalid(&[("/data/type".to_owned(), "The type is invalid.")]));
+        return Err(Box::new(invalid(&[("/data/type".to_owned(), "The type is invalid.")])));
     }
     let attributes = body.pointer("/data/attributes").cloned().unwrap_or_default();
     let text = |name: &str| attributes.get(name).and_then(Value::as_str).unwrap_or_default();
@@ -75,7 +86,7 @@ fn parse(request: &Request, invoice: String) -> Result<Sale, Reply> {
         browser_info: attributes.get("browser_info").cloned().unwrap_or_default(),
     };
     let faults = faults_of(&sale);
-    if faults.is_empty() { Ok(sale) } else { Err(invalid(&faults)) }
+    if faults.is_empty() { Ok(sale) } else { Err(Box::new(invalid(&faults))) }
 }
 
 fn faults_of(sale: &Sale) -> Vec<(String, &'static str)> {
@@ -156,18 +167,17 @@ fn ask(shared: &Arc<Shared>, sale: &Sale, challenge: Challenge, outcome: Outcome
         notification: (challenge == Challenge::V2).then_some(notification),
     });
     let (action, params) = match challenge {
-        Challenge::V1 => {
-            (shared.acs.v1_url(&rid), v1_params(shared, sale, &account, &payment_id))
-        }
+        Challenge::V1 => (shared.acs.v1_url(&rid), v1_params(shared, sale, &account, &payment_id)),
         Challenge::V2 => (shared.acs.v2_url(&rid), vec![("creq".to_owned(), creq())]),
     };
-    Reply::json(200, challenge_document(&action, &params))
+    let document = challenge_document(&action, &params);
+    lock(&shared.book).issued.push(Issued { payment_id, action, params });
+    Reply::json(200, document)
 }
 
 fn challenge_document(action: &str, params: &[(String, String)]) -> String {
-    let one = |(name, value): &(String, String)| {
-        format!("            {}: {}", quote(name), quote(value))
-    };
+    let one =
+        |(name, value): &(String, String)| format!("            {}: {}", quote(name), quote(value));
     let params: Vec<String> = params.iter().map(one).collect();
     format!(
         "{{\n    \"status\": \"process_pending\",\n    \"auth_mode\": \"3ds\",\n    \

@@ -33,8 +33,7 @@ pub(super) async fn open(shared: &Shared, request: &Request) -> Reply {
 }
 
 async fn open_session(shared: &Shared) -> Result<String> {
-    let body =
-        format!(r#"{{"origin":{},"ttl_seconds":900,"max_cards":3}}"#, quote(&shared.url));
+    let body = format!(r#"{{"origin":{},"ttl_seconds":900,"max_cards":3}}"#, quote(&shared.url));
     let url = format!("{}/v1/capture-sessions", shared.private);
     let call = Call::post_json(url, body).header("portcullis-key", &shared.key);
     let answer = shared.client.send(call).await?;
@@ -63,10 +62,8 @@ pub(super) async fn pay(shared: &Shared, request: &Request) -> Reply {
         year: text("exp_year"),
         browser_info: body.get("browser_info").cloned().unwrap_or_default(),
     };
-    order.seen = vec![
-        ("card_number".to_owned(), card.number.clone()),
-        ("cvv".to_owned(), card.cvv.clone()),
-    ];
+    order.seen =
+        vec![("card_number".to_owned(), card.number.clone()), ("cvv".to_owned(), card.cvv.clone())];
     if let Err(error) = charge(shared, offer, &mut order, &card).await {
         order.problem = Some(format!("{error:#}"));
     }
@@ -87,7 +84,12 @@ fn keep(shared: &Shared, mut order: Order) {
     orders.insert(order.id.clone(), order);
 }
 
-async fn charge(shared: &Shared, offer: &Offer, order: &mut Order, card: &CardFields) -> Result<()> {
+async fn charge(
+    shared: &Shared,
+    offer: &Offer,
+    order: &mut Order,
+    card: &CardFields,
+) -> Result<()> {
     let invoice = NewInvoice {
         reference: order.id.clone(),
         amount: "17".to_owned(),
@@ -139,7 +141,9 @@ pub(super) fn verify(shared: &Shared, id: &str) -> Reply {
     let order = lock(&shared.orders).get(id).cloned();
     match order.as_ref().and_then(|order| order.challenge.as_ref()) {
         Some(challenge) => Reply::html(200, pages::verify(challenge)),
-        None => Reply::html(404, pages::message("Nothing to confirm", "This order asks for nothing.")),
+        None => {
+            Reply::html(404, pages::message("Nothing to confirm", "This order asks for nothing."))
+        }
     }
 }
 

@@ -71,8 +71,7 @@ pub struct Gateway {
 impl Gateway {
     /// `POST /payment-invoices`.
     pub async fn create_invoice(&self, invoice: &NewInvoice) -> Result<Answer> {
-        let url = format!("{}/payment-invoices", self.api);
-        self.send(self.basic(Call::post_json(url, invoice.body()))).await
+        self.post("/payment-invoices", invoice.body()).await
     }
 
     /// `GET /payment-invoices/{id}`.
@@ -106,8 +105,7 @@ impl Gateway {
         ];
         let values = values.each_ref().map(|(name, value)| (*name, value.as_str()));
         let body = fill(include_str!("assets/payout.json"), &values);
-        let url = format!("{}/payout-invoices", self.api);
-        self.send(self.basic(Call::post_json(url, body))).await
+        self.post("/payout-invoices", body).await
     }
 
     /// `GET /payout-invoices/{id}`.
@@ -126,6 +124,11 @@ impl Gateway {
         let body =
             format!(r#"{{"public_key":{key},"currency":{},"amount":{amount}}}"#, quote(currency));
         self.send(Call::post_json(format!("{}/payment-prerequest", self.public), body)).await
+    }
+
+    /// Any `POST` of the private API.
+    pub async fn post(&self, path: &str, body: String) -> Result<Answer> {
+        self.send(self.basic(Call::post_json(format!("{}{path}", self.api), body))).await
     }
 
     /// Sends any call and writes the answer down.

@@ -207,7 +207,8 @@ fn callback(shared: &Shared, request: &Request, account: &str) -> Reply {
         shared.unverified.fetch_add(1, Ordering::SeqCst);
         return Reply::text(403, "wrong signature");
     }
-    let waiting = shared.refuse.try_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
+    let waiting =
+        shared.refuse.try_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
     if waiting.is_ok() {
         shared.refused.fetch_add(1, Ordering::SeqCst);
         return Reply::text(503, "not now");

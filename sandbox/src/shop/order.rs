@@ -91,7 +91,10 @@ impl Order {
     #[must_use]
     pub fn is_final(&self) -> bool {
         self.problem.is_some()
-            || matches!(self.status.as_str(), "processed" | "process_failed" | "expired" | "terminated")
+            || matches!(
+                self.status.as_str(),
+                "processed" | "process_failed" | "expired" | "terminated"
+            )
     }
 }
 

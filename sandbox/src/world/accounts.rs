@@ -46,7 +46,9 @@ impl Variant {
         match self {
             Self::Standard => "",
             Self::Relay => "handoff = \"page\"\nrelay = \"server\"\nreplace_term_url = true\n",
-            Self::Redirect => "handoff = \"page\"\nrelay = \"redirect307\"\nreplace_term_url = true\n",
+            Self::Redirect => {
+                "handoff = \"page\"\nrelay = \"redirect307\"\nreplace_term_url = true\n"
+            }
             Self::Inline => "handoff = \"inline\"\nrelay = \"server\"\nreplace_term_url = true\n",
         }
     }

@@ -69,8 +69,12 @@ fn build(folder: &Path) -> Result<()> {
     command.arg("--target-dir").arg(target);
     match profile {
         "debug" => {}
-        "release" => { command.arg("--release"); }
-        other => { command.args(["--profile", other]); }
+        "release" => {
+            command.arg("--release");
+        }
+        other => {
+            command.args(["--profile", other]);
+        }
     }
     // cargo's own progress goes to standard error; standard output stays ours.
     command.current_dir(repository()).stdin(Stdio::null()).stdout(Stdio::null());

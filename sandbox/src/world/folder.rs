@@ -1,22 +1,25 @@
 //! The working folder: mode 0700, everything in it 0600, gone at the end unless it is kept.
 
 use anyhow::{Context, Result};
-use std::fs::{DirBuilder, OpenOptions};
+use std::fs::{DirBuilder, OpenOptions, Permissions};
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 /// The folder.
-pub struct Folder {
+pub(super) struct Folder {
     path: PathBuf,
     _removed_at_end: Option<TempDir>,
 }
 
 impl Folder {
     /// Makes one in the system's temporary folder.
-    pub fn new(keep: bool) -> Result<Self> {
-        let made = tempfile::Builder::new().prefix("portcullis-sandbox-").tempdir();
+    pub(super) fn new(keep: bool) -> Result<Self> {
+        let made = tempfile::Builder::new()
+            .prefix("portcullis-sandbox-")
+            .permissions(Permissions::from_mode(0o700))
+            .tempdir();
         let made = made.context("no temporary folder can be made")?;
         let folder = match keep {
             true => Self { path: made.keep(), _removed_at_end: None },
@@ -31,20 +34,21 @@ impl Folder {
 
     /// Where it is.
     #[must_use]
-    pub fn path(&self) -> &Path {
+    pub(super) fn path(&self) -> &Path {
         &self.path
     }
 
     /// A path in it.
     #[must_use]
-    pub fn join(&self, name: &str) -> PathBuf {
+    pub(super) fn join(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
     /// Writes a file that only its owner reads.
-    pub fn write(&self, name: &str, text: &str) -> Result<PathBuf> {
+    pub(super) fn write(&self, name: &str, text: &str) -> Result<PathBuf> {
         let path = self.path.join(name);
-        let file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&path);
+        let file =
+            OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&path);
         let written = file.and_then(|mut file| file.write_all(text.as_bytes()));
         written.with_context(|| format!("{} cannot be written", path.display()))?;
         Ok(path)

@@ -11,7 +11,7 @@ use crate::acs::Acs;
 use crate::ca::{Ca, Identity};
 use crate::client::Client;
 use crate::corefy::callback::Pace;
-use crate::corefy::{MILKYPAY, PAYMEGA, Setup, Simulator};
+use crate::corefy::{Brand, MILKYPAY, PAYMEGA, Setup, Simulator};
 use crate::http::Server;
 use crate::random;
 use crate::shop::gateway::{Credentials, Gateway};
@@ -124,6 +124,7 @@ pub struct World {
     settings: Settings,
     apps: Vec<(App, String)>,
     adjust: Option<Adjust>,
+    say: fn(&str),
     binary: Option<PathBuf>,
     proxy: Option<Portcullis>,
     folder: Folder,
@@ -132,62 +133,58 @@ pub struct World {
 impl World {
     /// Starts everything.
     pub async fn start(options: Options) -> Result<Self> {
-        let say = options.say;
         let folder = Folder::new(options.keep)?;
         let binary = match &options.proxy {
-            Proxy::Find => Some(binary::portcullis(&say)?),
+            Proxy::Find => Some(binary::portcullis(&options.say)?),
             Proxy::Binary(path) => Some(path.clone()),
             Proxy::None => None,
         };
+        let mut world = Self::build(options, folder, binary).await?;
+        for (name, text) in config::secrets(&world.accounts) {
+            world.folder.write(&name, &text)?;
+        }
+        world.write_config("portcullis.toml", &world.settings)?;
+        if world.binary.is_some() {
+            (world.say)("Portcullis");
+            world.start_proxy().await?;
+        }
+        Ok(world)
+    }
+
+    /// Everything but Portcullis.
+    async fn build(options: Options, folder: Folder, binary: Option<PathBuf>) -> Result<Self> {
+        let (ports, say) = (options.ports, options.say);
         say("throw-away CA and certificates");
         let ca = Ca::new()?;
-        let browser_facing = write_tls(&folder, &ca)?;
+        let identity = write_tls(&folder, &ca)?;
         let client = Client::trusting(ca.roots()?)?;
         say("simulators: Paymega, MilkyPay, the bank's page");
-        let acs = Acs::start(options.ports.acs, &browser_facing).await?;
+        let acs = Acs::start(ports.acs, &identity).await?;
         let accounts = [held_at(PAYMEGA), held_at(MILKYPAY)].concat();
-        let start = async |brand: crate::corefy::Brand, port| {
-            let own = accounts.iter().filter(|held| held.brand.name == brand.name);
-            let setup = Setup {
-                brand,
-                port,
-                accounts: own.map(|held| held.real.clone()).collect(),
-                acs: Arc::clone(&acs),
-                identity: &browser_facing,
-                client: client.clone(),
-                pace: options.pace,
-            };
-            Simulator::start(setup).await.map(Arc::new)
+        let kit = Kit {
+            acs: Arc::clone(&acs),
+            identity,
+            client: client.clone(),
+            pace: options.pace,
+            accounts: &accounts,
         };
-        let paymega = start(PAYMEGA, options.ports.paymega).await?;
-        let milkypay = start(MILKYPAY, options.ports.milkypay).await?;
-        say("demo shop");
-        let ports = [options.ports.public, options.ports.private, options.ports.admin];
+        let paymega = kit.simulator(PAYMEGA, ports.paymega).await?;
+        let milkypay = kit.simulator(MILKYPAY, ports.milkypay).await?;
         let settings = Settings {
-            ports: chosen(ports).await?,
+            ports: chosen([ports.public, ports.private, ports.admin]).await?,
             card_ttl: options.card_ttl,
             cvv_ttl: options.cvv_ttl,
             upstream_timeout: options.upstream_timeout,
         };
         let addresses = Addresses::of(settings.ports);
         let apps = [App::Shop, App::Stall].map(|app| (app, format!("pk_{}", random::letters(40))));
+        say("demo shop");
         let log = Arc::new(Log::open(&folder.join("logs/shop.log"))?);
-        let shop = Shop::start(shop::Setup {
-            listener: Server::bind(options.ports.shop).await?,
-            identity: &browser_facing,
-            client: client.clone(),
-            public: addresses.public.clone(),
-            private: addresses.private.clone(),
-            key: apps.first().map(|(_, key)| key.clone()).unwrap_or_default(),
-            offers: offers(&accounts, &addresses, &client, &log),
-            log,
-        })?;
-        let simulators = [Arc::clone(&paymega), Arc::clone(&milkypay)];
-        let control = Control::start(options.ports.control, simulators).await?;
-        for (name, text) in config::secrets(&accounts) {
-            folder.write(&name, &text)?;
-        }
-        let mut world = Self {
+        let [(_, key), _] = &apps;
+        let shop = kit.shop(ports.shop, &addresses, key, log).await?;
+        let control =
+            Control::start(ports.control, [Arc::clone(&paymega), Arc::clone(&milkypay)]).await?;
+        Ok(Self {
             acs,
             paymega,
             milkypay,
@@ -200,16 +197,11 @@ impl World {
             settings,
             apps: apps.to_vec(),
             adjust: options.adjust,
+            say,
             binary,
             proxy: None,
             folder,
-        };
-        world.write_config("portcullis.toml", &world.settings)?;
-        if world.binary.is_some() {
-            say("Portcullis");
-            world.start_proxy().await?;
-        }
-        Ok(world)
+        })
     }
 
     /// The running Portcullis.
@@ -234,7 +226,11 @@ impl World {
     }
 
     /// A second Portcullis beside the first, on free ports, with other settings.
-    pub async fn another(&self, name: &str, change: impl FnOnce(&mut Settings)) -> Result<Portcullis> {
+    pub async fn another(
+        &self,
+        name: &str,
+        change: impl FnOnce(&mut Settings),
+    ) -> Result<Portcullis> {
         let mut settings = self.settings.clone();
         settings.ports = chosen([0; 3]).await?;
         change(&mut settings);
@@ -336,6 +332,44 @@ impl World {
     }
 }
 
+/// What the servers of a world are made with.
+struct Kit<'a> {
+    acs: Arc<Acs>,
+    identity: Identity,
+    client: Client,
+    pace: Pace,
+    accounts: &'a [Held],
+}
+
+impl Kit<'_> {
+    async fn simulator(&self, brand: Brand, port: u16) -> Result<Arc<Simulator>> {
+        let own = self.accounts.iter().filter(|held| held.brand.name == brand.name);
+        let setup = Setup {
+            brand,
+            port,
+            accounts: own.map(|held| held.real.clone()).collect(),
+            acs: Arc::clone(&self.acs),
+            identity: &self.identity,
+            client: self.client.clone(),
+            pace: self.pace,
+        };
+        Simulator::start(setup).await.map(Arc::new)
+    }
+
+    async fn shop(&self, port: u16, at: &Addresses, key: &str, log: Arc<Log>) -> Result<Shop> {
+        Shop::start(shop::Setup {
+            listener: Server::bind(port).await?,
+            identity: &self.identity,
+            client: self.client.clone(),
+            public: at.public.clone(),
+            private: at.private.clone(),
+            key: key.to_owned(),
+            offers: offers(self.accounts, at, &self.client, &log),
+            log,
+        })
+    }
+}
+
 /// One certificate for everything that a browser meets, so that it asks once; another for the private listener.
 fn write_tls(folder: &Folder, ca: &Ca) -> Result<Identity> {
     folder.write("tls/ca.pem", ca.certificate())?;
@@ -361,12 +395,7 @@ async fn chosen(ports: [u16; 3]) -> Result<[u16; 3]> {
     Ok(chosen)
 }
 
-fn offers(
-    accounts: &[Held],
-    addresses: &Addresses,
-    client: &Client,
-    log: &Arc<Log>,
-) -> Vec<Offer> {
+fn offers(accounts: &[Held], addresses: &Addresses, client: &Client, log: &Arc<Log>) -> Vec<Offer> {
     let offer = |held: &Held| Offer {
         name: held.name.clone(),
         title: held.title.clone(),

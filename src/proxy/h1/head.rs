@@ -23,8 +23,8 @@ pub(crate) struct HeadEnd {
 }
 
 impl HeadEnd {
-    /// The length of the head, or none if more is needed. A line that does not end in CRLF is refused as
-    /// soon as it ends, an empty first line too.
+    /// The length of the head, or none if more is needed. A line that does not end in CRLF is
+    /// refused as soon as it ends, an empty first line too.
     pub(crate) fn find(&mut self, bytes: &[u8], caps: &Caps) -> Result<Option<usize>, Refusal> {
         while let Some(offset) = memchr::memchr(b'\n', bytes.get(self.seen..).unwrap_or_default()) {
             let end = self.seen + offset;
@@ -104,11 +104,7 @@ pub(crate) fn parse(bytes: &[u8], caps: &Caps, origin: &Origin) -> Result<Parsed
     })
 }
 
-fn collect(
-    bytes: &Bytes,
-    raw: &[httparse::Header<'_>],
-    caps: &Caps,
-) -> Result<Fields, Refusal> {
+fn collect(bytes: &Bytes, raw: &[httparse::Header<'_>], caps: &Caps) -> Result<Fields, Refusal> {
     if raw.len() > caps.fields {
         return Err(Refusal::TooManyFields);
     }
@@ -163,7 +159,10 @@ mod tests {
         let head = "POST /v1/tokens?a=b HTTP/1.1\r\nHost: localhost:8443\r\ncontent-length: 3\r\nX-A:  b \r\n\r\nabc";
         let parsed = read(head).ok().unwrap();
         assert_eq!(parsed.head.method, Method::POST);
-        assert_eq!((parsed.head.path.as_str(), parsed.head.query.as_deref()), ("/v1/tokens", Some("a=b")));
+        assert_eq!(
+            (parsed.head.path.as_str(), parsed.head.query.as_deref()),
+            ("/v1/tokens", Some("a=b"))
+        );
         assert_eq!(parsed.head.headers.get("x-a").unwrap(), "b");
         assert_eq!(parsed.framing, Framing::Length(3));
         assert!(!parsed.close && !parsed.expect_continue);
@@ -198,7 +197,10 @@ mod tests {
             parse(&head.as_bytes()[..end.unwrap()], &caps, &Origin::test()).map(|_| ())
         };
         assert_eq!(check("GET /123456789 HTTP/1.1\r\nhost: a\r\n\r\n"), Ok(()));
-        assert_eq!(check("GET /1234567890 HTTP/1.1\r\nhost: a\r\n\r\n"), Err(Refusal::TargetTooLong));
+        assert_eq!(
+            check("GET /1234567890 HTTP/1.1\r\nhost: a\r\n\r\n"),
+            Err(Refusal::TargetTooLong)
+        );
         assert_eq!(check("GET / HTTP/1.1\r\nhost: a\r\nx: y\r\n\r\n"), Ok(()));
         let many = "GET / HTTP/1.1\r\nhost: a\r\nx: y\r\nx: y\r\n\r\n";
         assert_eq!(check(many), Err(Refusal::TooManyFields));

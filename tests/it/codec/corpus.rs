@@ -164,6 +164,10 @@ const REQUESTS: &[&str] = &[
     "GET / HTTP/1.1\r\nHost : a\r\n\r\n",
     "GET / HTTP/1.1\r\n Host: a\r\n\r\n",
     "GET / HTTP/1.1\r\nX-Host: a\r\n\r\n",
+    // Whole bodies under both framings.
+    "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
+    "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     "GET / HTTP/1.1\r\nH\u{f6}st: a\r\n\r\n",
 ];
 
@@ -333,9 +337,7 @@ async fn no_malformed_request_is_served_and_nothing_after_it_either() {
     let server = Server::plain();
     let mut tried = 0;
     let requests = REQUESTS.iter().map(|&request| request.to_owned());
-    let fields = FIELDS
-        .iter()
-        .map(|lines| format!("POST / HTTP/1.1\r\nHost: a\r\n{lines}\r\nabc"));
+    let fields = FIELDS.iter().map(|lines| format!("POST / HTTP/1.1\r\nHost: a\r\n{lines}\r\nabc"));
     let chunks = CHUNKS.iter().map(|body| {
         format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n{body}")
     });

@@ -33,7 +33,8 @@ async fn requests_on_one_connection_are_answered_in_order() {
 #[tokio::test(start_paused = true)]
 async fn a_request_is_the_same_however_its_bytes_arrive() {
     let server = Server::plain();
-    let request = b"POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n\
+    let request =
+        b"POST /x HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nConnection: close\r\n\r\n\
                     5\r\nhello\r\n0\r\n\r\n";
     for cut in 1..request.len() {
         let (mut client, _task) = server.connect();
@@ -91,9 +92,13 @@ async fn a_client_that_waits_for_100_continue_gets_it_after_admission_only() {
 #[tokio::test(start_paused = true)]
 async fn an_early_reply_keeps_the_connection_only_when_there_was_no_body() {
     let server = Server::plain();
-    let both = format!("GET /deny HTTP/1.1\r\nHost: a\r\n\r\n{}", GET.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n"));
+    let both = format!(
+        "GET /deny HTTP/1.1\r\nHost: a\r\n\r\n{}",
+        GET.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n")
+    );
     assert_eq!(server.answer_to(both.as_bytes()).await.matches("HTTP/1.1 ").count(), 2);
-    let smuggled = format!("POST /deny HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{GET}", GET.len());
+    let smuggled =
+        format!("POST /deny HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{GET}", GET.len());
     let answer = server.answer_to(smuggled.as_bytes()).await;
     assert_eq!(answer.matches("HTTP/1.1 ").count(), 1);
     assert!(answer.contains("connection: close"));
@@ -102,7 +107,8 @@ async fn an_early_reply_keeps_the_connection_only_when_there_was_no_body() {
 #[tokio::test(start_paused = true)]
 async fn head_requests_get_the_length_without_the_body() {
     let server = Server::plain();
-    let answer = server.answer_to(b"HEAD /host HTTP/1.1\r\nHost: abc\r\nConnection: close\r\n\r\n").await;
+    let answer =
+        server.answer_to(b"HEAD /host HTTP/1.1\r\nHost: abc\r\nConnection: close\r\n\r\n").await;
     assert_eq!(answer, "HTTP/1.1 200 OK\r\ncontent-length: 3\r\nconnection: close\r\n\r\n");
 }
 
@@ -163,7 +169,7 @@ async fn a_dripping_body_is_cut_off_after_its_total_deadline() {
 #[tokio::test(start_paused = true)]
 async fn an_idle_connection_is_closed_without_a_word() {
     let server = Server::plain();
-    for first in ["", GET] {
+    for (first, after) in [("", 10), (GET, 75)] {
         let (mut client, task) = server.connect();
         client.write_all(first.as_bytes()).await.unwrap();
         if !first.is_empty() {
@@ -171,7 +177,7 @@ async fn an_idle_connection_is_closed_without_a_word() {
         }
         let begun = Instant::now();
         assert_eq!(client.read(&mut [0; 9]).await.unwrap(), 0);
-        assert_eq!(begun.elapsed().as_secs(), 75);
+        assert_eq!(begun.elapsed().as_secs(), after);
         drop(client);
         task.await.unwrap();
     }
@@ -183,7 +189,7 @@ async fn a_client_that_does_not_take_its_reply_is_cut_off() {
     let (mut client, task) = server.connect_sized(4096);
     client.write_all(b"GET /large HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
     let begun = Instant::now();
-    task.await.unwrap();
+    timeout(Duration::from_secs(60), task).await.expect("held").unwrap();
     assert!((20..24).contains(&begun.elapsed().as_secs()));
     assert!(server.room.saw(ConnectionEvent::ReplyNotTaken));
 }
@@ -266,13 +272,21 @@ async fn a_refused_client_that_keeps_sending_still_gets_its_answer_and_is_not_he
 struct Counting(DuplexStream, Arc<AtomicUsize>);
 
 impl AsyncRead for Counting {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_read(cx, buf)
     }
 }
 
 impl AsyncWrite for Counting {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.1.fetch_add(1, Ordering::SeqCst);
         Pin::new(&mut self.0).poll_write(cx, buf)
     }
@@ -306,9 +320,14 @@ async fn a_reply_leaves_in_one_write() {
     let writes = Arc::new(AtomicUsize::new(0));
     let stream = Counting(far, Arc::clone(&writes));
     let (listener, shutdown) = (Arc::clone(&server.listener), server.shutdown.subscribe());
-    tokio::spawn(async move { listener.serve(stream, ([192, 0, 2, 1], 1).into(), &shutdown).await });
+    tokio::spawn(
+        async move { listener.serve(stream, ([192, 0, 2, 1], 1).into(), &shutdown).await },
+    );
     for n in 1..4 {
-        client.write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody").await.unwrap();
+        client
+            .write_all(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\nbody")
+            .await
+            .unwrap();
         read_until(&mut client, "body").await;
         assert_eq!(writes.load(Ordering::SeqCst), n);
     }

@@ -89,7 +89,9 @@ impl Fixture {
         stream
     }
 
-    async fn client(&self) -> (h2::client::SendRequest<Bytes>, tokio::task::JoinHandle<Result<(), h2::Error>>) {
+    async fn client(
+        &self,
+    ) -> (h2::client::SendRequest<Bytes>, tokio::task::JoinHandle<Result<(), h2::Error>>) {
         let (client, connection) = h2::client::handshake(self.raw().await).await.unwrap();
         (client, tokio::spawn(connection))
     }
@@ -173,22 +175,53 @@ fn corpus() -> Vec<Vec<u8>> {
     let with = |fields: &[(&str, &str)]| get(1, fields);
     let only = |fields: &[(&str, &str)]| headers(END_STREAM, 1, fields);
     for fields in [
-        [("connection", "keep-alive")], [("connection", "close")], [("connection", "authorization")],
-        [("transfer-encoding", "chunked")], [("transfer-encoding", "gzip")], [("upgrade", "h2c")],
-        [("keep-alive", "timeout=5")], [("proxy-connection", "close")], [("te", "gzip")],
-        [("te", "trailers, gzip")], [("http2-settings", "AAMAAABk")], [("Upper", "x")], [("X-A", "x")],
-        [("x y", "z")], [("x:", "z")], [("", "z")], [(":x", "z")], [(":status", "200")],
-        [(":path", "/b")], [(":method", "GET")], [(":authority", "b")], [(":scheme", "https")],
-        [(":protocol", "websocket")], [("x", "a\r\nb: c")], [("x", "a\nb")], [("x", "a\0")],
-        [("x\r\ny", "z")], [("x\0", "z")], [("host", "b")], [("host", "")], [("host", "a, a")],
-        [("host", "a/x")], [("content-length", "5")], [("content-length", "-1")],
-        [("content-length", "+0")], [("content-length", "0, 0")], [("content-length", "x")],
-        [("content-length", "")], [("content-length", "99999999999999999999")],
-        [("content-encoding", "gzip")], [("expect", "200-ok")],
+        [("connection", "keep-alive")],
+        [("connection", "close")],
+        [("connection", "authorization")],
+        [("transfer-encoding", "chunked")],
+        [("transfer-encoding", "gzip")],
+        [("upgrade", "h2c")],
+        [("keep-alive", "timeout=5")],
+        [("proxy-connection", "close")],
+        [("te", "gzip")],
+        [("te", "trailers, gzip")],
+        [("http2-settings", "AAMAAABk")],
+        [("Upper", "x")],
+        [("X-A", "x")],
+        [("x y", "z")],
+        [("x:", "z")],
+        [("", "z")],
+        [(":x", "z")],
+        [(":status", "200")],
+        [(":path", "/b")],
+        [(":method", "GET")],
+        [(":authority", "b")],
+        [(":scheme", "https")],
+        [(":protocol", "websocket")],
+        [("x", "a\r\nb: c")],
+        [("x", "a\nb")],
+        [("x", "a\0")],
+        [("x\r\ny", "z")],
+        [("x\0", "z")],
+        [("host", "b")],
+        [("host", "")],
+        [("host", "a, a")],
+        [("host", "a/x")],
+        [("content-length", "5")],
+        [("content-length", "-1")],
+        [("content-length", "+0")],
+        [("content-length", "0, 0")],
+        [("content-length", "x")],
+        [("content-length", "")],
+        [("content-length", "99999999999999999999")],
+        [("content-encoding", "gzip")],
+        [("expect", "200-ok")],
     ] {
         corpus.push(with(&fields));
     }
-    for name in ["content-length", "host", "content-type", "authorization", "origin", "portcullis-key"] {
+    for name in
+        ["content-length", "host", "content-type", "authorization", "origin", "portcullis-key"]
+    {
         corpus.push(with(&[(name, "a"), (name, "b")]));
     }
     for missing in 0..4 {
@@ -197,13 +230,49 @@ fn corpus() -> Vec<Vec<u8>> {
         corpus.push(only(&fields));
     }
     for (at, value) in [
-        (0, "CONNECT"), (0, "TRACE"), (0, "get"), (0, ""), (0, "G T"), (0, "GET / HTTP/1.1\r\nx: y"),
-        (0, "PRI"), (0, "FOO"), (0, "PROPFIND"), (1, "http"), (1, "ftp"), (1, ""), (1, "https://"),
-        (2, ""), (2, "a b"), (2, "u@a"), (2, "a/x"), (2, "a,b"), (2, "a:x"), (2, "a:0"), (2, "a."),
-        (2, "a\r\nx: y"), (2, "[::1"), (2, "a..b"), (3, ""), (3, "*"), (3, "a"), (3, "//b/x"),
-        (3, "http://b/"), (3, "/a b"), (3, "/a\0"), (3, "/a\r\nx: y"), (3, "/../x"), (3, "/a/%2e%2e/b"),
-        (3, "/%00"), (3, "/%"), (3, "/a%2fb"), (3, "/a\\b"), (3, "/\u{e9}"), (3, "?x"), (3, "/{x}"),
-        (3, "/\u{7f}"), (3, "/a\tb"),
+        (0, "CONNECT"),
+        (0, "TRACE"),
+        (0, "get"),
+        (0, ""),
+        (0, "G T"),
+        (0, "GET / HTTP/1.1\r\nx: y"),
+        (0, "PRI"),
+        (0, "FOO"),
+        (0, "PROPFIND"),
+        (1, "http"),
+        (1, "ftp"),
+        (1, ""),
+        (1, "https://"),
+        (2, ""),
+        (2, "a b"),
+        (2, "u@a"),
+        (2, "a/x"),
+        (2, "a,b"),
+        (2, "a:x"),
+        (2, "a:0"),
+        (2, "a."),
+        (2, "a\r\nx: y"),
+        (2, "[::1"),
+        (2, "a..b"),
+        (3, ""),
+        (3, "*"),
+        (3, "a"),
+        (3, "//b/x"),
+        (3, "http://b/"),
+        (3, "/a b"),
+        (3, "/a\0"),
+        (3, "/a\r\nx: y"),
+        (3, "/../x"),
+        (3, "/a/%2e%2e/b"),
+        (3, "/%00"),
+        (3, "/%"),
+        (3, "/a%2fb"),
+        (3, "/a\\b"),
+        (3, "/\u{e9}"),
+        (3, "?x"),
+        (3, "/{x}"),
+        (3, "/\u{7f}"),
+        (3, "/a\tb"),
     ] {
         let mut fields = GET;
         fields[at].1 = value;
@@ -226,9 +295,22 @@ fn corpus() -> Vec<Vec<u8>> {
     corpus.push(frame(HEADERS, END_HEADERS | END_STREAM, 0, &block(&GET)));
     corpus.push(frame(HEADERS, END_HEADERS | END_STREAM, 2, &block(&GET)));
     corpus.push(frame(CONTINUATION, END_HEADERS, 1, &block(&GET)));
-    corpus.push([frame(HEADERS, END_STREAM, 1, &block(&GET[..2])), frame(PING, 0, 0, &[0; 8])].concat());
-    corpus.push([frame(HEADERS, END_STREAM, 1, &block(&GET[..2])), frame(CONTINUATION, 4, 3, &block(&GET[2..]))].concat());
-    corpus.push(frame(PUSH_PROMISE, END_HEADERS, 1, &[&[0, 0, 0, 2], block(&GET).as_slice()].concat()));
+    corpus.push(
+        [frame(HEADERS, END_STREAM, 1, &block(&GET[..2])), frame(PING, 0, 0, &[0; 8])].concat(),
+    );
+    corpus.push(
+        [
+            frame(HEADERS, END_STREAM, 1, &block(&GET[..2])),
+            frame(CONTINUATION, 4, 3, &block(&GET[2..])),
+        ]
+        .concat(),
+    );
+    corpus.push(frame(
+        PUSH_PROMISE,
+        END_HEADERS,
+        1,
+        &[&[0, 0, 0, 2], block(&GET).as_slice()].concat(),
+    ));
     corpus.push(frame(PING, 0, 0, &[0; 7]));
     corpus.push(frame(PING, 0, 1, &[0; 8]));
     corpus.push(frame(SETTINGS, 0, 0, &[0; 5]));
@@ -314,7 +396,8 @@ async fn limits_hold_on_http2_too() {
     assert_eq!(status(Request::get(long).body(()).unwrap()).await, 414);
     let mut many = Request::get("https://a/").body(()).unwrap();
     for n in 0..101 {
-        many.headers_mut().insert(http::HeaderName::try_from(format!("x-{n}")).unwrap(), "y".parse().unwrap());
+        many.headers_mut()
+            .insert(http::HeaderName::try_from(format!("x-{n}")).unwrap(), "y".parse().unwrap());
     }
     assert_eq!(status(many).await, 431);
     let mut large = Request::get("https://a/").body(()).unwrap();
@@ -493,6 +576,20 @@ async fn a_flood_of_resets_ends_the_connection() {
     let frames = listen(&mut stream).await;
     assert!(frames.iter().any(|f| f.kind == GOAWAY && f.refuses()), "{frames:?}");
     assert!(fixture.server.room.handled() <= 100, "{}", fixture.server.room.handled());
+}
+
+#[tokio::test(start_paused = true)]
+async fn streams_that_are_reset_while_a_room_works_on_them_still_count() {
+    let fixture = Fixture::new();
+    let mut stream = fixture.begun().await;
+    let slow = [GET[0], GET[1], GET[2], (":path", "/slow")];
+    for n in 0..150_u32 {
+        stream.write_all(&headers(END_STREAM, 1 + 2 * n, &slow)).await.unwrap();
+        sleep(Duration::from_millis(1)).await;
+        let _ = stream.write_all(&frame(RST_STREAM, 0, 1 + 2 * n, &[0, 0, 0, 8])).await;
+        sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(fixture.server.room.handled(), 100);
 }
 
 #[tokio::test(start_paused = true)]

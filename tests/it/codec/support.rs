@@ -171,7 +171,8 @@ impl Authority {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        std::fs::write(folder.path().join("ca.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+        std::fs::write(folder.path().join("ca.pem"), params.self_signed(&key).unwrap().pem())
+            .unwrap();
         Self { folder, issuer: Issuer::new(params, key) }
     }
 
@@ -220,7 +221,8 @@ impl Authority {
         let mut config = match certificate {
             None => builder.with_no_client_auth(),
             Some(file) => {
-                let chain = CertificateDer::pem_file_iter(self.path(&format!("{file}.pem"))).unwrap();
+                let chain =
+                    CertificateDer::pem_file_iter(self.path(&format!("{file}.pem"))).unwrap();
                 let chain = chain.map(Result::unwrap).collect();
                 let key = PrivateKeyDer::from_pem_file(self.path(&format!("{file}.key"))).unwrap();
                 builder.with_client_auth_cert(chain, key).unwrap()

@@ -1,10 +1,12 @@
 //! TLS towards clients.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use portcullis::proxy::message::{Caps, ConnectionEvent};
 use portcullis::proxy::tls::{TlsError, TlsSetup};
-use rustls::ProtocolVersion;
+use rustls::pki_types::ServerName;
+use rustls::{HandshakeKind, ProtocolVersion};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
@@ -19,8 +21,48 @@ async fn a_request_over_tls_is_answered() {
     let connector = authority.client(&[b"http/1.1"], None);
     let mut stream = connect_tls(&server, &connector).await.unwrap();
     assert_eq!(stream.get_ref().1.protocol_version(), Some(ProtocolVersion::TLSv1_3));
-    stream.write_all(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello").await.unwrap();
+    stream
+        .write_all(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello")
+        .await
+        .unwrap();
     assert!(read_until(&mut stream, "hello").await.starts_with("HTTP/1.1 200 OK\r\n"));
+}
+
+#[tokio::test]
+async fn a_resumed_session_offers_no_early_data() {
+    let authority = Authority::new();
+    let server = Server::new(Some(&authority.server()), deadlines(), Caps::default());
+    let mut config = rustls::ClientConfig::clone(authority.client(&[], None).config());
+    config.enable_early_data = true;
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    for kind in [HandshakeKind::Full, HandshakeKind::Resumed] {
+        let name = ServerName::try_from("localhost").unwrap();
+        let connect = connector.connect_with(name, server.connect().0, |session| {
+            assert!(session.early_data().is_none(), "a request could be replayed");
+        });
+        let mut stream = connect.await.unwrap();
+        stream.write_all(WHO).await.unwrap();
+        read_until(&mut stream, "None").await;
+        assert_eq!(stream.get_ref().1.handshake_kind(), Some(kind));
+    }
+}
+
+#[tokio::test]
+async fn tls_1_2_is_spoken_with_an_authenticated_cipher() {
+    let authority = Authority::new();
+    let server = Server::new(Some(&authority.server()), deadlines(), Caps::default());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS12])
+        .unwrap()
+        .with_root_certificates(authority.roots())
+        .with_no_client_auth();
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    let mut stream = connect_tls(&server, &connector).await.unwrap();
+    stream.write_all(WHO).await.unwrap();
+    assert!(read_until(&mut stream, "None").await.starts_with("HTTP/1.1 200 OK"));
+    let suite = format!("{:?}", stream.get_ref().1.negotiated_cipher_suite().unwrap().suite());
+    assert!(suite.contains("GCM") || suite.contains("POLY1305"), "{suite}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,290 @@
+//! A flow over a configuration in a temporary folder: two applications, two providers.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use portcullis::card::Timestamp;
+use portcullis::config;
+use portcullis::flow::{Answer, Flow, Incoming, Pending, Prepared, Refusal, Scrubbed};
+use portcullis::secret::CleartextBody;
+use portcullis::vault::{Keyring, Limits, Vault};
+
+pub const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+pub const PAN: &str = "5519283812030000";
+pub const CVV: &str = "123";
+pub const SHOP: (&str, &str) = ("coma_shop_virtual", "shop-virtual-key");
+pub const OTHER: (&str, &str) = ("coma_other_virtual", "other-virtual-key");
+pub const SHOP_KEY: &str = "pk_shop";
+pub const OTHER_KEY: &str = "pk_other";
+
+pub struct Bench {
+    pub flow: Flow,
+    _folder: tempfile::TempDir,
+}
+
+pub struct Sent {
+    pub method: Method,
+    pub host: String,
+    pub target: String,
+    pub headers: HeaderMap,
+    pub body: Vec<u8>,
+}
+
+impl Bench {
+    pub fn new() -> Self {
+        Self::with("", "")
+    }
+
+    /// `paymega` and `milkypay` are further lines for those accounts.
+    pub fn with(paymega: &str, milkypay: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let secret = |name: &str, text: &str| write_secret(folder.path(), name, text);
+        for account in ["paymega", "milkypay"] {
+            secret(&format!("{account}.key"), &format!("real-{account}-key"));
+            secret(&format!("{account}.public"), &format!("pk_live_real_{account}"));
+            secret(&format!("{account}.live"), "live_secret");
+            secret(&format!("{account}.test"), "test_secret");
+        }
+        secret("shop.key", SHOP.1);
+        secret("other.key", OTHER.1);
+        secret("shop.public", "pk_virtual_shop");
+        let text = text(paymega, milkypay);
+        let config = config::parse(&folder.path().join("portcullis.toml"), text);
+        let config = config.unwrap_or_else(|problems| {
+            panic!("{}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+        });
+        let vault = Arc::new(Vault::new(Keyring::random(), Limits::default()));
+        let flow = Flow::new(vault, config.registry, config.apps, config.public_url);
+        Self { flow, _folder: folder }
+    }
+
+    /// Opens a capture session for an application and returns its id.
+    pub fn session(&self, key: &str) -> String {
+        let headers = headers(&[("portcullis-key", key), ("content-type", "application/json")]);
+        let origin = if key == SHOP_KEY { "https://shop.example" } else { "https://other.example" };
+        let body = body(format!(r#"{{"origin":"{origin}"}}"#).as_bytes());
+        let opened = self.flow.open_session(&headers, &[], &body, NOW).unwrap();
+        member(opened.as_bytes(), "id")
+    }
+
+    /// Captures a card and returns its token and its CVV's token.
+    pub fn capture(&self, key: &str, pan: &str, cvv: &str) -> (String, String) {
+        let session = self.session(key);
+        let captured = self.capture_raw(&session, &card(pan, cvv)).unwrap();
+        (member(&captured, "token"), member(&captured, "cvv_token"))
+    }
+
+    pub fn capture_raw(&self, session: &str, json: &str) -> Result<Vec<u8>, Refusal> {
+        let bearer = format!("Bearer {session}");
+        let headers = headers(&[("authorization", &bearer), ("content-type", "application/json")]);
+        let captured = self.flow.capture(&headers, &body(json.as_bytes()), NOW)?;
+        Ok(captured.body.as_bytes().to_vec())
+    }
+
+    pub fn shop_card(&self) -> (String, String) {
+        self.capture(SHOP_KEY, PAN, CVV)
+    }
+
+    pub fn prepare(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &HeaderMap,
+        json: &[u8],
+    ) -> Result<(Prepared, Pending), Refusal> {
+        let (path, query) = match target.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (target, None),
+        };
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        let incoming = Incoming {
+            method: &method,
+            path,
+            query,
+            headers,
+            client_names: &[],
+            body: body(json),
+        };
+        self.flow.prepare(incoming, NOW)
+    }
+
+    /// A call with Basic credentials.
+    pub fn call(
+        &self,
+        method: &str,
+        target: &str,
+        json: &[u8],
+    ) -> Result<(Prepared, Pending), Refusal> {
+        self.prepare(method, target, &basic(SHOP, !json.is_empty()), json)
+    }
+
+    /// Answers a pending call.
+    pub fn answer(&self, pending: Pending, status: u16, json: &[u8]) -> Result<Scrubbed, Refusal> {
+        let headers = headers(&[("content-type", "application/json")]);
+        pending.finish(Answer { status, headers, body: body(json) }, &self.flow, NOW)
+    }
+
+    /// Creates an invoice whose answer hands out a bearer token; returns the application's handle.
+    pub fn handle(&self, account: &str) -> String {
+        let request = br#"{"data":{"attributes":{"return_url":"https://shop.example/back"}}}"#;
+        let (_, pending) =
+            self.call("POST", &format!("/{account}/api/payment-invoices"), request).unwrap();
+        let answer = br#"{"data":{"attributes":{"flow_data":{"metadata":{"token":"jwt.of.one"}}}}}"#;
+        let scrubbed = self.answer(pending, 201, answer).unwrap();
+        member(scrubbed.into_parts().2.as_bytes(), "token")
+    }
+
+    /// A sale with tokens; returns what is sent and what is pending.
+    pub fn sale(
+        &self,
+        account: &str,
+        handle: &str,
+        json: &str,
+    ) -> Result<(Prepared, Pending), Refusal> {
+        let target = format!("/{account}/cardgate/payment/sale");
+        self.prepare("POST", &target, &bearer(handle), json.as_bytes())
+    }
+}
+
+pub fn sent(prepared: Prepared) -> Sent {
+    let (host, method, target, headers, body) = prepared.into_parts();
+    Sent {
+        method,
+        host: host.host().authority(host.tls()),
+        target,
+        headers: headers.into_iter().collect(),
+        body: body.as_bytes().to_vec(),
+    }
+}
+
+pub fn refusal<T>(outcome: Result<T, Refusal>) -> String {
+    match outcome {
+        Ok(_) => "passed".to_owned(),
+        Err(refusal) => format!("{refusal:?}"),
+    }
+}
+
+pub fn body(bytes: &[u8]) -> CleartextBody {
+    CleartextBody::from(bytes.to_vec())
+}
+
+pub fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in pairs {
+        let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+        headers.append(name, HeaderValue::from_str(value).unwrap());
+    }
+    headers
+}
+
+pub fn basic(credentials: (&str, &str), with_body: bool) -> HeaderMap {
+    let pair = STANDARD.encode(format!("{}:{}", credentials.0, credentials.1));
+    let mut map = headers(&[("authorization", &format!("Basic {pair}"))]);
+    if with_body {
+        map.insert("content-type", HeaderValue::from_static("application/json"));
+    }
+    map
+}
+
+pub fn bearer(handle: &str) -> HeaderMap {
+    let bearer = format!("Bearer {handle}");
+    headers(&[("authorization", &bearer), ("content-type", "application/json")])
+}
+
+pub fn card(pan: &str, cvv: &str) -> String {
+    format!(
+        r#"{{"card":{{"number":"{pan}","cvv":"{cvv}","exp_month":"10","exp_year":"35","holder":"Card Holder"}}}}"#
+    )
+}
+
+/// The seed's sale with two values replaced.
+pub fn sale_json(number: &str, cvv: &str) -> String {
+    include_str!("../fixtures/providers/corefy/paymega-en.sale-request.json")
+        .replace(PAN, number)
+        .replace("\"cvv\": \"123\"", &format!("\"cvv\": \"{cvv}\""))
+}
+
+/// The first string member of that name, wherever it is.
+pub fn member(json: &[u8], name: &str) -> String {
+    let text = std::str::from_utf8(json).unwrap();
+    let from = text.find(&format!("\"{name}\":")).unwrap_or_else(|| panic!("no {name} in {text}"));
+    let rest = text[from + name.len() + 3..].trim_start().strip_prefix('"').unwrap();
+    rest[..rest.find('"').unwrap()].to_owned()
+}
+
+fn write_secret(folder: &Path, name: &str, text: &str) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let file = folder.join(name);
+    std::fs::write(&file, text).unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+fn sha256(text: &str) -> String {
+    use sha2::{Digest as _, Sha256};
+    Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn text(paymega: &str, milkypay: &str) -> String {
+    let profiles = concat!(env!("CARGO_MANIFEST_DIR"), "/config/providers");
+    let app = |name: &str, key: &str| {
+        let hash = sha256(key);
+        format!(
+            r#"
+[[app]]
+name = "{name}"
+mode = "test"
+key_sha256 = ["{hash}"]
+accounts = ["paymega", "milkypay"]
+origins = ["https://{name}.example"]
+callback_hosts = ["{name}.example", "example.com"]
+"#
+        )
+    };
+    let account = |name: &str, more: &str| {
+        format!(
+            r#"
+[[account]]
+name = "{name}"
+provider = "{name}"
+mode = "test"
+{more}
+[account.upstreams]
+api = "https://api.{name}.test/api"
+public = "https://api.{name}.test/public-api"
+cardgate = "https://gate.{name}.test"
+[account.credentials]
+id = "coma_real_{name}"
+key = {{ file = "{name}.key" }}
+public_key = {{ file = "{name}.public" }}
+callback_secrets = [{{ file = "{name}.live" }}, {{ file = "{name}.test" }}]
+[account.virtual.shop]
+id = "{}"
+key = {{ file = "shop.key" }}
+public_key = {{ file = "shop.public" }}
+[account.virtual.other]
+id = "{}"
+key = {{ file = "other.key" }}
+"#,
+            SHOP.0, OTHER.0
+        )
+    };
+    format!(
+        r#"
+providers = ["{profiles}/paymega.toml", "{profiles}/milkypay.toml"]
+[public]
+url = "https://pay.test"
+certificate = "public.pem"
+key = "public.key"
+[private]
+certificate = "private.pem"
+key = "private.key"
+{}{}{}{}"#,
+        app("shop", SHOP_KEY),
+        app("other", OTHER_KEY),
+        account("paymega", paymega),
+        account("milkypay", milkypay)
+    )
+}

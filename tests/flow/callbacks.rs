@@ -1,0 +1,173 @@
+//! Callbacks: believed when signed, delivered once, acknowledged after the application has answered.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use portcullis::flow::{Delivery, Prepared, Refusal, Unverified, Verdict};
+use sha1::{Digest as _, Sha1};
+
+use crate::bench::{Bench, NOW, SHOP, Sent, body, headers, member, refusal, sent};
+
+const DEFAULT: &str =
+    "[account.callback]\napp = \"shop\"\nurl = \"https://shop.example/hooks/paymega?a=1\"\n";
+
+fn sign(secret: &str, raw: &[u8]) -> String {
+    let digest = Sha1::new().chain_update(secret).chain_update(raw).chain_update(secret).finalize();
+    STANDARD.encode(digest)
+}
+
+fn notice(id: &str, status: &str, updated: u64) -> String {
+    format!(
+        r#"{{"data":{{"type":"payment-invoices","id":"{id}","attributes":{{"status":"{status}","updated":{updated},"amount":1.10,"flow_data":{{"metadata":{{"token":"jwt.of.one"}}}}}}}}}}"#
+    )
+}
+
+fn judged(bench: &Bench, sealed: Option<&str>, raw: &[u8], signature: &str) -> Result<Verdict, Refusal> {
+    let map = headers(&[("x-signature", signature), ("content-type", "application/json")]);
+    let callback = Unverified { account: "paymega", sealed, headers: &map, body: body(raw) };
+    let verified = bench.flow.verify(callback)?;
+    bench.flow.judge(verified, NOW)
+}
+
+fn signed(bench: &Bench, raw: &str) -> Result<Verdict, Refusal> {
+    judged(bench, None, raw.as_bytes(), &sign("live_secret", raw.as_bytes()))
+}
+
+fn delivery(verdict: Result<Verdict, Refusal>) -> (Prepared, Delivery) {
+    match verdict {
+        Ok(Verdict::Deliver(prepared, delivery)) => (*prepared, delivery),
+        other => panic!("not delivered: {other:?}"),
+    }
+}
+
+fn acknowledged(verdict: Result<Verdict, Refusal>) -> bool {
+    matches!(verdict, Ok(Verdict::Acknowledge))
+}
+
+#[test]
+fn the_application_gets_a_callback_that_its_own_key_verifies() {
+    let bench = Bench::with(DEFAULT, "");
+    for (id, secret) in [("cpi_1", "live_secret"), ("cpi_2", "test_secret")] {
+        let raw = notice(id, "processed", 10);
+        let verdict = judged(&bench, None, raw.as_bytes(), &sign(secret, raw.as_bytes()));
+        let Sent { method, host, target, headers, body } = sent(delivery(verdict).0);
+        assert_eq!((method.as_str(), host.as_str()), ("POST", "shop.example"));
+        assert_eq!(target, "/hooks/paymega?a=1");
+        let text = String::from_utf8(body).unwrap();
+        assert_eq!(headers["x-signature"], sign(SHOP.1, text.as_bytes()).as_str());
+        let handle = member(text.as_bytes(), "token");
+        assert!(handle.starts_with("brr_"), "{handle}");
+        assert_eq!(text.replace(&handle, "jwt.of.one"), raw);
+    }
+}
+
+#[test]
+fn a_callback_url_of_the_applications_own_is_where_it_goes() {
+    let bench = Bench::new();
+    let request = br#"{"data":{"attributes":{"callback_url":"https://example.com/cb?order=1"}}}"#;
+    let (prepared, _) = bench.call("POST", "/paymega/api/payment-invoices", request).unwrap();
+    let ours = member(&sent(prepared).body, "callback_url");
+    let sealed = ours.rsplit('/').next().unwrap();
+    let raw = format!(
+        r#"{{"data":{{"id":"cpi_1","attributes":{{"status":"processed","updated":1,"callback_url":"{ours}"}}}}}}"#
+    );
+    let verdict = judged(&bench, Some(sealed), raw.as_bytes(), &sign("live_secret", raw.as_bytes()));
+    let sent = sent(delivery(verdict).0);
+    assert_eq!((sent.host.as_str(), sent.target.as_str()), ("example.com", "/cb?order=1"));
+    assert_eq!(member(&sent.body, "callback_url"), "https://example.com/cb?order=1");
+}
+
+#[test]
+fn a_callback_url_off_the_list_is_refused_before_the_invoice_is_made() {
+    let bench = Bench::new();
+    for bad in ["https://evil.example/", "http://shop.example/", "https://10.0.0.1/", "shop.example/x", "x"] {
+        let json = format!(r#"{{"data":{{"attributes":{{"callback_url":"{bad}"}}}}}}"#);
+        let seen = refusal(bench.call("POST", "/paymega/api/payment-invoices", json.as_bytes()));
+        assert_eq!(seen, "FieldInvalid(\"/data/attributes/callback_url\")", "{bad}");
+    }
+}
+
+#[test]
+fn nothing_unsigned_is_believed() {
+    let bench = Bench::with(DEFAULT, "");
+    let raw = notice("cpi_1", "processed", 10);
+    let good = sign("live_secret", raw.as_bytes());
+    for at in 0..raw.len() {
+        for bit in 0..8 {
+            let mut flipped = raw.clone().into_bytes();
+            flipped[at] ^= 1 << bit;
+            let seen = refusal(judged(&bench, None, &flipped, &good));
+            assert_eq!(seen, "SignatureRefused", "byte {at} bit {bit}");
+        }
+    }
+    for bad in ["", "AAAA", &sign("wrong", raw.as_bytes()), &sign(SHOP.1, raw.as_bytes())] {
+        assert_eq!(refusal(judged(&bench, None, raw.as_bytes(), bad)), "SignatureRefused");
+    }
+    let none = headers(&[]);
+    let callback = Unverified { account: "paymega", sealed: None, headers: &none, body: body(raw.as_bytes()) };
+    assert_eq!(refusal(bench.flow.verify(callback)), "SignatureRefused");
+    let twice = headers(&[("x-signature", &good), ("x-signature", &good)]);
+    let callback = Unverified { account: "paymega", sealed: None, headers: &twice, body: body(raw.as_bytes()) };
+    assert_eq!(refusal(bench.flow.verify(callback)), "SignatureRefused");
+}
+
+#[test]
+fn a_repeated_callback_is_delivered_once() {
+    let bench = Bench::with(DEFAULT, "");
+    let raw = notice("cpi_1", "processed", 10);
+    let (_, first) = delivery(signed(&bench, &raw));
+    assert_eq!(refusal(signed(&bench, &raw)), "CallbackInFlight");
+    bench.flow.delivered(first, Some(200), NOW).unwrap();
+    for _ in 0..100 {
+        assert!(acknowledged(signed(&bench, &raw)));
+    }
+}
+
+#[test]
+fn a_callback_that_the_application_did_not_take_comes_again() {
+    let bench = Bench::with(DEFAULT, "");
+    let raw = notice("cpi_1", "processed", 10);
+    for status in [None, Some(500), Some(204), Some(201), Some(302)] {
+        let (_, attempt) = delivery(signed(&bench, &raw));
+        let seen = refusal(bench.flow.delivered(attempt, status, NOW));
+        assert_eq!(seen, "CallbackNotTaken", "{status:?}");
+    }
+    let (_, attempt) = delivery(signed(&bench, &raw));
+    bench.flow.delivered(attempt, Some(200), NOW).unwrap();
+    assert!(acknowledged(signed(&bench, &raw)));
+}
+
+#[test]
+fn older_news_is_acknowledged_and_not_delivered() {
+    let bench = Bench::with(DEFAULT, "");
+    let mut deliver = |status: &str, updated: u64| match signed(&bench, &notice("cpi_1", status, updated)) {
+        Ok(Verdict::Deliver(_, attempt)) => bench.flow.delivered(attempt, Some(200), NOW).is_ok(),
+        Ok(Verdict::Acknowledge) => false,
+        Err(refusal) => panic!("{refusal:?}"),
+    };
+    assert!(deliver("created", 10));
+    assert!(deliver("processed", 12));
+    assert!(!deliver("process_pending", 11), "overtaken");
+    assert!(deliver("refunding", 12), "another change of the same second");
+    assert!(!deliver("refunding", 12));
+}
+
+#[test]
+fn a_callback_that_says_nothing_is_not_acknowledged() {
+    let bench = Bench::with(DEFAULT, "");
+    for raw in [
+        "",
+        "{}",
+        "{\"data\":[]}",
+        r#"{"data":{"id":"x","attributes":{"status":"s","updated":"1"}}}"#,
+        r#"{"data":{"id":"x","attributes":{"status":"s","updated":1.5}}}"#,
+        r#"{"data":{"id":"x","id":"y","attributes":{"status":"s","updated":1}}}"#,
+    ] {
+        assert_eq!(refusal(signed(&bench, raw)), "CallbackUnreadable", "{raw}");
+    }
+}
+
+#[test]
+fn a_callback_without_a_destination_is_not_acknowledged() {
+    let bench = Bench::new();
+    assert_eq!(refusal(signed(&bench, &notice("cpi_1", "created", 1))), "CallbackUndeliverable");
+}

@@ -1,0 +1,8 @@
+//! Whole payments without sockets: bytes and a clock in, bytes out.
+
+mod bench;
+mod callbacks;
+mod golden;
+mod refusals;
+mod splicing;
+mod threeds;

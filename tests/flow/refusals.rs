@@ -1,0 +1,325 @@
+//! Bad input: refused before anything is sent, and nothing is used up.
+
+use crate::bench::{
+    Bench, CVV, OTHER, OTHER_KEY, PAN, SHOP_KEY, basic, bearer, card, headers, refusal, sale_json,
+};
+
+/// After a refusal the same tokens still pay.
+fn still_pays(bench: &Bench, handle: &str, token: &str, cvv: &str) {
+    assert!(bench.sale("paymega", handle, &sale_json(token, cvv)).is_ok(), "something was used up");
+}
+
+#[test]
+fn a_body_that_cannot_be_read_without_doubt_is_refused() {
+    let bench = Bench::new();
+    let handle = bench.handle("paymega");
+    let (token, cvv) = bench.shop_card();
+    let good = sale_json(&token, &cvv);
+    let twice = good.replace("\"card_holder\"", &format!("\"card_number\": \"{token}\", \"card_holder\""));
+    let escaped_twice =
+        good.replace("\"card_holder\"", &format!("\"card_n\\u0075mber\": \"{token}\", \"card_holder\""));
+    let deep = format!("{}1{}", "[".repeat(100), "]".repeat(100));
+    for (json, expected) in [
+        ("{".to_owned(), "JsonSyntax"),
+        (good.replace("\"data\":", "data:"), "JsonSyntax"),
+        (good.replace("\"35\",", "\"35\",,"), "JsonSyntax"),
+        (twice, "JsonDuplicateKey"),
+        (escaped_twice, "JsonDuplicateKey"),
+        (deep, "JsonDepth"),
+        (format!("\u{feff}{good}"), "Bom"),
+        (format!("{good}x"), "JsonTrailing"),
+        (format!("{good}{good}"), "JsonTrailing"),
+        (good.replace("Card Holder", "\\ud800"), "JsonSurrogate"),
+        ("card_number=tok&cvv=1".to_owned(), "JsonSyntax"),
+    ] {
+        let seen = refusal(bench.sale("paymega", &handle, &json));
+        assert!(seen.contains(expected), "{expected}: {seen}");
+        still_pays_later(&bench, &token);
+    }
+    let mut invalid = good.clone().into_bytes();
+    let at = good.find("Card Holder").unwrap();
+    invalid[at] = 0xff;
+    let seen = refusal(bench.prepare("POST", "/paymega/cardgate/payment/sale", &bearer(&handle), &invalid));
+    assert!(seen.contains("Utf8"), "{seen}");
+    still_pays(&bench, &handle, &token, &cvv);
+}
+
+fn still_pays_later(bench: &Bench, token: &str) {
+    let headers = headers(&[("portcullis-key", SHOP_KEY)]);
+    assert!(bench.flow.describe(&headers, &[], token, crate::bench::NOW).is_ok());
+}
+
+#[test]
+fn card_data_in_clear_is_refused_in_every_place_and_disguise() {
+    let bench = Bench::new();
+    let handle = bench.handle("paymega");
+    let (token, cvv) = bench.shop_card();
+    let escaped: String = PAN.chars().map(|digit| format!("\\u{:04x}", digit as u32)).collect();
+    for json in [
+        sale_json(PAN, &cvv),
+        sale_json("5519 2838 1203 0000", &cvv),
+        sale_json("5519-2838-1203-0000", &cvv),
+        sale_json(&escaped, &cvv),
+        sale_json(&token, CVV),
+        sale_json(&token, "1234"),
+        sale_json("4111111111111112", &cvv),
+        sale_json(&token, &cvv).replace("Card Holder", PAN),
+        sale_json(&token, &cvv).replace("Card Holder", &format!("x {PAN} y")),
+        sale_json(&token, &cvv).replace("\"browser_tz\": \"-60\"", &format!("\"{PAN}\": 1")),
+    ] {
+        let seen = refusal(bench.sale("paymega", &handle, &json));
+        assert!(seen.starts_with("RawCard"), "{json}: {seen}");
+        assert!(!seen.contains(PAN) && !seen.contains("4111"), "{seen}");
+    }
+    let query = format!("/paymega/api/payment-invoices?filter[reference_id]={PAN}");
+    assert_eq!(refusal(bench.call("GET", &query, b"")), "RawCard(None)");
+    still_pays(&bench, &handle, &token, &cvv);
+}
+
+#[test]
+fn a_card_field_that_is_not_a_string_is_refused() {
+    let bench = Bench::new();
+    let handle = bench.handle("paymega");
+    let (token, cvv) = bench.shop_card();
+    for value in [PAN, "1", "true", "[]", "{}", "[\"x\"]"] {
+        let json = sale_json(&token, &cvv).replace(&format!("\"{token}\""), value);
+        let seen = refusal(bench.sale("paymega", &handle, &json));
+        assert_eq!(seen, "FieldNotText(\"/data/attributes/card_number\")", "{value}");
+    }
+    still_pays(&bench, &handle, &token, &cvv);
+}
+
+#[test]
+fn tokens_that_are_wrong_foreign_or_gone_are_refused() {
+    let bench = Bench::new();
+    let handle = bench.handle("paymega");
+    let (token, cvv) = bench.shop_card();
+    let (foreign, foreign_cvv) = bench.capture(OTHER_KEY, PAN, CVV);
+    let (second, second_cvv) = bench.shop_card();
+    let typo = format!("{}{}", &token[..token.len() - 1], if token.ends_with('a') { 'b' } else { 'a' });
+    for (number, code, expected) in [
+        (typo.as_str(), cvv.as_str(), "TokenMalformed"),
+        ("tok_test_", cvv.as_str(), "TokenMalformed"),
+        ("hello", cvv.as_str(), "TokenMalformed"),
+        (token.as_str(), "hello", "TokenMalformed"),
+        (cvv.as_str(), token.as_str(), "TokenMalformed"),
+        (foreign.as_str(), foreign_cvv.as_str(), "TokenUnknown"),
+        (foreign.as_str(), cvv.as_str(), "TokenUnknown"),
+        (token.as_str(), foreign_cvv.as_str(), "TokenUnknown"),
+        (token.as_str(), second_cvv.as_str(), "TokenUnknown"),
+    ] {
+        let seen = refusal(bench.sale("paymega", &handle, &sale_json(number, code)));
+        assert!(seen.starts_with(expected), "{number} {code}: {seen}");
+    }
+    let two = sale_json(&token, &cvv).replace("Card Holder", &second);
+    assert!(refusal(bench.sale("paymega", &handle, &two)).starts_with("TokensOfTwoCards"));
+    still_pays(&bench, &handle, &token, &cvv);
+    still_pays(&bench, &handle, &second, &second_cvv);
+}
+
+#[test]
+fn a_cvv_pays_once_and_comes_back_only_when_nothing_was_sent() {
+    use portcullis::flow::Forwarded;
+    let bench = Bench::new();
+    let handle = bench.handle("paymega");
+    let (token, cvv) = bench.shop_card();
+    let json = sale_json(&token, &cvv);
+    let (_, pending) = bench.sale("paymega", &handle, &json).unwrap();
+    assert!(refusal(bench.sale("paymega", &handle, &json)).starts_with("TokenUnknown"), "in use");
+    pending.unanswered(Forwarded::No, &bench.flow, crate::bench::NOW);
+    let (_, pending) = bench.sale("paymega", &handle, &json).unwrap();
+    pending.unanswered(Forwarded::Unknown, &bench.flow, crate::bench::NOW);
+    let seen = refusal(bench.sale("paymega", &handle, &json));
+    assert_eq!(seen, "TokenUnknown(\"/data/attributes/cvv\")", "burned");
+    let without = json.replace(&format!("\"{cvv}\""), "\"\"");
+    assert!(bench.sale("paymega", &handle, &without).is_ok(), "the card itself is still kept");
+}
+
+#[test]
+fn a_fresh_cvv_can_be_captured_for_a_kept_card() {
+    let bench = Bench::new();
+    let handle = bench.handle("paymega");
+    let (token, cvv) = bench.shop_card();
+    drop(bench.sale("paymega", &handle, &sale_json(&token, &cvv)).unwrap());
+    let session = bench.session(SHOP_KEY);
+    let again = format!(r#"{{"card":{{"token":"{token}","cvv":"321"}}}}"#);
+    let captured = bench.capture_raw(&session, &again).unwrap();
+    let fresh = crate::bench::member(&captured, "cvv_token");
+    let (prepared, _) = bench.sale("paymega", &handle, &sale_json(&token, &fresh)).unwrap();
+    let body = crate::bench::sent(prepared).body;
+    assert!(String::from_utf8(body).unwrap().contains("\"cvv\": \"321\""));
+}
+
+#[test]
+fn a_token_outside_a_card_field_is_text() {
+    let bench = Bench::new();
+    let (token, cvv) = bench.shop_card();
+    let json = format!(
+        r#"{{"data":{{"attributes":{{"description":"{token}","return_url":"https://shop.example/?{cvv}"}}}}}}"#
+    );
+    let (prepared, pending) =
+        bench.call("POST", "/paymega/api/payment-invoices", json.as_bytes()).unwrap();
+    assert_eq!(pending.replaced().pan, 0);
+    assert_eq!(crate::bench::sent(prepared).body, json.as_bytes());
+}
+
+#[test]
+fn only_calls_that_a_profile_names_may_pass() {
+    let bench = Bench::new();
+    let expect = |method: &str, target: &str, expected: &str| {
+        let body: &[u8] = if method == "GET" || method == "DELETE" { b"" } else { b"{}" };
+        let seen = refusal(bench.call(method, target, body));
+        assert_eq!(seen, expected, "{method} {target}");
+    };
+    for target in ["/", "/nobody/api/payment-invoices", "/paymega/nothing/x", "/paymega/api", "/paymega"] {
+        expect("GET", target, "RouteUnknown");
+    }
+    expect("DELETE", "/paymega/api/payment-invoices/cpi_1", "RouteUnknown");
+    expect("PUT", "/paymega/api/payment-invoices", "RouteUnknown");
+    expect("GET", "/paymega/cardgate/payment/sale", "RouteUnknown");
+    expect("POST", "/paymega/api/payment/sale", "RouteUnknown");
+    expect("GET", "/paymega/api/payment-invoices/a/b", "RouteUnknown");
+    expect("GET", "/paymega/api/payment-invoices/../secrets", "PathRefused");
+    expect("GET", "/paymega/api/payment-invoices/%2e%2e", "PathRefused");
+    expect("GET", "/paymega/api//payment-invoices", "PathRefused");
+}
+
+#[test]
+fn content_type_and_coding_must_be_plain() {
+    let bench = Bench::new();
+    for (pairs, expected) in [
+        (vec![], "ContentTypeRefused"),
+        (vec![("content-type", "text/plain")], "ContentTypeRefused"),
+        (vec![("content-type", "application/x-www-form-urlencoded")], "ContentTypeRefused"),
+        (vec![("content-type", "application/json; charset=utf-16")], "ContentTypeRefused"),
+        (vec![("content-type", "application/json"), ("content-type", "application/json")], "ContentTypeRefused"),
+        (vec![("content-type", "application/json"), ("content-encoding", "gzip")], "ContentEncodingRefused"),
+        (vec![("content-type", "application/json"), ("content-encoding", "identity")], "ContentEncodingRefused"),
+    ] {
+        let mut map = basic(crate::bench::SHOP, false);
+        for (name, value) in &pairs {
+            map.append(*name, value.parse().unwrap());
+        }
+        let seen = refusal(bench.prepare("POST", "/paymega/api/payment-invoices", &map, b"{}"));
+        assert_eq!(seen, expected, "{pairs:?}");
+    }
+    let mut map = basic(crate::bench::SHOP, false);
+    map.insert("content-type", "Application/JSON; Charset=UTF-8".parse().unwrap());
+    assert!(bench.prepare("POST", "/paymega/api/payment-invoices", &map, b"{}").is_ok());
+    assert_eq!(refusal(bench.call("POST", "/paymega/api/payment-invoices", b"")), "BodyUnexpected");
+    assert_eq!(refusal(bench.call("GET", "/paymega/api/payment-invoices", b"{}")), "BodyUnexpected");
+}
+
+#[test]
+fn nobody_calls_without_credentials_or_with_the_wrong_ones() {
+    let bench = Bench::new();
+    let path = "/paymega/api/payment-invoices/cpi_1";
+    let none = headers(&[]);
+    assert_eq!(refusal(bench.prepare("GET", path, &none, b"")), "CallerUnknown");
+    for wrong in [
+        ("coma_shop_virtual", "x"),
+        ("coma_real_paymega", "real-paymega-key"),
+        (OTHER.0, crate::bench::SHOP.1),
+        ("", ""),
+    ] {
+        let seen = refusal(bench.prepare("GET", path, &basic(wrong, false), b""));
+        assert_eq!(seen, "CallerUnknown", "{wrong:?}");
+    }
+    let mut twice = basic(crate::bench::SHOP, false);
+    twice.append("authorization", "Basic eDp5".parse().unwrap());
+    assert_eq!(refusal(bench.prepare("GET", path, &twice, b"")), "CallerUnknown");
+    let mut two = basic(crate::bench::SHOP, false);
+    two.insert("portcullis-key", OTHER_KEY.parse().unwrap());
+    assert_eq!(refusal(bench.prepare("GET", path, &two, b"")), "CallerUnknown", "two applications");
+    let keyed = headers(&[("portcullis-key", SHOP_KEY)]);
+    assert!(bench.prepare("GET", path, &keyed, b"").is_ok(), "the key alone is enough");
+}
+
+#[test]
+fn a_handle_is_for_its_own_account_and_no_key_of_another_application() {
+    let bench = Bench::new();
+    let handle = bench.handle("paymega");
+    let (token, cvv) = bench.shop_card();
+    let json = sale_json(&token, &cvv);
+    assert_eq!(refusal(bench.sale("milkypay", &handle, &json)), "HandleUnknown");
+    assert_eq!(refusal(bench.sale("paymega", "jwt.of.one", &json)), "HandleUnknown");
+    let mut map = bearer(&handle);
+    map.insert("portcullis-key", OTHER_KEY.parse().unwrap());
+    let seen = refusal(bench.prepare("POST", "/paymega/cardgate/payment/sale", &map, json.as_bytes()));
+    assert_eq!(seen, "CallerUnknown");
+    still_pays(&bench, &handle, &token, &cvv);
+}
+
+#[test]
+fn a_card_that_is_not_one_is_not_captured() {
+    let bench = Bench::new();
+    let session = bench.session(SHOP_KEY);
+    let good = card(PAN, CVV);
+    for (json, expected) in [
+        (card("5519283812030001", CVV), "Card(NumberLuhn)"),
+        (card("55192838", CVV), "Card(NumberLength)"),
+        (card("5519x83812030000", CVV), "Card(NumberDigits)"),
+        (card(PAN, "12"), "Card(CvvLength)"),
+        (card(PAN, "1234"), "Card(CvvLength)"),
+        (card(PAN, "12a"), "Card(CvvDigits)"),
+        (good.replace("\"35\"", "\"20\""), "Card(ExpiryPast)"),
+        (good.replace("\"10\"", "\"13\""), "Card(ExpiryFormat)"),
+        (good.replace("\"number\"", "\"nummer\""), "FieldMissing(\"/card/number\")"),
+        (good.replace(&format!("\"{PAN}\""), PAN), "FieldNotText(\"/card/number\")"),
+        (r#"{"card":[]}"#.to_owned(), "FieldMissing(\"/card\")"),
+        ("{}".to_owned(), "FieldMissing(\"/card\")"),
+        (good.replace("\"cvv\"", "\"number\""), "JsonDuplicateKey"),
+    ] {
+        let seen = refusal(bench.capture_raw(&session, &json));
+        assert!(seen.contains(expected), "{expected}: {seen}");
+        assert!(!seen.contains("5519"), "{seen}");
+    }
+    assert!(bench.capture_raw(&session, &good).is_ok(), "the session is not used up by refusals");
+}
+
+#[test]
+fn a_capture_session_counts_its_cards_and_knows_its_origin() {
+    let bench = Bench::new();
+    let keyed = headers(&[("portcullis-key", SHOP_KEY), ("content-type", "application/json")]);
+    let open = |json: &str| bench.flow.open_session(&keyed, &[], &crate::bench::body(json.as_bytes()), crate::bench::NOW);
+    assert!(refusal(open(r#"{"origin":"https://evil.example"}"#)).contains("OriginRefused"));
+    assert!(refusal(open(r#"{"origin":"https://shop.example","max_cards":0}"#)).contains("FieldInvalid"));
+    assert!(refusal(open(r#"{"origin":"https://shop.example","ttl_seconds":86401}"#)).contains("FieldInvalid"));
+    let opened = open(r#"{"origin":"https://shop.example","max_cards":2}"#).unwrap();
+    let session = crate::bench::member(opened.as_bytes(), "id");
+    let from = |origin: &str| {
+        let bearer = format!("Bearer {session}");
+        let map = headers(&[
+            ("authorization", &bearer),
+            ("content-type", "application/json"),
+            ("origin", origin),
+        ]);
+        let body = crate::bench::body(card(PAN, CVV).as_bytes());
+        refusal(bench.flow.capture(&map, &body, crate::bench::NOW))
+    };
+    assert_eq!(from("https://evil.example"), "OriginRefused");
+    assert_eq!(from("null"), "OriginRefused");
+    assert_eq!(from("https://shop.example"), "passed");
+    assert_eq!(from("https://pay.test"), "passed", "our own form");
+    assert_eq!(from("https://shop.example"), "SessionUnknown", "two cards are two cards");
+}
+
+#[test]
+fn a_revoked_card_is_gone_and_metadata_shows_first_six_and_last_four_only() {
+    let bench = Bench::new();
+    let handle = bench.handle("paymega");
+    let (token, cvv) = bench.shop_card();
+    let mine = headers(&[("portcullis-key", SHOP_KEY)]);
+    let theirs = headers(&[("portcullis-key", OTHER_KEY)]);
+    let now = crate::bench::NOW;
+    let shown = bench.flow.describe(&mine, &[], &token, now).unwrap();
+    let text = std::str::from_utf8(shown.as_bytes()).unwrap();
+    assert!(text.contains(r#""bin":"551928","last4":"0000","brand":"mastercard""#), "{text}");
+    assert!(!text.contains("3812"), "{text}");
+    assert!(refusal(bench.flow.describe(&theirs, &[], &token, now)).starts_with("TokenUnknown"));
+    assert!(refusal(bench.flow.revoke(&theirs, &[], &token, now)).starts_with("TokenUnknown"));
+    bench.flow.revoke(&mine, &[], &token, now).unwrap();
+    assert!(refusal(bench.flow.describe(&mine, &[], &token, now)).starts_with("TokenUnknown"));
+    let seen = refusal(bench.sale("paymega", &handle, &sale_json(&token, &cvv)));
+    assert!(seen.starts_with("TokenUnknown"), "{seen}");
+}

@@ -1,0 +1,242 @@
+//! House rules as a test: who may import whom, through which door an outside crate comes in, sizes,
+//! names, and what never stands in a tracked file. Every complaint names file and line.
+//!
+//! A rule that gets in the way is changed here, in the open, with its reason. The tables say what is,
+//! not what might be: a permission that nobody uses is a complaint too.
+
+#[path = "tidy/broken.rs"]
+mod broken;
+#[path = "tidy/rules.rs"]
+mod rules;
+#[path = "tidy/source.rs"]
+mod source;
+
+use std::fs;
+
+use rules::*;
+use source::{read, root, tree};
+
+/// Room, layer, and what it may import. `room::Name` allows that name alone.
+const ROOMS: &[(&str, u8, &[&str])] = &[
+    ("secret", 0, &[]),
+    ("card", 0, &["secret"]),
+    ("wire", 1, &["secret"]),
+    ("credential", 1, &["secret"]),
+    ("telemetry", 1, &["card::TokenId"]),
+    ("vault", 2, &["secret", "card"]),
+    ("provider", 2, &["secret", "card::Mode", "wire::Pointer", "credential"]),
+    ("caller", 2, &["card::Mode", "vault::Tenant", "provider::HostPort"]),
+    ("flow", 3, &["secret", "card", "wire", "credential", "vault", "provider", "caller"]),
+    ("page", 3, &[]),
+    ("proxy", 4, &["secret", "card::Timestamp", "telemetry", "flow", "page"]),
+    ("config", 5, &["secret", "card", "wire", "credential", "telemetry", "vault", "provider", "caller"]),
+    ("app", 6, &["card::Timestamp", "telemetry", "vault", "flow", "proxy", "config"]),
+    ("cli", 6, &["provider", "config", "app"]),
+];
+
+/// Outside crates, and what of the standard library reaches outside, with the places that may name
+/// them: files or folders below `src/`. What parses, encrypts or talks has one door.
+const DOORS: &[(&str, &[&str])] = &[
+    // The network. `flow` has none, so that a whole payment runs in a unit test.
+    ("pingora", &["app.rs", "proxy/accept.rs"]),
+    ("tokio", &["app.rs", "proxy/"]),
+    ("async_trait", &["app.rs", "proxy/"]),
+    ("rustls", &["proxy/dial.rs", "proxy/exchange.rs", "proxy/tls.rs"]),
+    ("tokio_rustls", &["proxy/accept.rs", "proxy/dial.rs"]),
+    ("rustls_native_certs", &["proxy/dial.rs"]),
+    ("x509_parser", &["proxy/tls.rs"]),
+    ("arc_swap", &["proxy/tls.rs"]),
+    ("h2", &["proxy/accept.rs", "proxy/h2.rs"]),
+    ("httparse", &["proxy/answer.rs", "proxy/h1/"]),
+    ("std::net", &["config/", "proxy/"]),
+    // Words of the protocol, without I/O.
+    ("http", &["config/profile.rs", "flow/", "provider/profile.rs", "proxy/"]),
+    ("bytes", &["proxy/", "secret/"]),
+    ("url", &["config/", "flow/", "provider/"]),
+    // Cryptography and randomness.
+    ("aes_gcm", &["vault/seal.rs"]),
+    ("hmac", &["vault/seal.rs"]),
+    ("sha1", &["credential/sandwich_digest.rs"]),
+    ("sha2", &["caller.rs", "card/token.rs", "page/", "vault/seal.rs"]),
+    ("crc32fast", &["card/token.rs"]),
+    ("getrandom", &["secret/"]),
+    ("subtle", &["caller.rs", "credential/sandwich_digest.rs", "secret/"]),
+    ("zeroize", &["card/", "config/secrets.rs", "credential/", "flow/", "secret/", "vault/seal.rs"]),
+    ("zeroizing_alloc", &["main.rs"]),
+    // Formats.
+    ("toml", &["config/reader.rs"]),
+    ("serde", &["proxy/reply.rs", "telemetry/"]),
+    ("serde_json", &["proxy/reply.rs", "telemetry/log.rs"]),
+    (
+        "base64",
+        &[
+            "config/secrets.rs",
+            "credential/",
+            "flow/bearer.rs",
+            "page/",
+            "vault/text.rs",
+            "wire/runs.rs",
+        ],
+    ),
+    ("memchr", &["proxy/", "wire/"]),
+    ("miniz_oxide", &["wire/inflate.rs"]),
+    // Storage, words about a payment, the command line.
+    ("dashmap", &["vault/memory.rs"]),
+    ("prometheus", &["telemetry/metrics.rs"]),
+    ("log", &["telemetry/mod.rs"]),
+    ("clap", &["cli.rs"]),
+    // Files, environment and time of day: given to the rooms below, never fetched by them.
+    ("std::fs", &["cli.rs", "config/"]),
+    ("std::env", &["config/secrets.rs"]),
+    ("std::process", &["cli.rs", "main.rs", "secret/"]),
+    ("std::time::SystemTime", &["card/time.rs", "telemetry/log.rs"]),
+    ("crate::card::Timestamp::system", &["app.rs", "proxy/"]),
+];
+
+/// Files that may look into a secret, for whoever reviews what happens to card data. Names of files
+/// or folders below `src/`.
+const OPENERS: &[&str] = &["card/", "config/", "credential/", "flow/", "secret/", "vault/"];
+
+const FILE_LINES: usize = 500;
+const FUNCTION_LINES: usize = 70;
+const COLUMNS: usize = 100;
+
+/// Words that name nothing, and the names that carry one for a reason.
+const EMPTY_WORDS: &[&str] =
+    &["manager", "handler", "processor", "service", "util", "utils", "misc", "common"];
+const EMPTY_WORDS_ALLOWED: &[(&str, &str)] = &[
+    ("Handler", "the one trait between codec and rooms"),
+    ("into_service", "Pingora's word for what its server runs"),
+];
+
+/// Data copied from elsewhere, kept byte for byte; a SOURCES.md beside it says from where.
+const COPIED: &[&str] = &["tests/fixtures/", "tests/vectors/", "LICENSE"];
+
+/// Papers that a visitor expects.
+const PAPERS: &[&str] = &[
+    "README.md",
+    "ARCHITECTURE.md",
+    "SECURITY.md",
+    "CHANGELOG.md",
+    "LICENSE-APACHE",
+    "LICENSE-MIT",
+    ".github/CONTRIBUTING.md",
+    ".github/pull_request_template.md",
+    ".ci/run",
+];
+
+#[test]
+fn rooms_import_only_from_the_layer_table() {
+    let tree = tree();
+    check(tree.iter().flat_map(layers).chain(unused_imports(&tree)));
+}
+
+#[test]
+fn the_layer_table_points_down_and_is_the_one_in_the_crate_documentation() {
+    let mut complaints = Vec::new();
+    for (index, (room, layer, imports)) in ROOMS.iter().enumerate() {
+        for import in imports.iter().map(|import| first(import)) {
+            let below = ROOMS.iter().take(index).any(|(name, at, _)| *name == import && at <= layer);
+            if !below {
+                complaints.push(format!("tests/tidy.rs: {room} may not import {import}: not below it"));
+            }
+        }
+        let documented = format!("//! | {layer} |");
+        let lib = read("src/lib.rs");
+        let row = lib.lines().find(|line| line.starts_with(&documented)).unwrap_or_default();
+        if !row.contains(&format!("[`{room}`]")) {
+            complaints.push(format!("src/lib.rs: the table does not show `{room}` in layer {layer}"));
+        }
+        if !lib.contains(&format!("pub mod {room};")) {
+            complaints.push(format!("src/lib.rs: there is no room `{room}`"));
+        }
+    }
+    check(complaints);
+}
+
+#[test]
+fn outside_crates_come_in_through_their_doors() {
+    let tree = tree();
+    let declared = dependencies(&read("Cargo.toml"));
+    let without_door = declared
+        .iter()
+        .filter(|(_, name)| !DOORS.iter().any(|(door, _)| door == name))
+        .map(|(line, name)| format!("Cargo.toml:{line}: `{name}` has no door in tests/tidy.rs"));
+    check(tree.iter().flat_map(doors).chain(unused_doors(&tree)).chain(without_door));
+}
+
+#[test]
+fn secrets_are_opened_in_known_places_only() {
+    check(tree().iter().flat_map(openers));
+}
+
+#[test]
+fn there_is_no_unsafe_code() {
+    check(tree().iter().flat_map(unsafe_code));
+}
+
+#[test]
+fn files_functions_and_lines_have_a_size_to_read() {
+    check(tree().iter().flat_map(sizes));
+}
+
+#[test]
+fn every_file_says_what_it_is() {
+    check(tree().iter().flat_map(opening));
+}
+
+#[test]
+fn names_say_something() {
+    check(tree().iter().flat_map(names));
+}
+
+#[test]
+fn only_the_command_line_prints() {
+    check(tree().iter().flat_map(prints));
+}
+
+#[test]
+fn no_card_number_stands_in_the_product_or_its_configuration() {
+    check(tree().iter().flat_map(card_numbers));
+}
+
+#[test]
+fn tracked_files_speak_of_the_product_alone() {
+    check(tree().iter().flat_map(foreign_words));
+}
+
+#[test]
+fn nothing_is_left_unfinished() {
+    check(tree().iter().flat_map(unfinished));
+}
+
+#[test]
+fn texts_are_clean() {
+    check(tree().iter().flat_map(hygiene));
+}
+
+#[test]
+fn dependencies_come_from_the_public_index() {
+    let lock = read("Cargo.lock");
+    let index = "source = \"registry+https://github.com/rust-lang/crates.io-index\"";
+    check(lock.lines().enumerate().filter_map(|(at, line)| {
+        let foreign = line.starts_with("source = ") && line != index;
+        foreign.then(|| format!("Cargo.lock:{}: not from crates.io", at + 1))
+    }));
+}
+
+#[test]
+fn the_papers_are_there_and_their_links_lead_somewhere() {
+    let missing = PAPERS.iter().filter(|paper| !root().join(paper).is_file());
+    let missing = missing.map(|paper| format!("{paper}: is missing"));
+    let version = format!("[{}]", env!("CARGO_PKG_VERSION"));
+    let changes = fs::read_to_string(root().join("CHANGELOG.md")).unwrap_or_default();
+    let told = changes.contains(&version) || changes.contains("[Unreleased]");
+    let untold = (!told).then(|| format!("CHANGELOG.md: has neither {version} nor [Unreleased]"));
+    check(missing.chain(untold).chain(tree().iter().flat_map(links)));
+}
+
+fn check(complaints: impl IntoIterator<Item = String>) {
+    let complaints: Vec<String> = complaints.into_iter().collect();
+    assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
+}
