@@ -1,8 +1,9 @@
 //! House rules as a test: who may import whom, through which door an outside crate comes in, sizes,
 //! names, and what never stands in a tracked file. Every complaint names file and line.
 //!
-//! A rule that gets in the way is changed here, in the open, with its reason. The tables say what is,
-//! not what might be: a permission that nobody uses is a complaint too.
+//! A rule that gets in the way is changed here, in the open, with its reason. The tables say what
+//! is, not what might be: a permission that nobody uses is a complaint too. `tidy/broken.rs` breaks
+//! every rule once.
 
 #[path = "tidy/broken.rs"]
 mod broken;
@@ -22,14 +23,19 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
     ("card", 0, &["secret"]),
     ("wire", 1, &["secret"]),
     ("credential", 1, &["secret"]),
-    ("telemetry", 1, &["card::TokenId"]),
+    ("telemetry", 1, &[]),
     ("vault", 2, &["secret", "card"]),
     ("provider", 2, &["secret", "card::Mode", "wire::Pointer", "credential"]),
     ("caller", 2, &["card::Mode", "vault::Tenant", "provider::HostPort"]),
     ("flow", 3, &["secret", "card", "wire", "credential", "vault", "provider", "caller"]),
     ("page", 3, &[]),
-    ("proxy", 4, &["secret", "card::Timestamp", "telemetry", "flow", "page"]),
-    ("config", 5, &["secret", "card", "wire", "credential", "telemetry", "vault", "provider", "caller"]),
+    // `proxy/reply.rs` alone turns errors into HTTP, those of `wire` among them.
+    ("proxy", 4, &["secret", "card::Timestamp", "wire::WireError", "telemetry", "flow", "page"]),
+    (
+        "config",
+        5,
+        &["secret", "card", "wire", "credential", "telemetry", "vault", "provider", "caller"],
+    ),
     ("app", 6, &["card::Timestamp", "telemetry", "vault", "flow", "proxy", "config"]),
     ("cli", 6, &["provider", "config", "app"]),
 ];
@@ -61,23 +67,16 @@ const DOORS: &[(&str, &[&str])] = &[
     ("crc32fast", &["card/token.rs"]),
     ("getrandom", &["secret/"]),
     ("subtle", &["caller.rs", "credential/sandwich_digest.rs", "secret/"]),
-    ("zeroize", &["card/", "config/secrets.rs", "credential/", "flow/", "secret/", "vault/seal.rs"]),
+    (
+        "zeroize",
+        &["card/", "config/secrets.rs", "credential/", "flow/", "secret/", "vault/seal.rs"],
+    ),
     ("zeroizing_alloc", &["main.rs"]),
     // Formats.
     ("toml", &["config/reader.rs"]),
     ("serde", &["proxy/reply.rs", "telemetry/"]),
     ("serde_json", &["proxy/reply.rs", "telemetry/log.rs"]),
-    (
-        "base64",
-        &[
-            "config/secrets.rs",
-            "credential/",
-            "flow/bearer.rs",
-            "page/",
-            "vault/text.rs",
-            "wire/runs.rs",
-        ],
-    ),
+    ("base64", &["config/secrets.rs", "credential/", "flow/bearer.rs", "page/", "vault/text.rs"]),
     ("memchr", &["proxy/", "wire/"]),
     ("miniz_oxide", &["wire/inflate.rs"]),
     // Storage, words about a payment, the command line.
@@ -90,7 +89,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("std::env", &["config/secrets.rs"]),
     ("std::process", &["cli.rs", "main.rs", "secret/"]),
     ("std::time::SystemTime", &["card/time.rs", "telemetry/log.rs"]),
-    ("crate::card::Timestamp::system", &["app.rs", "proxy/"]),
+    ("Timestamp::system", &["app.rs", "proxy/"]),
 ];
 
 /// Files that may look into a secret, for whoever reviews what happens to card data. Names of files
@@ -136,16 +135,19 @@ fn the_layer_table_points_down_and_is_the_one_in_the_crate_documentation() {
     let mut complaints = Vec::new();
     for (index, (room, layer, imports)) in ROOMS.iter().enumerate() {
         for import in imports.iter().map(|import| first(import)) {
-            let below = ROOMS.iter().take(index).any(|(name, at, _)| *name == import && at <= layer);
+            let below =
+                ROOMS.iter().take(index).any(|(name, at, _)| *name == import && at <= layer);
             if !below {
-                complaints.push(format!("tests/tidy.rs: {room} may not import {import}: not below it"));
+                complaints
+                    .push(format!("tests/tidy.rs: {room} may not import {import}: not below it"));
             }
         }
         let documented = format!("//! | {layer} |");
         let lib = read("src/lib.rs");
         let row = lib.lines().find(|line| line.starts_with(&documented)).unwrap_or_default();
         if !row.contains(&format!("[`{room}`]")) {
-            complaints.push(format!("src/lib.rs: the table does not show `{room}` in layer {layer}"));
+            complaints
+                .push(format!("src/lib.rs: the table does not show `{room}` in layer {layer}"));
         }
         if !lib.contains(&format!("pub mod {room};")) {
             complaints.push(format!("src/lib.rs: there is no room `{room}`"));

@@ -1,5 +1,6 @@
-//! The issuer's page (ACS): takes whatever form the shop's browser posts, asks, and sends the browser back the way
-//! the fields say: to `TermUrl` by POST or GET, or to the notification URL that the platform registered before.
+//! The issuer's page (ACS): takes whatever form the shop's browser posts, asks, and sends the
+//! browser back the way the fields say: to `TermUrl` by POST or GET, or to the notification URL
+//! that the platform registered before.
 
 use crate::ca::Identity;
 use crate::http::{Reply, Request, Server};
@@ -286,7 +287,8 @@ fn v2_fields(came: &Challenged, approved: bool) -> Vec<(String, String)> {
     fields
 }
 
-/// Base64 in lines of 76 with CR LF, holding `+`, `/` and padding. Not deflated: nothing here reads XML.
+/// Base64 in lines of 76 with CR LF, holding `+`, `/` and padding. Not deflated: nothing here reads
+/// XML.
 fn pares(rid: &str, approved: bool, bytes: usize) -> String {
     let status = if approved { "Y" } else { "N" };
     let mut message = AWKWARD.to_vec();

@@ -1,5 +1,5 @@
-//! A headless browser as far as a 3-D Secure hand-off needs one: pages, forms, redirects. No cookies, no scripts:
-//! a form that a script would submit is submitted by hand.
+//! A headless browser as far as a 3-D Secure hand-off needs one: pages, forms, redirects. No
+//! cookies, no scripts: a form that a script would submit is submitted by hand.
 
 use crate::client::{Answer, Call, Client};
 use crate::text::encode_form;

@@ -1,4 +1,5 @@
-//! A throw-away certificate authority and the certificates of `localhost`. Nothing here outlives the run.
+//! A throw-away certificate authority and the certificates of `localhost`. Nothing here outlives
+//! the run.
 
 use anyhow::{Context, Result};
 use rcgen::{

@@ -1,4 +1,5 @@
-//! A small HTTPS client: one connection per call, nothing followed, nothing retried, the target verbatim.
+//! A small HTTPS client: one connection per call, nothing followed, nothing retried, the target
+//! verbatim.
 
 use anyhow::{Context, Result, anyhow, bail};
 use bytes::Bytes;

@@ -1,4 +1,5 @@
-//! A small HTTPS server: whole requests in, whole replies out, and the ways in which a gateway misbehaves.
+//! A small HTTPS server: whole requests in, whole replies out, and the ways in which a gateway
+//! misbehaves.
 
 use anyhow::{Context, Result};
 use bytes::Bytes;

@@ -1,8 +1,8 @@
-//! The sandbox of Portcullis: simulators of the providers, an ACS page, a demo shop, and a world that wires them to
-//! a running proxy. It talks HTTP only and is never part of the product.
+//! The sandbox of Portcullis: simulators of the providers, an ACS page, a demo shop, and a world
+//! that wires them to a running proxy. It talks HTTP only and is never part of the product.
 //!
-//! Tests take what they need: [`world::World`] for everything at once, [`corefy::Simulator`] and [`acs::Acs`] on
-//! their own. Every simulator records what it received; assert on that.
+//! Tests take what they need: [`world::World`] for everything at once, [`corefy::Simulator`] and
+//! [`acs::Acs`] on their own. Every simulator records what it received; assert on that.
 
 pub mod acs;
 pub mod browser;

@@ -12,7 +12,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// A payment world on this machine: simulated providers, a bank's page, a demo shop, and Portcullis between them.
+/// A payment world on this machine: simulated providers, a bank's page, a demo shop, and Portcullis
+/// between them.
 #[derive(Debug, Parser)]
 #[command(name = "portcullis-sandbox")]
 struct Flags {
@@ -59,7 +60,7 @@ struct Flags {
     #[arg(long, value_name = "PORT")]
     control_port: Option<u16>,
     /// How long Portcullis waits for a provider.
-    #[arg(long, value_name = "MS", default_value_t = 1_500)]
+    #[arg(long, value_name = "MS", default_value_t = 2_000)]
     upstream_timeout_ms: u64,
     /// What a provider's minute between callbacks lasts here.
     #[arg(long, value_name = "MS", default_value_t = 40)]

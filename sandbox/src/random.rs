@@ -1,4 +1,5 @@
-//! Random names and keys for the sandbox. Never a long decimal: nothing here may look like a card number.
+//! Random names and keys for the sandbox. Never a long decimal: nothing here may look like a card
+//! number.
 
 use ring::rand::{SecureRandom, SystemRandom};
 

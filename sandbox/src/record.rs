@@ -1,4 +1,5 @@
-//! What a simulator received, kept as it came, so that tests assert on it and not on what the proxy says.
+//! What a simulator received, kept as it came, so that tests assert on it and not on what the proxy
+//! says.
 
 use crate::http::Request;
 use crate::lock;

@@ -1,6 +1,7 @@
 //! Text put into documents: JSON and HTML escapes, templates with `$name` places.
 
-/// A JSON string literal with its quotes, escaped as PHP escapes it (`&` becomes `\u0026`, as in the samples).
+/// A JSON string literal with its quotes, escaped as PHP escapes it (`&` becomes `\u0026`, as in
+/// the samples).
 #[must_use]
 pub fn quote(text: &str) -> String {
     serde_json::Value::from(text).to_string().replace('&', "\\u0026")

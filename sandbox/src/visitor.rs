@@ -1,4 +1,5 @@
-//! A person with a card in front of a browser, headless: does what the shop's page script does, step by step.
+//! A person with a card in front of a browser, headless: does what the shop's page script does,
+//! step by step.
 
 use crate::browser::{Browser, Page};
 use crate::client::{Answer, Call, Client};
@@ -218,7 +219,8 @@ impl Visitor {
         bail!("the bank's page was never reached")
     }
 
-    /// Presses a button of the bank's page; what comes is the form back to the shop, or the page after it.
+    /// Presses a button of the bank's page; what comes is the form back to the shop, or the page
+    /// after it.
     pub async fn press(&self, page: &Page, button: &str) -> Result<Page> {
         self.browser.submit(page, &page.form()?, Some(button)).await
     }

@@ -186,8 +186,8 @@ fn vault(root: &Table<'_>) -> (Limits, Option<SecretBytes>) {
     let capacity = table.number("capacity", 1_000_000, 1..=100_000_000);
     let limits = Limits {
         capacity: usize::try_from(capacity).unwrap_or(usize::MAX),
-        card_ttl: Duration::from_secs(table.number("card_ttl_seconds", 1800, 60..=86_400)),
-        cvv_ttl: Duration::from_secs(table.number("cvv_ttl_seconds", 900, 30..=900)),
+        card_ttl: Duration::from_secs(table.number("card_ttl_seconds", 1800, 1..=86_400)),
+        cvv_ttl: Duration::from_secs(table.number("cvv_ttl_seconds", 900, 1..=900)),
     };
     let root_key = secrets::root_key(&table, "root_key");
     table.finish();

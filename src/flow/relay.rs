@@ -138,14 +138,15 @@ impl Flow {
         match account.three_ds.relay {
             RelayMode::Server => Step::Send(Box::new(same_request(&kept.term_url, host, back)), ticket),
             RelayMode::Redirect307 => {
-                // A second browser request must not be sent there again: it gets the landing page.
-                self.close(&ticket, &landing(&ticket.return_url), now);
-                Step::Answer(Relayed {
+                // Whoever asks again is told the same: here the provider sees to it that it acts once.
+                let relayed = Relayed {
                     status: StatusCode::TEMPORARY_REDIRECT,
                     location: Some(with_query(&kept.term_url, &back)),
                     content_type: None,
                     body: CleartextBody::new(),
-                })
+                };
+                self.close(&ticket, &relayed, now);
+                Step::Answer(relayed)
             }
         }
     }

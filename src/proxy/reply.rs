@@ -6,6 +6,7 @@ use http::header::{CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
+use crate::card::CardError;
 use crate::flow::{Forwarded, Refusal, Withheld};
 use crate::secret::{CleartextBody, fill_random};
 
@@ -224,7 +225,7 @@ fn row(refusal: &Refusal) -> Problem {
         Refusal::HandleUnknown => (401, "handle_unknown", Vault, Safe, "The bearer handle is not known for this account, or no longer."),
         Refusal::SessionUnknown => (401, "session_unknown", Vault, Safe, "The capture session is not known, has expired or is used up."),
         Refusal::OriginRefused => (403, "origin_refused", Policy, Safe, "The page's origin is not one that may capture cards here."),
-        Refusal::Card(error) => (422, error.as_str(), Policy, Safe, "The card data is not valid."),
+        Refusal::Card(error) => (422, card_code(*error), Policy, Safe, "The card data is not valid."),
         Refusal::VaultFull => (503, "vault_full", Vault, After, "The vault has no room; nothing was dropped."),
         Refusal::VaultFailed => (500, "vault_failed", Vault, After, "The vault could not seal the record."),
         Refusal::AnswerWithheld(_) => (502, "answer_withheld", Upstream, Unsafe, "The provider answered, and the answer is not safe to pass on."),
@@ -236,6 +237,29 @@ fn row(refusal: &Refusal) -> Problem {
         Refusal::ReturnNotRelayed => (503, "return_not_relayed", Upstream, After, "The provider could not be reached."),
     };
     Problem { status, code, origin, retry, title }
+}
+
+fn card_code(error: CardError) -> &'static str {
+    match error {
+        CardError::NumberLength => "card_number_length",
+        CardError::NumberDigits => "card_number_digits",
+        CardError::NumberLuhn => "card_number_check_digit",
+        CardError::CvvLength => "card_cvv_length",
+        CardError::CvvDigits => "card_cvv_digits",
+        CardError::ExpiryFormat => "card_expiry_format",
+        CardError::ExpiryPast => "card_expired",
+        CardError::Holder => "card_holder",
+    }
+}
+
+/// The member of the captured card that is to blame.
+fn card_field(error: CardError) -> &'static str {
+    match error {
+        CardError::NumberLength | CardError::NumberDigits | CardError::NumberLuhn => "/card/number",
+        CardError::CvvLength | CardError::CvvDigits => "/card/cvv",
+        CardError::ExpiryFormat | CardError::ExpiryPast => "/card/exp_month",
+        CardError::Holder => "/card/holder",
+    }
 }
 
 fn malformed(error: &crate::wire::WireError) -> Problem {
@@ -269,7 +293,6 @@ fn detail(refusal: &Refusal) -> Option<String> {
     let text = match refusal {
         Refusal::BodyMalformed(error) => return Some(error.to_string()),
         Refusal::AnswerWithheld(reason) => withheld(*reason),
-        Refusal::Card(error) => return Some(format!("Refused: {}.", error.as_str())),
         _ => return None,
     };
     Some(text.to_owned())
@@ -300,6 +323,7 @@ fn field(refusal: &Refusal) -> Option<String> {
         | Refusal::TokenUnknown(field)
         | Refusal::TokensOfTwoCards(field) => Some(field.clone()),
         Refusal::RawCard(field) => field.clone(),
+        Refusal::Card(error) => Some(card_field(*error).to_owned()),
         _ => None,
     }
 }

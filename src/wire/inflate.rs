@@ -113,7 +113,7 @@ fn grow(out: &mut CleartextBody, room: usize) {
 
 impl Drop for Inflater {
     fn drop(&mut self) {
-        // The machine keeps the last bits of its input.
+        // It keeps no output, but the last bits of its input.
         if let Some(machine) = &mut self.machine {
             machine.init();
         }
@@ -140,8 +140,8 @@ pub(super) fn is_zlib(bytes: &[u8]) -> bool {
     method & 0x0f == 8 && *method < 0x78 && flags & 0x20 == 0 && check.is_multiple_of(31)
 }
 
-/// Whether a deflate stream may begin here (RFC 1951 §3.2): a cheap look at the first block's header
-/// that hardly any other bytes stand, so that the machine is set up for little else.
+/// Whether a deflate stream may begin here (RFC 1951 §3.2): a cheap look at the first block that
+/// hardly any other bytes stand, so that the machine is set up for little else.
 pub(super) fn may_be_deflate(bytes: &[u8]) -> bool {
     let mut word = [0; 16];
     word.iter_mut().zip(bytes).for_each(|(slot, byte)| *slot = *byte);

@@ -1,6 +1,6 @@
 //! JSON documents: a flat tape over the input, read by walking.
 //!
-//! A [`Document`] holds offsets into the input and nothing else; a [`Value`] is a place on the tape.
+//! A [`Document`] holds offsets into the input and nothing else; a [`Value`] is a place on it.
 //! Numbers are never converted: [`Value::raw`] is the lexeme the sender wrote, because a signature
 //! covers the spelling. Nothing here prints, copies or changes the input.
 

@@ -1,8 +1,8 @@
 //! Bytes and fields: reading, splicing and searching request and answer bodies.
 //!
 //! One strict parser decides what a body says, and the splice changes exactly the bytes that parser
-//! pointed at; nothing is ever parsed twice by different rules or written anew from a tree. The scan
-//! looks for card numbers in everything a body may hide them in.
+//! pointed at; nothing is ever parsed twice by different rules or written anew from a tree. The
+//! scan looks for card numbers in everything a body may hide them in.
 //!
 //! This room must never put a byte of its input into an error, a `Debug` text or a log line, and it
 //! must do work in proportion to the input, whatever the input is. Start reading at [`json`].

@@ -1,7 +1,7 @@
 //! Runs of base64 and hexadecimal characters, and what they decode to.
 //!
-//! Decoding is forgiving on purpose: either alphabet, padded or not, broken into lines, beginning at
-//! any character. Whoever wrote the run may have cut it; a card number in it stays one.
+//! Decoding is forgiving on purpose: either alphabet, padded or not, broken into lines, beginning
+//! at any character. Whoever wrote the run may have cut it; a card number in it stays one.
 
 use super::Span;
 use crate::secret::CleartextBody;
@@ -212,7 +212,10 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig {
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        })]
 
         #[test]
         fn decoding_agrees_with_the_reference(bytes in any::<Vec<u8>>(), shift in 0usize..4) {

@@ -13,7 +13,7 @@ use super::numbers::{self, Hit, Is};
 use super::{Document, Edit, Kind, Span, Value, WireError, issuer, json, runs, splice};
 use crate::secret::CleartextBody;
 
-/// The exact values that were put into the request, as digits: searched for whatever they look like.
+/// The exact values that were put into the request, as digits; searched for as they are.
 #[derive(Clone, Copy, Default)]
 pub struct Known<'a> {
     /// Card numbers.
@@ -262,7 +262,7 @@ impl View<'_> {
         })
     }
 
-    /// Digits are shown or starred one by one; whatever stands between them stays as it was written.
+    /// Digits are shown or starred one by one; what stands between them stays as it was written.
     fn mask(&self, hit: Hit) -> Place {
         let kind = if hit.is == Is::Cvv { FindingKind::Cvv } else { FindingKind::Pan };
         let written = self.text().get(hit.span.start..hit.span.end).unwrap_or_default();

@@ -103,11 +103,14 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig {
+            failure_persistence: None,
+            ..ProptestConfig::default()
+        })]
 
         #[test]
         fn every_byte_outside_the_edits_stays(
-            parts in prop::collection::vec((any::<Vec<u8>>(), any::<Vec<u8>>(), any::<Vec<u8>>()), 0..8),
+            parts in prop::collection::vec(any::<(Vec<u8>, Vec<u8>, Vec<u8>)>(), 0..8),
             tail in any::<Vec<u8>>(),
             turn in 0usize..8,
         ) {

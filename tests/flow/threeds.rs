@@ -254,16 +254,17 @@ fn inline_changes_the_return_address_alone_and_refuses_a_card_in_the_payload() {
 }
 
 #[test]
-fn redirect307_sends_the_browser_itself_once() {
+fn redirect307_sends_the_browser_itself() {
     let mode = "[account.three_ds]\nrelay = \"redirect307\"\nhosts = [\"card.psp.name\"]\n";
     let bench = Bench::with(mode, "");
     let seen = text(answered(&bench, "paymega", ANSWER).unwrap());
     let id = relay_id(&member(seen.as_bytes(), "action"));
     let map = HeaderMap::new();
-    let Step::Answer(told) = begin(&bench, &id, &Method::POST, None, b"PaRes=1", &map) else { panic!() };
-    assert_eq!((told.status.as_u16(), told.location.as_deref()), (307, Some(WITH_RETURN)));
-    let Step::Answer(again) = begin(&bench, &id, &Method::POST, None, b"PaRes=1", &map) else { panic!() };
-    assert_eq!((again.status.as_u16(), again.location.as_deref()), (303, Some("https://shop.example/back")));
+    for _ in 0..2 {
+        let step = begin(&bench, &id, &Method::POST, None, b"PaRes=1", &map);
+        let Step::Answer(told) = step else { panic!() };
+        assert_eq!((told.status.as_u16(), told.location.as_deref()), (307, Some(WITH_RETURN)));
+    }
 }
 
 #[test]

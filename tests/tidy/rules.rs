@@ -4,7 +4,8 @@ use std::path::Path;
 
 use super::source::{Source, functions, paths, root, words};
 use super::{
-    COLUMNS, COPIED, DOORS, EMPTY_WORDS, EMPTY_WORDS_ALLOWED, FILE_LINES, FUNCTION_LINES, OPENERS, ROOMS,
+    COLUMNS, COPIED, DOORS, EMPTY_WORDS, EMPTY_WORDS_ALLOWED, FILE_LINES, FUNCTION_LINES, OPENERS,
+    ROOMS,
 };
 
 pub fn layers(file: &Source) -> Vec<String> {
@@ -21,7 +22,8 @@ pub fn layers(file: &Source) -> Vec<String> {
             if is_room(other) && !allowed {
                 complaints.push(file.at(at, &format!("`{room}` may not import `{import}`")));
             } else if !is_room(other) {
-                complaints.push(file.at(at, &format!("`{import}` is not in a room of the layer table")));
+                complaints
+                    .push(file.at(at, &format!("`{import}` is not in a room of the layer table")));
             }
         }
         let above = path.trim_start_matches("super::");
@@ -40,8 +42,12 @@ pub fn unused_imports(tree: &[Source]) -> Vec<String> {
             .flat_map(|file| paths(&file.product))
             .filter_map(|(_, path)| path.strip_prefix("crate::").map(str::to_owned))
             .collect();
-        for allowed in imports.iter().filter(|allowed| !used.iter().any(|path| covers(allowed, path))) {
-            complaints.push(format!("tests/tidy.rs: `{room}` does not use its permission for `{allowed}`"));
+        for allowed in
+            imports.iter().filter(|allowed| !used.iter().any(|path| covers(allowed, path)))
+        {
+            complaints.push(format!(
+                "tests/tidy.rs: `{room}` does not use its permission for `{allowed}`"
+            ));
         }
     }
     complaints
@@ -62,7 +68,8 @@ pub fn doors(file: &Source) -> Vec<String> {
     for (at, path) in file.outside() {
         for (name, places) in DOORS.iter().filter(|(name, _)| covers(name, &path)) {
             if !places.iter().any(|allowed| place.starts_with(allowed)) {
-                complaints.push(file.at(at, &format!("`{name}` comes in through {}", places.join(", "))));
+                complaints
+                    .push(file.at(at, &format!("`{name}` comes in through {}", places.join(", "))));
             }
         }
     }
@@ -112,9 +119,10 @@ pub fn sizes(file: &Source) -> Vec<String> {
     if !file.is_rust() {
         return complaints;
     }
-    for (index, line) in file.raw.lines().enumerate() {
-        if line.chars().count() > COLUMNS {
-            complaints.push(format!("{}:{}: over {COLUMNS} columns", file.path, index + 1));
+    for (at, line) in file.lines() {
+        // A text is as long as it is; rustfmt does not break it either.
+        if line.chars().count() > COLUMNS && !line.contains('"') {
+            complaints.push(file.at(at, &format!("over {COLUMNS} columns")));
         }
     }
     if file.is_product() {
@@ -158,7 +166,9 @@ pub fn names(file: &Source) -> Vec<String> {
     defined.retain(|(_, name)| !EMPTY_WORDS_ALLOWED.iter().any(|(allowed, _)| name == allowed));
     let empty = |name: &str| snake(name).split('_').any(|part| EMPTY_WORDS.contains(&part));
     let found = defined.iter().filter(|(_, name)| empty(name));
-    found.map(|(at, name)| file.at(*at, &format!("`{name}` is a word that names nothing"))).collect()
+    found
+        .map(|(at, name)| file.at(*at, &format!("`{name}` is a word that names nothing")))
+        .collect()
 }
 
 /// `CamelCase` → `camel_case`.
@@ -177,7 +187,8 @@ pub fn prints(file: &Source) -> Vec<String> {
     let product = file.path.starts_with("src/") && file.path != "src/cli.rs";
     let macros = ["println!", "eprintln!", "print!", "eprint!", "dbg!"];
     let found = words(&file.product).filter(|(at, word)| {
-        product && macros.iter().any(|name| name.trim_end_matches('!') == *word)
+        product
+            && macros.iter().any(|name| name.trim_end_matches('!') == *word)
             && file.product[at + word.len()..].starts_with('!')
     });
     found.map(|(at, word)| file.at(at, &format!("{word}! prints; telemetry speaks"))).collect()
@@ -195,7 +206,9 @@ pub fn card_numbers(file: &Source) -> Vec<String> {
     while at < bytes.len() {
         let mut digits = Vec::new();
         let mut end = at;
-        while end < bytes.len() && (bytes[end].is_ascii_digit() || (!digits.is_empty() && b" -".contains(&bytes[end]))) {
+        while end < bytes.len()
+            && (bytes[end].is_ascii_digit() || (!digits.is_empty() && b" -".contains(&bytes[end])))
+        {
             if bytes[end].is_ascii_digit() {
                 digits.push(bytes[end] - b'0');
             } else if b" -".contains(&bytes[end - 1]) {
@@ -203,7 +216,8 @@ pub fn card_numbers(file: &Source) -> Vec<String> {
             }
             end += 1;
         }
-        let apart = (at == 0 || !inside(bytes[at - 1])) && bytes.get(end).is_none_or(|byte| !inside(*byte));
+        let apart =
+            (at == 0 || !inside(bytes[at - 1])) && bytes.get(end).is_none_or(|byte| !inside(*byte));
         if apart && (13..=19).contains(&digits.len()) && luhn(&digits) {
             complaints.push(file.at(at, "looks like a card number"));
         }
@@ -262,27 +276,37 @@ fn copied(file: &Source) -> bool {
 
 /// A host name that begins with the word and goes on for two more labels.
 fn mirror(line: &str) -> Option<&str> {
-    let plain = |label: &str| !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_lowercase());
-    let name = line.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '.' && letter != '-');
+    let plain =
+        |label: &str| !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_lowercase());
+    let name = line
+        .split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '.' && letter != '-');
     name.into_iter().find(|host| {
         let labels: Vec<&str> = host.split(['.', '-']).collect();
         let at = labels.iter().position(|label| *label == "registry");
-        at.is_some_and(|at| labels[at + 1..].len() >= 2 && labels[at + 1..].iter().all(|label| plain(label)))
+        at.is_some_and(|at| {
+            labels[at + 1..].len() >= 2 && labels[at + 1..].iter().all(|label| plain(label))
+        })
     })
 }
 
 pub fn unfinished(file: &Source) -> Vec<String> {
-    let marks =
-        [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X"), concat!("unimpl", "emented")];
+    let marks = [
+        concat!("TO", "DO"),
+        concat!("FIX", "ME"),
+        concat!("XX", "X"),
+        concat!("unimpl", "emented"),
+    ];
     let found = words(&file.raw).filter(|(_, word)| marks.contains(word));
-    let ignored = file.code.match_indices(concat!("#[ign", "ore")).map(|(at, _)| file.at(at, "ignored test"));
+    let ignored =
+        file.code.match_indices(concat!("#[ign", "ore")).map(|(at, _)| file.at(at, "ignored test"));
     found.map(|(at, word)| file.at(at, &format!("{word} is unfinished"))).chain(ignored).collect()
 }
 
-/// Endings of lines and files; the compiler's answers and copied data stay as they are.
+/// Endings of lines and files; samples, the compiler's answers and copied data stay as they are.
 pub fn hygiene(file: &Source) -> Vec<String> {
     let mut complaints = Vec::new();
-    if file.path.ends_with(".stderr") || copied(file) {
+    let sample = [".json", ".jsonl", ".stderr", ".txt"].iter().any(|end| file.path.ends_with(end));
+    if sample || copied(file) {
         return complaints;
     }
     for (at, line) in file.lines() {
@@ -307,15 +331,18 @@ pub fn links(file: &Source) -> Vec<String> {
     let folder = Path::new(&file.path).parent().unwrap_or(Path::new(""));
     let mut complaints = Vec::new();
     for (at, line) in file.lines() {
-        for target in line.split("](").skip(1).filter_map(|rest| rest.split([')', '#', ' ']).next()) {
+        for target in line.split("](").skip(1).filter_map(|rest| rest.split([')', '#', ' ']).next())
+        {
             let outside = target.is_empty() || target.contains(':');
             if !outside && !root().join(folder).join(target).exists() {
                 complaints.push(file.at(at, &format!("the link to {target} leads nowhere")));
             }
         }
         for named in line.split('`').skip(1).step_by(2) {
-            let ours = ["src/", "tests/", "config/", "sandbox/", "deploy/", "benches/", "fuzz/", ".ci/"];
-            let plain = named.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte));
+            let ours =
+                ["src/", "tests/", "config/", "sandbox/", "deploy/", "benches/", "fuzz/", ".ci/"];
+            let plain =
+                named.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte));
             let path = ours.iter().any(|ours| named.starts_with(ours)) && plain;
             if path && !root().join(named).exists() {
                 complaints.push(file.at(at, &format!("{named} does not exist")));

@@ -19,7 +19,7 @@ pub struct Source {
     /// Relative to the repository.
     pub path: String,
     pub raw: String,
-    /// Without comments, texts and characters: spaces stand in their place, so that positions agree.
+    /// Without comments, texts and characters: spaces stand in their place, positions agree.
     pub code: String,
     /// The same without what is compiled for tests alone.
     pub product: String,
@@ -170,8 +170,14 @@ fn comment(rest: &str) -> usize {
     let mut at = 0;
     while at < rest.len() {
         let step = match rest.as_bytes()[at..] {
-            [b'/', b'*', ..] => { depth += 1; 2 }
-            [b'*', b'/', ..] => { depth -= 1; 2 }
+            [b'/', b'*', ..] => {
+                depth += 1;
+                2
+            }
+            [b'*', b'/', ..] => {
+                depth -= 1;
+                2
+            }
             _ => 1,
         };
         at += step;

@@ -1,4 +1,5 @@
-//! Callbacks: signed over the raw body, sent on creation and on each status change, repeated until exactly 200.
+//! Callbacks: signed over the raw body, sent on creation and on each status change, repeated until
+//! exactly 200.
 
 use super::Shared;
 use crate::client::Call;
@@ -145,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_signature_is_that_of_the_protocol_notes() {
+    fn the_signature_is_that_of_a_known_vector() {
         let body = br#"{"data":{"type":"payment-invoices","id":"cpi_demo"}}"#;
         assert_eq!(signature("test_secret", body), "pPMtVyA72MHD0He+jgIG6yDPdSc=");
     }

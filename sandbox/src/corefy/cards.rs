@@ -1,4 +1,4 @@
-//! The platform's test cards and what becomes of a payment with each; `corefy.md` of the protocol notes, section 10.
+//! The platform's test cards and what becomes of a payment with each.
 
 /// Generation of the challenge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,4 +1,5 @@
-//! Invoices as the platform keeps and prints them: the shapes of the samples, PHP's empty arrays included.
+//! Invoices as the platform keeps and prints them: the shapes of the samples, PHP's empty arrays
+//! included.
 
 use crate::text::{fill, quote, quote_or_null};
 use serde_json::Value;

@@ -1,5 +1,6 @@
-//! A Corefy white label (Paymega, MilkyPay) to the letter of its documents: private API, public API, card gate,
-//! TermUrl, callbacks. Everything received is recorded. Start reading at [`Simulator`].
+//! A Corefy white label (Paymega, MilkyPay) to the letter of its documents: private API, public
+//! API, card gate, TermUrl, callbacks. Everything received is recorded. Start reading at
+//! [`Simulator`].
 
 pub mod callback;
 pub mod cards;

@@ -24,7 +24,8 @@ pub struct Return {
     pub query: Option<String>,
     /// As received, raw.
     pub body: Bytes,
-    /// Whether method, content type and bytes are those that the ACS made the browser send; `None` if it made none.
+    /// Whether method, content type and bytes are those that the ACS made the browser send; `None`
+    /// if it made none.
     pub as_posted: Option<bool>,
 }
 

@@ -10,7 +10,8 @@ use crate::world::accounts::App;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-/// Money to a card: the number travels through the private API here. Read by id and by the merchant's key.
+/// Money to a card: the number travels through the private API here. Read by id and by the
+/// merchant's key.
 pub(super) async fn payout(stage: Stage<'_>) -> Result<()> {
     let gateway = stage.gateway()?;
     let tokens = stage.tokens(App::Shop, &TypedCard::number(PLAIN)).await?;

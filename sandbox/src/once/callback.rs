@@ -1,4 +1,5 @@
-//! Callbacks: verified, re-signed for the app, delivered once, acknowledged only when the app has answered.
+//! Callbacks: verified, re-signed for the app, delivered once, acknowledged only when the app has
+//! answered.
 
 use super::pay::accepted;
 use super::stage::{PATIENCE, Stage};

@@ -1,4 +1,5 @@
-//! A gateway in trouble: is anything sent twice, is it said whether anything was sent, does the card come back?
+//! A gateway in trouble: is anything sent twice, is it said whether anything was sent, does the
+//! card come back?
 
 use super::stage::{Stage, fields, problem, told};
 use crate::client::Answer;

@@ -1,4 +1,5 @@
-//! What Portcullis refuses. Every case counts what reached the provider, and most have a control that passes.
+//! What Portcullis refuses. Every case counts what reached the provider, and most have a control
+//! that passes.
 
 use super::stage::{Stage, fields, problem, told};
 use crate::client::{Answer, Call};

@@ -1,4 +1,5 @@
-//! Looks for the sandbox's cards in bytes: plain, grouped, escaped, percent-encoded, hex and base64; and for the code.
+//! Looks for the sandbox's cards in bytes: plain, grouped, escaped, percent-encoded, hex and
+//! base64; and for the code.
 
 use crate::corefy::cards::CARDS;
 use crate::random::encode_hex;
@@ -40,7 +41,8 @@ fn unescape(text: &str) -> String {
     plain.replace("%20", " ")
 }
 
-/// Hex, and base64 at each of the three places that a run can begin in. Digits encode alike in both alphabets.
+/// Hex, and base64 at each of the three places that a run can begin in. Digits encode alike in both
+/// alphabets.
 fn encodings(number: &str) -> Vec<String> {
     let mut all = vec![encode_hex(number.as_bytes())];
     for shift in 0..3 {
@@ -54,7 +56,8 @@ fn encodings(number: &str) -> Vec<String> {
     all
 }
 
-/// Three digits stand everywhere; so only as a quoted value of its own, or after a name that says so.
+/// Three digits stand everywhere; so only as a quoted value of its own, or after a name that says
+/// so.
 fn holds_code(text: &str) -> bool {
     let quoted = [format!("\"{CVV}\""), format!("'{CVV}'"), format!("\\\"{CVV}\\\"")];
     if quoted.iter().any(|spelling| text.contains(spelling.as_str())) {

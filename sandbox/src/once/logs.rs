@@ -26,7 +26,8 @@ pub(super) fn portcullis(world: &World) -> Result<()> {
     Ok(())
 }
 
-/// The shop never held what is worth stealing: API keys, callback secrets, bearer tokens of the provider.
+/// The shop never held what is worth stealing: API keys, callback secrets, bearer tokens of the
+/// provider.
 pub(super) fn credentials(world: &World) -> Result<()> {
     let mut logs = vec![("the shop's log", world.shop.log().read()?)];
     logs.push(("Portcullis' log", world.proxy()?.read_log()?));

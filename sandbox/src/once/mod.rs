@@ -1,4 +1,5 @@
-//! The whole list, headless: every case for every provider, one row each, and a last look into the logs.
+//! The whole list, headless: every case for every provider, one row each, and a last look into the
+//! logs.
 
 mod api;
 mod callback;

@@ -118,7 +118,8 @@ fn kept_from_the_app(stage: Stage<'_>, paid: &Paid) -> Result<()> {
     Ok(())
 }
 
-/// The bank's page got the provider's fields, all of them and byte for byte, save that `TermUrl` may be ours.
+/// The bank's page got the provider's fields, all of them and byte for byte, save that `TermUrl`
+/// may be ours.
 pub(super) fn reached_the_bank(stage: Stage<'_>, payment_id: &str) -> Result<Challenged> {
     let came = stage.world.acs.challenged().pop().context("nobody came to the bank's page")?;
     ensure!(came.payment_id == payment_id, "another payment came to the bank's page");

@@ -1,5 +1,6 @@
-//! A merchant's client for a Corefy white label, written to the provider's own document and to nothing else. Base
-//! URLs, credentials and card values are all that changes when Portcullis stands in between.
+//! A merchant's client for a Corefy white label, written to the provider's own document and to
+//! nothing else. Base URLs, credentials and card values are all that changes when Portcullis stands
+//! in between.
 
 use super::log::Log;
 use crate::client::{Answer, Call, Client};

@@ -1,4 +1,5 @@
-//! The shop's log: everything that its server received, raw, so that a visitor can look for a card in it.
+//! The shop's log: everything that its server received, raw, so that a visitor can look for a card
+//! in it.
 
 use crate::lock;
 use anyhow::{Context, Result};

@@ -1,5 +1,6 @@
-//! The demo shop: a server with pages, which uses Portcullis as its gateway URL and never holds a card. It logs all
-//! that it receives. Start reading at [`Shop::start`]; its calls to the gateway are in [`gateway`].
+//! The demo shop: a server with pages, which uses Portcullis as its gateway URL and never holds a
+//! card. It logs all that it receives. Start reading at [`Shop::start`]; its calls to the gateway
+//! are in [`gateway`].
 
 mod checkout;
 pub mod gateway;
@@ -197,7 +198,8 @@ fn script(text: &'static str) -> Reply {
     asset("text/javascript; charset=utf-8", text)
 }
 
-/// As the provider's documentation has it: hash the raw bytes, compare, then read; 200 and nothing else.
+/// As the provider's documentation has it: hash the raw bytes, compare, then read; 200 and nothing
+/// else.
 fn callback(shared: &Shared, request: &Request, account: &str) -> Reply {
     let Some(offer) = shared.offers.iter().find(|offer| offer.name == account) else {
         return Reply::text(404, "unknown account");

@@ -44,8 +44,8 @@ fn grouped(number: &str) -> String {
     groups.join(" ")
 }
 
-/// The form is made from whatever the provider sent. A GET form loses its action's own query, so that query becomes
-/// fields.
+/// The form is made from whatever the provider sent. A GET form loses its action's own query, so
+/// that query becomes fields.
 pub(super) fn verify(challenge: &Challenge) -> String {
     let get = challenge.method.eq_ignore_ascii_case("get");
     let (action, query) = match challenge.action.split_once('?') {

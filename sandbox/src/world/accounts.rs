@@ -1,4 +1,5 @@
-//! Who holds what: the real credentials that Portcullis uses, and the virtual ones that two apps hold in their place.
+//! Who holds what: the real credentials that Portcullis uses, and the virtual ones that two apps
+//! hold in their place.
 
 use crate::corefy::faults::Pareq;
 use crate::corefy::{Account, Brand};
@@ -80,7 +81,8 @@ pub fn held_at(brand: Brand) -> Vec<Held> {
 }
 
 fn held(brand: Brand, variant: Variant) -> Held {
-    // An inline hand-off refuses a payload with a card in it, so that account's challenges carry none.
+    // An inline hand-off refuses a payload with a card in it, so that account's challenges carry
+    // none.
     let pareq = match variant {
         Variant::Inline => Pareq::Harmless,
         _ => Pareq::CarriesPan,

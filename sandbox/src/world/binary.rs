@@ -1,4 +1,5 @@
-//! Finds the proxy's binary beside our own, and has cargo build it when it is missing or older than its sources.
+//! Finds the proxy's binary beside our own, and has cargo build it when it is missing or older than
+//! its sources.
 
 use anyhow::{Context, Result, bail};
 use std::path::{Path, PathBuf};

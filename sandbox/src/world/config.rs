@@ -83,7 +83,7 @@ cvv_ttl_seconds = {}
 
 [upstream]
 ca_file = "tls/ca.pem"
-connect_timeout_ms = 2000
+connect_timeout_ms = {}
 total_timeout_ms = {}
 danger_allow_private_addresses = true
 
@@ -93,6 +93,7 @@ format = "json"
 "#,
         settings.card_ttl.as_secs(),
         settings.cvv_ttl.as_secs(),
+        settings.upstream_timeout.as_millis().min(1_000),
         settings.upstream_timeout.as_millis(),
     )
 }
@@ -152,7 +153,7 @@ public_key = {{ file = "secrets/{name}.public" }}
     }
     text.push_str(&format!(
         "[account.three_ds]\n{}hosts = [\"{authority}\"]\n\n\
-         [account.callback]\nurl = \"{}/callbacks/{name}\"\n\n",
+         [account.callback]\napp = \"shop\"\nurl = \"{}/callbacks/{name}\"\n\n",
         account.variant.three_ds(),
         facts.shop,
     ));

@@ -1,4 +1,5 @@
-//! Drives the simulators over plain HTTP on loopback, for scripts. Not reachable through Portcullis.
+//! Drives the simulators over plain HTTP on loopback, for scripts. Not reachable through
+//! Portcullis.
 
 use crate::corefy::Simulator;
 use crate::corefy::faults::Fault;

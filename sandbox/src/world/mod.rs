@@ -1,4 +1,5 @@
-//! Everything at once: throw-away CA, simulators, ACS, demo shop, the configuration, and Portcullis as a process.
+//! Everything at once: throw-away CA, simulators, ACS, demo shop, the configuration, and Portcullis
+//! as a process.
 
 pub mod accounts;
 pub mod binary;
@@ -92,7 +93,7 @@ impl Default for Options {
             proxy: Proxy::Find,
             keep: false,
             pace: Pace::default(),
-            upstream_timeout: Duration::from_millis(1_500),
+            upstream_timeout: Duration::from_millis(2_000),
             card_ttl: Duration::from_secs(1_800),
             cvv_ttl: Duration::from_secs(900),
             adjust: None,
@@ -370,7 +371,8 @@ impl Kit<'_> {
     }
 }
 
-/// One certificate for everything that a browser meets, so that it asks once; another for the private listener.
+/// One certificate for everything that a browser meets, so that it asks once; another for the
+/// private listener.
 fn write_tls(folder: &Folder, ca: &Ca) -> Result<Identity> {
     folder.write("tls/ca.pem", ca.certificate())?;
     let browser_facing = ca.localhost("Portcullis sandbox")?;

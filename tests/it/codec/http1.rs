@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use portcullis::proxy::message::{Caps, ConnectionEvent};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::support::{Server, deadlines, read_until};
+use super::support::{Server, deadlines, listen, read_until};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -266,6 +267,37 @@ async fn a_refused_client_that_keeps_sending_still_gets_its_answer_and_is_not_he
     assert!(read_until(&mut reader, "\r\n\r\n").await.starts_with("HTTP/1.1 413 "));
     task.await.unwrap();
     assert!(begun.elapsed() <= Duration::from_secs(3), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closing_reply_ends_the_connection_whatever_else_was_asked() {
+    let server = Server::plain();
+    let both = format!("GET /close HTTP/1.1\r\nHost: a\r\n\r\n{GET}");
+    let answer = server.answer_to(both.as_bytes());
+    let closed = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    assert_eq!(answer.await, closed);
+}
+
+#[tokio::test]
+async fn the_last_reply_arrives_although_the_client_goes_on_sending() {
+    for head in [
+        "GET /host HTTP/1.1\r\nHost: abc\r\nConnection: close\r\n\r\n",
+        "POST /small HTTP/1.1\r\nHost: abc\r\nContent-Length: 100000\r\n\r\n",
+    ] {
+        let server = Server::plain();
+        let (socket, port) = listen().await;
+        let mut client = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        let (stream, peer) = socket.accept().await.unwrap();
+        client.write_all(head.as_bytes()).await.unwrap();
+        client.write_all(&[b'x'; 100_000]).await.unwrap();
+        let (listener, shutdown) = (Arc::clone(&server.listener), server.shutdown.subscribe());
+        tokio::spawn(async move { listener.serve(stream, peer, &shutdown).await });
+        sleep(Duration::from_millis(50)).await;
+        client.shutdown().await.unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.expect("the connection was reset");
+        assert!(answer.contains("connection: close"), "{answer}");
+    }
 }
 
 /// Counts writes.
