@@ -15,6 +15,11 @@
 //! | 5 | [`config`] |
 //! | 6 | [`app`], [`cli`] |
 
+// Here and not in Cargo.toml, so that tests may panic.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+#![warn(unreachable_pub)]
+
 pub mod app;
 pub mod caller;
 pub mod card;

@@ -1,5 +1,9 @@
 //! The `portcullis` command.
 
+// Here and not in Cargo.toml, so that tests may panic.
+#![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 use std::alloc::System;
 use std::process::ExitCode;
 

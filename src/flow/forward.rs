@@ -69,7 +69,6 @@ pub struct Prepared {
 
 impl Prepared {
     /// Gives the parts to the one that sends them, once.
-    #[expect(clippy::type_complexity, reason = "taken apart in one place, where it is sent")]
     pub fn into_parts(
         self,
     ) -> (ProviderHost, Method, String, Vec<(HeaderName, HeaderValue)>, CleartextBody) {

@@ -135,9 +135,9 @@ fn put_part(card: &Card, part: Part, span: Span, changes: &mut Changes) {
             Some(holder) => holder.reveal(|name| changes.put_text(span, name)),
             None => changes.put_text(span, ""),
         },
-        Part::ExpiryMonth => changes.put_text(span, &card.expiry.month2()),
-        Part::ExpiryYear2 => changes.put_text(span, &card.expiry.year2()),
-        Part::ExpiryYear4 => changes.put_text(span, &card.expiry.year4()),
+        Part::ExpiryMonth => changes.put_text(span, card.expiry.month2()),
+        Part::ExpiryYear2 => changes.put_text(span, card.expiry.year2()),
+        Part::ExpiryYear4 => changes.put_text(span, card.expiry.year4()),
         Part::Cvv => {}
     }
 }

@@ -95,8 +95,8 @@ impl Flow {
 /// The members that every description of a card has.
 pub(super) fn masked(answer: Object, card: &Metadata) -> Object {
     answer
-        .text("bin", &card.masked.bin())
-        .text("last4", &card.masked.last4())
+        .text("bin", card.masked.bin())
+        .text("last4", card.masked.last4())
         .text("brand", card.brand.as_str())
         .text("exp_month", &card.exp_month)
         .text("exp_year", &card.exp_year)

@@ -19,7 +19,7 @@ impl HostPort {
     pub fn parse(text: &str) -> Option<Self> {
         let url = Url::parse(&format!("https://{text}/")).ok()?;
         let plain = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
-        let spelled = text.eq_ignore_ascii_case(&url.host_str()?.to_owned())
+        let spelled = text.eq_ignore_ascii_case(url.host_str()?)
             || text.to_ascii_lowercase() == format!("{}:{}", url.host_str()?, url.port()?);
         (plain && spelled).then(|| Self::of(&url)).flatten()
     }
