@@ -322,6 +322,17 @@ fn two_numbers_in_one_place_show_no_digit() {
     assert_eq!(scrubbed.as_bytes(), format!("\"{}\"", "*".repeat(23)).as_bytes());
 }
 
+#[test]
+fn a_longer_row_of_digits_around_a_known_number_shows_none() {
+    let pans = [PAN.as_bytes()];
+    let known = Known { pans: &pans, cvvs: &[] };
+    let body = format!("{{\"a\":\"x 42{PAN}7 y\",\"n\":42{PAN}}}");
+    let (scrubbed, _) = scrub(body.as_bytes(), true, &known).unwrap();
+    let stars = "*".repeat(18);
+    let expected = format!("{{\"a\":\"x {stars}* y\",\"n\":\"{stars}\"}}");
+    assert_eq!(scrubbed.as_bytes(), expected.as_bytes());
+}
+
 fn with_cvv(cvv: &'static [u8], body: &str) -> String {
     let cvvs = [cvv];
     let (scrubbed, _) = scrub(body.as_bytes(), true, &Known { pans: &[], cvvs: &cvvs }).unwrap();
@@ -380,6 +391,7 @@ fn harmless_bodies_come_back_byte_for_byte() {
         r#"{"data":{"id":"cpi_eqUNbE6SpIEmRB2K","attributes":{"created":1567434682,"fee":0,
             "reference_id":"7b3df799-5608-56fa-a26b-5a9b3c26bb5c","amount":17,"metadata":[]}}}"#,
         r#"{"masked":"512381******0000","m2":"5123 81** **** 0000","m3":"5123-81XX-XXXX-0000"}"#,
+        r#"{"a":"3056 9309 025904******1234","b":"411111******3056 9309 025904"}"#,
         r#"{"ns":1795132800000000000,"ms":1795132800000,"us":"1795132800000000"}"#,
         r#"{"dec":"0.4111111111111111","dec2":"4111111111111111.5","n":4111111111111111.5}"#,
         r#"{"hex":"a4111111111111111","sha":"4111111111111111aabbccddeeff00112233445566778899"}"#,

@@ -1,0 +1,2 @@
+//! The real process.
+mod codec;
