@@ -1,6 +1,7 @@
 //! The commands: `run`, `check`, `keygen`, `providers`.
 //!
-//! Exit codes: 0 done; 1 the configuration has errors, or Portcullis could not start; 2 wrong usage.
+//! Exit codes: 0 done; 1 the configuration has errors, or Portcullis could not start; 2 wrong
+//! usage.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line speaks there")]
 
 use std::io::Write as _;
@@ -156,7 +157,8 @@ fn described(profile: &Profile, route: &Route) -> String {
     let api = profile.apis.get(route.api);
     let (name, scheme) = api.map_or(("", ""), |api| (&api.name, api.credential.name()));
     let parts: Vec<&str> = route.request.reveal.iter().map(|reveal| reveal.part.name()).collect();
-    let reveals = if parts.is_empty() { String::new() } else { format!("; reveals {}", parts.join(", ")) };
+    let reveals =
+        if parts.is_empty() { String::new() } else { format!("; reveals {}", parts.join(", ")) };
     format!("{} {name}{} ({scheme}{reveals})", route.method, route.path.as_str())
 }
 

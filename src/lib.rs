@@ -1,7 +1,7 @@
 //! Portcullis: a self-hosted payment proxy for host-to-host card integrations.
 //!
-//! The browser hands the card to Portcullis, the merchant's application holds tokens, and Portcullis
-//! puts the card back at the last moment, on its way to the payment provider.
+//! The browser hands the card to Portcullis, the merchant's application holds tokens, and
+//! Portcullis puts the card back at the last moment, on its way to the payment provider.
 //!
 //! The rooms, lowest layer first; an arrow never points up:
 //!

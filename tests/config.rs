@@ -1,5 +1,5 @@
-//! The configuration from outside: the documented file says what the code does, the shipped profiles
-//! load, and whatever is wrong is refused with file, line and key, and without the value.
+//! The configuration from outside: the documented file says what the code does, the shipped
+//! profiles load, and whatever is wrong is refused with file, line and key, and without the value.
 
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
@@ -329,7 +329,8 @@ fn keys_written(text: &str) -> BTreeSet<&str> {
     let mut keys = BTreeSet::new();
     for line in text.lines() {
         keys.extend(words(line).filter(|_| line.starts_with('[')));
-        let assigned = line.match_indices(" = ").filter_map(|(at, _)| words(&line[..at]).last());
+        let assigned =
+            line.match_indices(" = ").filter_map(|(at, _)| words(&line[..at]).next_back());
         keys.extend(assigned);
     }
     keys

@@ -91,7 +91,10 @@ fn origins(table: &Table<'_>) -> Vec<String> {
         (url.scheme() == "https" && url.origin().ascii_serialization() == *text).then_some(())
     };
     if texts.iter().any(|text| spelled(text).is_none()) {
-        table.fail("origins", "must list origins as browsers send them, such as https://shop.example");
+        table.fail(
+            "origins",
+            "must list origins as browsers send them, such as https://shop.example",
+        );
     }
     texts
 }
@@ -156,7 +159,8 @@ fn account(
 
 fn upstreams(table: &Table<'_>, profile: &Profile, plain_http: bool) -> Vec<Option<ProviderHost>> {
     let urls = table.table_or_empty("upstreams");
-    let expected = "must be an https base URL with a DNS name, path prefix included, without a query";
+    let expected =
+        "must be an https base URL with a DNS name, path prefix included, without a query";
     let hosts = profile.apis.iter().map(|api| {
         let parse = |text: &str| ProviderHost::parse_base(text, plain_http);
         if urls.has(&api.name) {
@@ -186,10 +190,8 @@ fn credentials(table: &Table<'_>, profile: &Profile) -> (Credentials, Vec<Secret
 fn held(table: &Table<'_>, profile: &Profile) -> Credentials {
     let needs = |scheme| profile.apis.iter().any(|api| api.credential == scheme);
     let basic = needs(Scheme::Basic).then(|| basic(table)).flatten();
-    let public_key = needs(Scheme::BodyValue)
-        .then(|| secrets::optional(table, "public_key"))
-        .flatten()
-        .and_then(|value| value.reveal(|bytes| String::from_utf8(bytes.to_vec()).ok()));
+    let public_key =
+        needs(Scheme::BodyValue).then(|| secrets::optional(table, "public_key")).flatten();
     Credentials { basic, public_key }
 }
 
@@ -242,11 +244,12 @@ fn callback(table: &Table<'_>, apps: &Apps, account: &str) -> Option<(String, Ur
         (false, Some(only), None) => Some(only),
         _ => keys.parsed("app", "is not the name of an [[app]]", |text| apps.named(text)),
     };
-    let url = keys.parsed("url", "must be an https URL on one of the app's callback_hosts", |text| {
-        let url = Url::parse(text).ok()?;
-        app.is_none_or(|app| ProviderHost::of_url(&url, &app.callback_hosts).is_some())
-            .then_some(url)
-    });
+    let url =
+        keys.parsed("url", "must be an https URL on one of the app's callback_hosts", |text| {
+            let url = Url::parse(text).ok()?;
+            app.is_none_or(|app| ProviderHost::of_url(&url, &app.callback_hosts).is_some())
+                .then_some(url)
+        });
     keys.finish();
     Some((app?.tenant.as_str().to_owned(), url?))
 }

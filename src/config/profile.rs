@@ -6,8 +6,8 @@ use http::{HeaderName, Method};
 
 use crate::credential::{CallbackScheme, Scheme};
 use crate::provider::{
-    AnswerRules, Api, CallbackRules, Challenge, HostPort, Part, PathPattern, Profile, RequestRules,
-    Reveal, Route,
+    AnswerRules, Api, CallbackRules, Challenge, HostPort, Part, PathPattern, Profile, ProviderHost,
+    RequestRules, Reveal, Route,
 };
 use crate::wire::Pointer;
 
@@ -65,15 +65,20 @@ fn apis(root: &Table<'_>) -> Vec<Api> {
     let apis = table.names().into_iter().map(|key| {
         let api = table.table(key);
         let credential = api
-            .parsed("credential", "is not a scheme (basic, bearer_handle, body_value, none)", |text| {
-                Scheme::named(text)
-            })
+            .parsed(
+                "credential",
+                "is not a scheme (basic, bearer_handle, body_value, none)",
+                |text| Scheme::named(text),
+            )
             .unwrap_or(Scheme::None);
         let body_value = pointer(&api, "body_value");
         if (credential == Scheme::BodyValue) != body_value.is_some() {
             api.fail("body_value", "goes with credential = \"body_value\", and is required there");
         }
         let url = api.optional_text("url");
+        if url.as_ref().is_some_and(|url| ProviderHost::parse_base(url, false).is_none()) {
+            api.fail("url", "must be an https base URL with a DNS name, without a query");
+        }
         api.finish();
         Api { name: key.to_owned(), credential, body_value, url }
     });
@@ -95,9 +100,10 @@ fn route(table: Table<'_>, apis: &[Api]) -> Option<Route> {
         apis.iter().position(|api| api.name == text)
     });
     let method = table.parsed("method", "must be GET, POST, PUT, PATCH or DELETE", method);
-    let path = table.parsed("path", "must begin with / and hold plain segments or {name}", |text| {
-        PathPattern::parse(text)
-    });
+    let path =
+        table.parsed("path", "must begin with / and hold plain segments or {name}", |text| {
+            PathPattern::parse(text)
+        });
     let name = table.text("name");
     let body_limit = table.number("body_limit_bytes", BODY_LIMIT, 1..=BODY_LIMIT_MAX);
     let request = RequestRules {

@@ -18,9 +18,9 @@ pub fn sign(secret: &SecretBytes, body: &[u8]) -> String {
 /// Whether one of the secrets made this signature. All are tried, each compared in constant time.
 pub fn verify(secrets: &[SecretBytes], body: &[u8], presented: &[u8]) -> bool {
     let Ok(presented) = STANDARD.decode(presented) else { return false };
-    secrets.iter().fold(false, |found, secret| {
-        bool::from(digest(secret, body).ct_eq(&presented)) | found
-    })
+    secrets
+        .iter()
+        .fold(false, |found, secret| bool::from(digest(secret, body).ct_eq(&presented)) | found)
 }
 
 fn digest(secret: &SecretBytes, body: &[u8]) -> [u8; 20] {

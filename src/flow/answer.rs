@@ -76,12 +76,7 @@ enum Shape {
 
 impl Pending {
     /// Cleans the answer. Whatever the outcome, the CVV is gone: the provider has seen it.
-    pub fn finish(
-        self,
-        answer: Answer,
-        flow: &Flow,
-        now: Timestamp,
-    ) -> Result<Scrubbed, Refusal> {
+    pub fn finish(self, answer: Answer, flow: &Flow, now: Timestamp) -> Result<Scrubbed, Refusal> {
         let rules = self.route().map(|route| &route.answer);
         let rewritten = match (shape(&answer)?, rules) {
             (Some(Shape::Json), Some(rules)) if !rules.is_empty() => {
@@ -182,8 +177,7 @@ impl Flow {
         body: &[u8],
         now: Timestamp,
     ) -> Result<Option<CleartextBody>, Refusal> {
-        let document =
-            parse(body).map_err(|_| Refusal::AnswerWithheld(Withheld::Unreadable))?;
+        let document = parse(body).map_err(|_| Refusal::AnswerWithheld(Withheld::Unreadable))?;
         let mut changes = Changes::default();
         let audience = audience_of(pending);
         let return_url = pending.return_url.as_ref();

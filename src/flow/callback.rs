@@ -139,8 +139,7 @@ impl Flow {
 
     /// Decides whether a callback is delivered, and makes what the application is sent.
     pub fn judge(&self, callback: Verified<'_>, now: Timestamp) -> Result<Verdict, Refusal> {
-        let document =
-            parse(callback.body.as_bytes()).map_err(|_| Refusal::CallbackUnreadable)?;
+        let document = parse(callback.body.as_bytes()).map_err(|_| Refusal::CallbackUnreadable)?;
         let delivery = name(&callback, &document).ok_or(Refusal::CallbackUnreadable)?;
         if !self.vault.newest(&delivery.subject, delivery.updated, REMEMBERED, now)? {
             return Ok(Verdict::Acknowledge);
@@ -186,10 +185,8 @@ impl Flow {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let answer = Answer { status: 200, headers, body };
         let (_, headers, body) = clean(answer, None, &Known { pans: &[], cvvs: &[] })?.into_parts();
-        let mut headers: Vec<_> = headers
-            .into_iter()
-            .filter_map(|(name, value)| Some((name?, value)))
-            .collect();
+        let mut headers: Vec<_> =
+            headers.into_iter().filter_map(|(name, value)| Some((name?, value))).collect();
         if let Some(signature) = signature_for(callback, body.as_bytes()) {
             headers.push((callback.rules.header.clone(), signature));
         }
@@ -232,8 +229,8 @@ fn read_destination(inside: &[u8]) -> Option<(String, Url)> {
     Some((unpacker.owned()?, Url::parse(unpacker.text()?).ok()?))
 }
 
-/// What the callback is about and how new it is. Two changes can fall into one second, so the status
-/// tells callbacks apart besides `updated`.
+/// What the callback is about and how new it is. Two changes can fall into one second, so the
+/// status tells callbacks apart besides `updated`.
 fn name(callback: &Verified<'_>, document: &Document<'_>) -> Option<Delivery> {
     let id = text_at(document, &callback.rules.id)?;
     let status = text_at(document, &callback.rules.status)?;

@@ -63,7 +63,9 @@ impl Flow {
         match (origins.next(), origins.next()) {
             (None, _) => Ok(()),
             (Some(origin), None) if origin.as_bytes() == session.origin.as_bytes() => Ok(()),
-            (Some(origin), None) if origin.to_str().is_ok_and(|origin| self.is_own(origin)) => Ok(()),
+            (Some(origin), None) if origin.to_str().is_ok_and(|origin| self.is_own(origin)) => {
+                Ok(())
+            }
             _ => Err(Refusal::OriginRefused),
         }
     }
@@ -142,9 +144,9 @@ fn field<'d>(card: Value<'d>, name: &str) -> Result<Option<Text<'d>>, Refusal> {
     match value.kind() {
         Kind::Null => Ok(None),
         Kind::String => value.text().map(Some).ok_or_else(refused),
-        Kind::Number if name.starts_with("exp_") => {
-            std::str::from_utf8(value.raw()).map(|text| Some(Text::Borrowed(text))).map_err(|_| refused())
-        }
+        Kind::Number if name.starts_with("exp_") => std::str::from_utf8(value.raw())
+            .map(|text| Some(Text::Borrowed(text)))
+            .map_err(|_| refused()),
         Kind::Number | Kind::Bool | Kind::Array | Kind::Object => Err(refused()),
     }
 }

@@ -65,8 +65,8 @@ impl Drop for Kept {
 }
 
 impl Flow {
-    /// Takes a challenge out of an answer. What is not an object, such as the empty list that stands
-    /// for nothing, and what has no URL stays as it is.
+    /// Takes a challenge out of an answer. What is not an object, such as the empty list that
+    /// stands for nothing, and what has no URL stays as it is.
     pub(super) fn hand_off(
         &self,
         pending: &Pending,
@@ -176,8 +176,8 @@ pub(super) fn is_https(url: &str) -> bool {
     Url::parse(url).is_ok_and(|url| url.scheme() == "https" && HostPort::of(&url).is_some())
 }
 
-/// The provider's own return address. One sample has no scheme: https is then meant. The host must be
-/// on the account's list; a guess is never dialled (threat T9).
+/// The provider's own return address. One sample has no scheme: https is then meant. The host must
+/// be on the account's list; a guess is never dialled (threat T9).
 fn return_address(text: &str, account: &Account) -> Result<String, Refusal> {
     let refused = Refusal::AnswerWithheld(Withheld::ReturnHost);
     let named = text.starts_with(|sign: char| sign.is_ascii_alphanumeric());

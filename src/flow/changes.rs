@@ -24,8 +24,11 @@ impl Changes {
 
     /// The body with all edits made; every other byte is as it was.
     pub(super) fn apply(&self, body: &[u8]) -> Result<CleartextBody, WireError> {
-        let edits: Vec<Edit<'_>> =
-            self.0.iter().map(|(span, bytes)| Edit { span: *span, bytes: bytes.as_bytes() }).collect();
+        let edits: Vec<Edit<'_>> = self
+            .0
+            .iter()
+            .map(|(span, bytes)| Edit { span: *span, bytes: bytes.as_bytes() })
+            .collect();
         splice(body, &edits)
     }
 }

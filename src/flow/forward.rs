@@ -118,7 +118,8 @@ impl Pending {
         self.replaced
     }
 
-    /// Nothing came back. Where no byte left, the CVV goes back into the vault; otherwise it is gone.
+    /// Nothing came back. Where no byte left, the CVV goes back into the vault; otherwise it is
+    /// gone.
     pub fn unanswered(self, forwarded: Forwarded, flow: &Flow, now: Timestamp) {
         if let (Forwarded::No, Some((_, lease))) = (forwarded, self.cvv) {
             flow.vault.restore_cvv(lease, now);
@@ -304,9 +305,8 @@ fn swap_body_value(
 ) -> Result<(), Refusal> {
     let Some(pointer) = &api.body_value else { return Ok(()) };
     let real = account.credentials.public_key.as_ref().ok_or(Refusal::UpstreamMissing)?;
-    let value =
-        document.find(pointer).ok_or_else(|| Refusal::FieldMissing(pointer.to_string()))?;
-    changes.put_text(value.span(), real);
+    let value = document.find(pointer).ok_or_else(|| Refusal::FieldMissing(pointer.to_string()))?;
+    real.reveal(|real| changes.put_text(value.span(), &String::from_utf8_lossy(real)));
     Ok(())
 }
 

@@ -134,9 +134,7 @@ impl Flow {
             .and_then(|(pointer, body)| super::text_at(body, pointer));
         let held = shown.as_ref().and_then(|value| {
             account.virtuals.iter().find(|held| {
-                held.credentials.public_key.as_ref().is_some_and(|key| {
-                    crate::secret::ct_eq(key.as_bytes(), value.as_bytes())
-                })
+                held.credentials.public_key.as_ref().is_some_and(|key| key.ct_eq(value.as_bytes()))
             })
         });
         let by_value = held.and_then(|held| self.apps.named(&held.app));

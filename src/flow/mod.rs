@@ -1,10 +1,10 @@
 //! A payment, step by step. No sockets and no clock: bytes and a time come in, bytes go out.
 //!
-//! The chain of custody is a chain of types: an application's request becomes [`Prepared`] (the only
-//! thing that is sent), a provider's answer becomes [`Scrubbed`] (the only thing that is passed on), a
-//! callback becomes [`Verified`] before anything in it is believed.
-//! Must never: log, keep a clear card beyond one exchange, or put input into a [`Refusal`].
-//! Start reading at [`Flow::prepare`] and [`Pending::finish`].
+//! The chain of custody is a chain of types: an application's request becomes [`Prepared`] (the
+//! only thing that is sent), a provider's answer becomes [`Scrubbed`] (the only thing that is
+//! passed on), a callback becomes [`Verified`] before anything in it is believed. Must never: log,
+//! keep a clear card beyond one exchange, or put input into a [`Refusal`]. Start reading at
+//! [`Flow::prepare`] and [`Pending::finish`].
 
 mod answer;
 mod bearer;
@@ -196,8 +196,8 @@ impl From<VaultError> for Refusal {
     }
 }
 
-/// How long a bearer token, a hand-off or a return lives when nothing says otherwise: the provider's
-/// own page gives the cardholder 30 minutes.
+/// How long a bearer token, a hand-off or a return lives when nothing says otherwise: the
+/// provider's own page gives the cardholder 30 minutes.
 const PAYMENT_LIFE: std::time::Duration = std::time::Duration::from_secs(30 * 60);
 
 /// Text of a field, wiped after use.

@@ -21,7 +21,8 @@ impl Packer {
     }
 }
 
-/// Texts on their way out. Ends early, and says so by `None`, when the payload is not what was packed.
+/// Texts on their way out. Ends early, and says so by `None`, when the payload is not what was
+/// packed.
 #[derive(Debug)]
 pub(super) struct Unpacker<'p>(&'p [u8]);
 

@@ -1,7 +1,8 @@
 //! The browser comes back from the access control server: its request goes on to the provider's own
 //! return address, with the same method, the same bytes and the same content type, at most once.
 //!
-//! State `issued → relaying → done` by compare-and-set. Cookies play no part: the post is cross-site.
+//! State `issued → relaying → done` by compare-and-set. Cookies play no part: the post is
+//! cross-site.
 
 use http::header::{ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, LOCATION, USER_AGENT};
 use http::{HeaderMap, HeaderName, Method, StatusCode};
@@ -136,9 +137,12 @@ impl Flow {
         let ticket =
             Ticket { id, return_url: kept.return_url.clone(), base: kept.term_url.clone() };
         match account.three_ds.relay {
-            RelayMode::Server => Step::Send(Box::new(same_request(&kept.term_url, host, back)), ticket),
+            RelayMode::Server => {
+                Step::Send(Box::new(same_request(&kept.term_url, host, back)), ticket)
+            }
             RelayMode::Redirect307 => {
-                // Whoever asks again is told the same: here the provider sees to it that it acts once.
+                // Whoever asks again is told the same: here the provider sees to it that it acts
+                // once.
                 let relayed = Relayed {
                     status: StatusCode::TEMPORARY_REDIRECT,
                     location: Some(with_query(&kept.term_url, &back)),
@@ -171,8 +175,8 @@ impl Flow {
     }
 
     fn close(&self, ticket: &Ticket, relayed: &Relayed, now: Timestamp) {
-        // A result that cannot be kept leaves the state at `relaying`: a second request waits and is
-        // then shown the waiting page, and nothing is relayed twice.
+        // A result that cannot be kept leaves the state at `relaying`: a second request waits and
+        // is then shown the waiting page, and nothing is relayed twice.
         let _ = self.vault.finish_relay(&ticket.id, relayed.pack(), now);
     }
 }
@@ -244,8 +248,8 @@ fn location(headers: &HeaderMap, base: &str) -> Option<String> {
     plain.then_some(whole)
 }
 
-/// Where the customer goes when nobody knows yet: the shop's own page, which asks for the status, or
-/// a page of ours.
+/// Where the customer goes when nobody knows yet: the shop's own page, which asks for the status,
+/// or a page of ours.
 fn landing(return_url: &str) -> Relayed {
     match return_url.is_empty() {
         false => see_other(return_url.to_owned()),

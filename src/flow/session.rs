@@ -48,8 +48,11 @@ impl Flow {
         };
         let accounts = accounts.iter().map(|name| Account::new(name)).collect();
         let expires = now.plus(Duration::from_secs(life));
-        let owner =
-            Owner { tenant: app.tenant.clone(), accounts: Accounts::Only(accounts), mode: app.mode };
+        let owner = Owner {
+            tenant: app.tenant.clone(),
+            accounts: Accounts::Only(accounts),
+            mode: app.mode,
+        };
         let cards_left = u32::try_from(cards).unwrap_or(u32::MAX);
         let id = self.vault.open_session(Session { owner, origin, cards_left, expires }, now)?;
         Ok(id.reveal(|id| {

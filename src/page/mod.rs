@@ -75,7 +75,8 @@ pub fn notice(title: &str, text: &str) -> Page {
 /// A page without scripts, forms or anything to load.
 fn still(title: &str, head: &str, body: &str) -> Page {
     let style = source_hash(STYLE);
-    let policy = format!("default-src 'none'; style-src '{style}'; base-uri 'none'; form-action 'none'");
+    let policy =
+        format!("default-src 'none'; style-src '{style}'; base-uri 'none'; form-action 'none'");
     Page { html: whole(title, head, body), policy }
 }
 
@@ -138,7 +139,8 @@ mod tests {
 
     #[test]
     fn the_policy_allows_our_own_script_and_style_and_nothing_else() {
-        let page = handoff("https://a.b/", "GET", std::iter::empty(), &["https://shop.example".into()]);
+        let page =
+            handoff("https://a.b/", "GET", std::iter::empty(), &["https://shop.example".into()]);
         assert!(page.policy.starts_with("default-src 'none'"));
         assert!(page.policy.contains(&source_hash(SUBMIT)));
         assert!(page.policy.contains("frame-ancestors https://shop.example"));

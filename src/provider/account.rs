@@ -39,7 +39,7 @@ pub struct Credentials {
     /// Account id and key.
     pub basic: Option<Basic>,
     /// The value that names the account inside a body.
-    pub public_key: Option<String>,
+    pub public_key: Option<SecretBytes>,
 }
 
 /// Credentials that are worthless anywhere else.

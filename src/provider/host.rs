@@ -1,8 +1,8 @@
 //! The only addresses that can be dialled.
 //!
-//! A [`ProviderHost`] comes from a checked configuration or from [`ProviderHost::of_url`], which asks
-//! an allow-list; nothing else makes one, so a URL out of a provider's answer cannot be dialled unless
-//! its host was named by the operator (threat T9).
+//! A [`ProviderHost`] comes from a checked configuration or from [`ProviderHost::of_url`], which
+//! asks an allow-list; nothing else makes one, so a URL out of a provider's answer cannot be
+//! dialled unless its host was named by the operator (threat T9).
 
 use url::{Host, Url};
 
@@ -47,7 +47,11 @@ impl HostPort {
     /// `name`, or `name:port` where the port is not the scheme's own: what `Host` carries.
     pub fn authority(&self, tls: bool) -> String {
         let default = if tls { 443 } else { 80 };
-        if self.port == default { self.name.clone() } else { format!("{}:{}", self.name, self.port) }
+        if self.port == default {
+            self.name.clone()
+        } else {
+            format!("{}:{}", self.name, self.port)
+        }
     }
 }
 
@@ -131,7 +135,9 @@ mod tests {
 
     #[test]
     fn a_list_entry_is_a_dns_name_and_nothing_more() {
-        for bad in ["*", "*.paymega.io", "https://a.b", "a.b/c", "u@a.b", "10.0.0.1", "[::1]", "", "a.b."] {
+        for bad in
+            ["*", "*.paymega.io", "https://a.b", "a.b/c", "u@a.b", "10.0.0.1", "[::1]", "", "a.b."]
+        {
             assert!(HostPort::parse(bad).is_none(), "{bad}");
         }
         assert_eq!(HostPort::parse("A.b").unwrap().authority(true), "a.b");

@@ -1,9 +1,9 @@
 //! What a payment provider looks like, as data.
 //!
 //! A [`Profile`] is one provider's document in facts, read from a file; an [`Account`] is one
-//! merchant's credentials there; the [`Registry`] finds accounts by name. No provider has code here:
-//! what a profile can say is a closed set, and a further white label is a file.
-//! Must never: dial, or hold a card.
+//! merchant's credentials there; the [`Registry`] finds accounts by name. No provider has code
+//! here: what a profile can say is a closed set, and a further white label is a file. Must never:
+//! dial, or hold a card.
 
 mod account;
 mod host;

@@ -198,7 +198,8 @@ mod tests {
     proptest! {
         #[test]
         fn the_result_does_not_depend_on_how_the_bytes_arrive(
-            chunks in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..40), 0..6),
+            chunks in
+                proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..40), 0..6),
             step in 1_usize..9,
         ) {
             let mut coded = Vec::new();

@@ -9,8 +9,8 @@ use crate::telemetry::{Event, Log, Metrics};
 use super::exchange::{
     AddressPolicy, Forwarded as NotSent, Outgoing, SendError, SendErrorKind, Target, Upstreams,
 };
-use super::reply::{REQUEST_ID, RequestId, SERVER_TIMING, set};
 use super::message::Reply;
+use super::reply::{REQUEST_ID, RequestId, SERVER_TIMING, set};
 
 /// Shared by the public and the private room. Immutable.
 pub struct Desk {

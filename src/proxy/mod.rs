@@ -2,8 +2,8 @@
 //!
 //! Above the accepted TCP stream everything is ours: TLS, a strict HTTP/1.1 codec, HTTP/2 by the h2
 //! crate, and the client towards providers. Start reading at `message.rs` (what rooms see), then
-//! `accept.rs` and `h1.rs` (towards clients), `exchange.rs` (towards providers). Must never log or put
-//! into an error a byte of a request or an answer, and never send a request twice.
+//! `accept.rs` and `h1.rs` (towards clients), `exchange.rs` (towards providers). Must never log or
+//! put into an error a byte of a request or an answer, and never send a request twice.
 
 pub mod accept;
 pub mod admin;

@@ -1,5 +1,5 @@
-//! The room behind the public listener: browsers, access control servers, provider callbacks. Nobody
-//! here is trusted. Clear cards come in here and nowhere else.
+//! The room behind the public listener: browsers, access control servers, provider callbacks.
+//! Nobody here is trusted. Clear cards come in here and nowhere else.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -79,7 +79,9 @@ fn called<'h>(method: &Method, path: &'h str) -> Option<Called<'h>> {
         }
         [Some("3ds"), Some(id), Some("start"), None] if read => Some(Called::Start(id)),
         [Some("3ds"), Some(id), None, _] if read || post => Some(Called::Return(id)),
-        [Some("callbacks"), Some(account), None, _] if post => Some(Called::Callback(account, None)),
+        [Some("callbacks"), Some(account), None, _] if post => {
+            Some(Called::Callback(account, None))
+        }
         [Some("callbacks"), Some(account), Some(sealed), None] if post => {
             Some(Called::Callback(account, Some(sealed)))
         }
@@ -199,7 +201,10 @@ impl Public {
             Ok(Step::Wait) => self.wait(id).await,
             Ok(Step::Idle) => shown(
                 StatusCode::OK,
-                page::notice("Nothing to do here", "This address is part of a payment in your browser."),
+                page::notice(
+                    "Nothing to do here",
+                    "This address is part of a payment in your browser.",
+                ),
             ),
             Err(refusal) => gone(&refusal, call),
         }
@@ -229,7 +234,8 @@ impl Public {
         }
     }
 
-    /// Waits for the request that is being relayed; then shows its outcome, or a page that asks again.
+    /// Waits for the request that is being relayed; then shows its outcome, or a page that asks
+    /// again.
     async fn wait(&self, id: &str) -> Reply {
         let until = tokio::time::Instant::now() + RETURN_WAIT;
         while tokio::time::Instant::now() < until {
@@ -315,7 +321,8 @@ fn shown(status: StatusCode, page: Page) -> Reply {
     reply
 }
 
-/// Every answer here: not stored, not guessed at, and the address of a payment step in no `Referer`.
+/// Every answer here: not stored, not guessed at, and the address of a payment step in no
+/// `Referer`.
 fn harden(headers: &mut HeaderMap) {
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));

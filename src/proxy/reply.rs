@@ -1,5 +1,6 @@
 //! The only place where a refusal becomes an HTTP answer: RFC 9457 problem documents with a stable
-//! code, whose fault it is, whether the provider may have seen the request, and whether to try again.
+//! code, whose fault it is, whether the provider may have seen the request, and whether to try
+//! again.
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
@@ -170,7 +171,9 @@ pub(super) fn forwarded(error: &SendError) -> Forwarded {
 fn build(row: &Problem, about: About, id: &RequestId) -> Refused {
     let forwarded = about.forwarded.unwrap_or(Forwarded::No);
     let ask = about.status_call.map(|call| {
-        format!("The provider may have acted on it. Before anything else ask what became of it: {call}.")
+        format!(
+            "The provider may have acted on it. Before anything else ask what became of it: {call}."
+        )
     });
     let document = Document {
         r#type: format!("urn:portcullis:problem:{}", row.code),
@@ -277,13 +280,17 @@ fn unanswered_row(kind: SendErrorKind, forwarded: Forwarded) -> Problem {
         (Forwarded::No, _) => {
             (502, "upstream_unreachable", "The provider could not be reached; nothing was sent.")
         }
-        (_, SendErrorKind::Silent) => (504, "upstream_silent", "The provider did not answer in time."),
+        (_, SendErrorKind::Silent) => {
+            (504, "upstream_silent", "The provider did not answer in time.")
+        }
         (Forwarded::Unknown, _) => {
             (502, "upstream_broke_off", "The connection ended before the provider had answered.")
         }
-        (Forwarded::Yes, _) => {
-            (502, "answer_withheld", "The provider answered, and the answer is not safe to pass on.")
-        }
+        (Forwarded::Yes, _) => (
+            502,
+            "answer_withheld",
+            "The provider answered, and the answer is not safe to pass on.",
+        ),
     };
     let retry = if forwarded == Forwarded::No { Retry::Safe } else { Retry::Unsafe };
     Problem { status, code, origin: Origin::Upstream, retry, title }
@@ -303,7 +310,9 @@ fn withheld(reason: Withheld) -> &'static str {
         Withheld::Unreadable => "It says it is JSON and cannot be read as such without doubt.",
         Withheld::Encoded => "It is compressed although that was not accepted.",
         Withheld::NotText => "It is neither text nor JSON.",
-        Withheld::ChallengeUrl => "The challenge's address is not an https URL, or its method unknown.",
+        Withheld::ChallengeUrl => {
+            "The challenge's address is not an https URL, or its method unknown."
+        }
         Withheld::ReturnHost => {
             "The return address of the challenge is not on the account's list (three_ds.hosts)."
         }

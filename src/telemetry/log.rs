@@ -49,9 +49,9 @@ impl Log {
         if self.0 == Format::Off {
             return;
         }
-        let time_ms = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| {
-            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-        });
+        let time_ms = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
         if let Ok(mut line) = serde_json::to_vec(&Line { time_ms, event }) {
             line.push(b'\n');
             let _ = std::io::stderr().lock().write_all(&line);

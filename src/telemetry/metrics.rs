@@ -20,10 +20,14 @@ impl Metrics {
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
         let answers = IntCounterVec::new(
-            Opts::new("portcullis_answers_total", "Answers by listener, call, status class and code."),
+            Opts::new(
+                "portcullis_answers_total",
+                "Answers by listener, call, status class and code.",
+            ),
             &["listener", "call", "class", "code"],
         )?;
-        let buckets = vec![0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 60.0];
+        let buckets =
+            vec![0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 60.0];
         let seconds = HistogramVec::new(
             HistogramOpts::new(
                 "portcullis_seconds",
@@ -33,11 +37,16 @@ impl Metrics {
             &["call", "part"],
         )?;
         let connections = IntCounterVec::new(
-            Opts::new("portcullis_connections_ended_total", "Connections that ended without a request."),
+            Opts::new(
+                "portcullis_connections_ended_total",
+                "Connections that ended without a request.",
+            ),
             &["listener", "reason"],
         )?;
-        let records =
-            IntGauge::new("portcullis_vault_records", "Records in the vault, expired ones included.")?;
+        let records = IntGauge::new(
+            "portcullis_vault_records",
+            "Records in the vault, expired ones included.",
+        )?;
         registry.register(Box::new(answers.clone()))?;
         registry.register(Box::new(seconds.clone()))?;
         registry.register(Box::new(connections.clone()))?;

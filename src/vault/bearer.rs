@@ -46,7 +46,8 @@ impl Vault {
             _ => None,
         };
         if let Some(earlier) = earlier {
-            let again = |context: &[u8]| self.put_bearer(secret, context, &handle, audience, ttl, now);
+            let again =
+                |context: &[u8]| self.put_bearer(secret, context, &handle, audience, ttl, now);
             earlier.context.reveal(again)?;
         } else {
             self.put_bearer(secret, context, &handle, audience, ttl, now)?;

@@ -100,14 +100,8 @@ impl Bench {
             None => (target, None),
         };
         let method = Method::from_bytes(method.as_bytes()).unwrap();
-        let incoming = Incoming {
-            method: &method,
-            path,
-            query,
-            headers,
-            client_names: &[],
-            body: body(json),
-        };
+        let incoming =
+            Incoming { method: &method, path, query, headers, client_names: &[], body: body(json) };
         self.flow.prepare(incoming, NOW)
     }
 
@@ -132,7 +126,8 @@ impl Bench {
         let request = br#"{"data":{"attributes":{"return_url":"https://shop.example/back"}}}"#;
         let (_, pending) =
             self.call("POST", &format!("/{account}/api/payment-invoices"), request).unwrap();
-        let answer = br#"{"data":{"attributes":{"flow_data":{"metadata":{"token":"jwt.of.one"}}}}}"#;
+        let answer =
+            br#"{"data":{"attributes":{"flow_data":{"metadata":{"token":"jwt.of.one"}}}}}"#;
         let scrubbed = self.answer(pending, 201, answer).unwrap();
         member(scrubbed.into_parts().2.as_bytes(), "token")
     }

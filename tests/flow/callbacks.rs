@@ -1,4 +1,5 @@
-//! Callbacks: believed when signed, delivered once, acknowledged after the application has answered.
+//! Callbacks: believed when signed, delivered once, acknowledged after the application has
+//! answered.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -21,7 +22,12 @@ fn notice(id: &str, status: &str, updated: u64) -> String {
     )
 }
 
-fn judged(bench: &Bench, sealed: Option<&str>, raw: &[u8], signature: &str) -> Result<Verdict, Refusal> {
+fn judged(
+    bench: &Bench,
+    sealed: Option<&str>,
+    raw: &[u8],
+    signature: &str,
+) -> Result<Verdict, Refusal> {
     let map = headers(&[("x-signature", signature), ("content-type", "application/json")]);
     let callback = Unverified { account: "paymega", sealed, headers: &map, body: body(raw) };
     let verified = bench.flow.verify(callback)?;
@@ -70,7 +76,8 @@ fn a_callback_url_of_the_applications_own_is_where_it_goes() {
     let raw = format!(
         r#"{{"data":{{"id":"cpi_1","attributes":{{"status":"processed","updated":1,"callback_url":"{ours}"}}}}}}"#
     );
-    let verdict = judged(&bench, Some(sealed), raw.as_bytes(), &sign("live_secret", raw.as_bytes()));
+    let verdict =
+        judged(&bench, Some(sealed), raw.as_bytes(), &sign("live_secret", raw.as_bytes()));
     let sent = sent(delivery(verdict).0);
     assert_eq!((sent.host.as_str(), sent.target.as_str()), ("example.com", "/cb?order=1"));
     assert_eq!(member(&sent.body, "callback_url"), "https://example.com/cb?order=1");
@@ -79,7 +86,13 @@ fn a_callback_url_of_the_applications_own_is_where_it_goes() {
 #[test]
 fn a_callback_url_off_the_list_is_refused_before_the_invoice_is_made() {
     let bench = Bench::new();
-    for bad in ["https://evil.example/", "http://shop.example/", "https://10.0.0.1/", "shop.example/x", "x"] {
+    for bad in [
+        "https://evil.example/",
+        "http://shop.example/",
+        "https://10.0.0.1/",
+        "shop.example/x",
+        "x",
+    ] {
         let json = format!(r#"{{"data":{{"attributes":{{"callback_url":"{bad}"}}}}}}"#);
         let seen = refusal(bench.call("POST", "/paymega/api/payment-invoices", json.as_bytes()));
         assert_eq!(seen, "FieldInvalid(\"/data/attributes/callback_url\")", "{bad}");
@@ -103,10 +116,16 @@ fn nothing_unsigned_is_believed() {
         assert_eq!(refusal(judged(&bench, None, raw.as_bytes(), bad)), "SignatureRefused");
     }
     let none = headers(&[]);
-    let callback = Unverified { account: "paymega", sealed: None, headers: &none, body: body(raw.as_bytes()) };
+    let callback =
+        Unverified { account: "paymega", sealed: None, headers: &none, body: body(raw.as_bytes()) };
     assert_eq!(refusal(bench.flow.verify(callback)), "SignatureRefused");
     let twice = headers(&[("x-signature", &good), ("x-signature", &good)]);
-    let callback = Unverified { account: "paymega", sealed: None, headers: &twice, body: body(raw.as_bytes()) };
+    let callback = Unverified {
+        account: "paymega",
+        sealed: None,
+        headers: &twice,
+        body: body(raw.as_bytes()),
+    };
     assert_eq!(refusal(bench.flow.verify(callback)), "SignatureRefused");
 }
 
@@ -139,11 +158,14 @@ fn a_callback_that_the_application_did_not_take_comes_again() {
 #[test]
 fn older_news_is_acknowledged_and_not_delivered() {
     let bench = Bench::with(DEFAULT, "");
-    let mut deliver = |status: &str, updated: u64| match signed(&bench, &notice("cpi_1", status, updated)) {
-        Ok(Verdict::Deliver(_, attempt)) => bench.flow.delivered(attempt, Some(200), NOW).is_ok(),
-        Ok(Verdict::Acknowledge) => false,
-        Err(refusal) => panic!("{refusal:?}"),
-    };
+    let deliver =
+        |status: &str, updated: u64| match signed(&bench, &notice("cpi_1", status, updated)) {
+            Ok(Verdict::Deliver(_, attempt)) => {
+                bench.flow.delivered(attempt, Some(200), NOW).is_ok()
+            }
+            Ok(Verdict::Acknowledge) => false,
+            Err(refusal) => panic!("{refusal:?}"),
+        };
     assert!(deliver("created", 10));
     assert!(deliver("processed", 12));
     assert!(!deliver("process_pending", 11), "overtaken");

@@ -1,5 +1,5 @@
-//! The samples of the providers' own documents as golden exchanges: what the application sends, what
-//! the provider gets, what it answers, what the application gets, byte for byte.
+//! The samples of the providers' own documents as golden exchanges: what the application sends,
+//! what the provider gets, what it answers, what the application gets, byte for byte.
 
 use crate::bench::{Bench, PAN, SHOP, bearer, member, sale_json, sent};
 
@@ -76,8 +76,7 @@ fn our_callback_url_in_an_answer_becomes_the_applications_own_again() {
     let ours = member(&sent(prepared).body, "callback_url");
     let answer = format!(r#"{{"data":{{"attributes":{{"callback_url":"{ours}","amount":17}}}}}}"#);
     let (_, _, body) = bench.answer(pending, 201, answer.as_bytes()).unwrap().into_parts();
-    let expected =
-        r#"{"data":{"attributes":{"callback_url":"https://example.com/payments/callback","amount":17}}}"#;
+    let expected = r#"{"data":{"attributes":{"callback_url":"https://example.com/payments/callback","amount":17}}}"#;
     assert_eq!(body.as_bytes(), expected.as_bytes());
 }
 
@@ -131,7 +130,10 @@ fn a_token_in_every_card_field_reveals_that_part_of_the_card() {
 fn reads_pass_with_their_query_as_sent() {
     let bench = Bench::new();
     for (target, expected) in [
-        ("/paymega/api/payment-invoices/cpi_eqUNbE6SpIEmRB2K", "/api/payment-invoices/cpi_eqUNbE6SpIEmRB2K"),
+        (
+            "/paymega/api/payment-invoices/cpi_eqUNbE6SpIEmRB2K",
+            "/api/payment-invoices/cpi_eqUNbE6SpIEmRB2K",
+        ),
         (
             "/paymega/api/payment-invoices/?filter[reference_id]=ord-1&x=%41+b",
             "/api/payment-invoices/?filter[reference_id]=ord-1&x=%41+b",
@@ -182,7 +184,12 @@ fn a_prerequest_carries_the_real_public_key() {
     let asked = |key: &str| format!(r#"{{"public_key":"{key}","currency":"USD","amount":1.10}}"#);
     let headers = crate::bench::headers(&[("content-type", "application/json")]);
     let (prepared, _) = bench
-        .prepare("POST", "/paymega/public/payment-prerequest", &headers, asked("pk_virtual_shop").as_bytes())
+        .prepare(
+            "POST",
+            "/paymega/public/payment-prerequest",
+            &headers,
+            asked("pk_virtual_shop").as_bytes(),
+        )
         .unwrap();
     let sent = sent(prepared);
     assert_eq!(sent.body, asked("pk_live_real_paymega").as_bytes());

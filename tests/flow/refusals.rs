@@ -15,9 +15,12 @@ fn a_body_that_cannot_be_read_without_doubt_is_refused() {
     let handle = bench.handle("paymega");
     let (token, cvv) = bench.shop_card();
     let good = sale_json(&token, &cvv);
-    let twice = good.replace("\"card_holder\"", &format!("\"card_number\": \"{token}\", \"card_holder\""));
-    let escaped_twice =
-        good.replace("\"card_holder\"", &format!("\"card_n\\u0075mber\": \"{token}\", \"card_holder\""));
+    let twice =
+        good.replace("\"card_holder\"", &format!("\"card_number\": \"{token}\", \"card_holder\""));
+    let escaped_twice = good.replace(
+        "\"card_holder\"",
+        &format!("\"card_n\\u0075mber\": \"{token}\", \"card_holder\""),
+    );
     let deep = format!("{}1{}", "[".repeat(100), "]".repeat(100));
     for (json, expected) in [
         ("{".to_owned(), "JsonSyntax"),
@@ -39,7 +42,12 @@ fn a_body_that_cannot_be_read_without_doubt_is_refused() {
     let mut invalid = good.clone().into_bytes();
     let at = good.find("Card Holder").unwrap();
     invalid[at] = 0xff;
-    let seen = refusal(bench.prepare("POST", "/paymega/cardgate/payment/sale", &bearer(&handle), &invalid));
+    let seen = refusal(bench.prepare(
+        "POST",
+        "/paymega/cardgate/payment/sale",
+        &bearer(&handle),
+        &invalid,
+    ));
     assert!(seen.contains("Utf8"), "{seen}");
     still_pays(&bench, &handle, &token, &cvv);
 }
@@ -96,7 +104,8 @@ fn tokens_that_are_wrong_foreign_or_gone_are_refused() {
     let (token, cvv) = bench.shop_card();
     let (foreign, foreign_cvv) = bench.capture(OTHER_KEY, PAN, CVV);
     let (second, second_cvv) = bench.shop_card();
-    let typo = format!("{}{}", &token[..token.len() - 1], if token.ends_with('a') { 'b' } else { 'a' });
+    let typo =
+        format!("{}{}", &token[..token.len() - 1], if token.ends_with('a') { 'b' } else { 'a' });
     for (number, code, expected) in [
         (typo.as_str(), cvv.as_str(), "TokenMalformed"),
         ("tok_test_", cvv.as_str(), "TokenMalformed"),
@@ -171,7 +180,9 @@ fn only_calls_that_a_profile_names_may_pass() {
         let seen = refusal(bench.call(method, target, body));
         assert_eq!(seen, expected, "{method} {target}");
     };
-    for target in ["/", "/nobody/api/payment-invoices", "/paymega/nothing/x", "/paymega/api", "/paymega"] {
+    for target in
+        ["/", "/nobody/api/payment-invoices", "/paymega/nothing/x", "/paymega/api", "/paymega"]
+    {
         expect("GET", target, "RouteUnknown");
     }
     expect("DELETE", "/paymega/api/payment-invoices/cpi_1", "RouteUnknown");
@@ -192,9 +203,18 @@ fn content_type_and_coding_must_be_plain() {
         (vec![("content-type", "text/plain")], "ContentTypeRefused"),
         (vec![("content-type", "application/x-www-form-urlencoded")], "ContentTypeRefused"),
         (vec![("content-type", "application/json; charset=utf-16")], "ContentTypeRefused"),
-        (vec![("content-type", "application/json"), ("content-type", "application/json")], "ContentTypeRefused"),
-        (vec![("content-type", "application/json"), ("content-encoding", "gzip")], "ContentEncodingRefused"),
-        (vec![("content-type", "application/json"), ("content-encoding", "identity")], "ContentEncodingRefused"),
+        (
+            vec![("content-type", "application/json"), ("content-type", "application/json")],
+            "ContentTypeRefused",
+        ),
+        (
+            vec![("content-type", "application/json"), ("content-encoding", "gzip")],
+            "ContentEncodingRefused",
+        ),
+        (
+            vec![("content-type", "application/json"), ("content-encoding", "identity")],
+            "ContentEncodingRefused",
+        ),
     ] {
         let mut map = basic(crate::bench::SHOP, false);
         for (name, value) in &pairs {
@@ -207,7 +227,10 @@ fn content_type_and_coding_must_be_plain() {
     map.insert("content-type", "Application/JSON; Charset=UTF-8".parse().unwrap());
     assert!(bench.prepare("POST", "/paymega/api/payment-invoices", &map, b"{}").is_ok());
     assert_eq!(refusal(bench.call("POST", "/paymega/api/payment-invoices", b"")), "BodyUnexpected");
-    assert_eq!(refusal(bench.call("GET", "/paymega/api/payment-invoices", b"{}")), "BodyUnexpected");
+    assert_eq!(
+        refusal(bench.call("GET", "/paymega/api/payment-invoices", b"{}")),
+        "BodyUnexpected"
+    );
 }
 
 #[test]
@@ -245,7 +268,8 @@ fn a_handle_is_for_its_own_account_and_no_key_of_another_application() {
     assert_eq!(refusal(bench.sale("paymega", "jwt.of.one", &json)), "HandleUnknown");
     let mut map = bearer(&handle);
     map.insert("portcullis-key", OTHER_KEY.parse().unwrap());
-    let seen = refusal(bench.prepare("POST", "/paymega/cardgate/payment/sale", &map, json.as_bytes()));
+    let seen =
+        refusal(bench.prepare("POST", "/paymega/cardgate/payment/sale", &map, json.as_bytes()));
     assert_eq!(seen, "CallerUnknown");
     still_pays(&bench, &handle, &token, &cvv);
 }
@@ -281,10 +305,23 @@ fn a_card_that_is_not_one_is_not_captured() {
 fn a_capture_session_counts_its_cards_and_knows_its_origin() {
     let bench = Bench::new();
     let keyed = headers(&[("portcullis-key", SHOP_KEY), ("content-type", "application/json")]);
-    let open = |json: &str| bench.flow.open_session(&keyed, &[], &crate::bench::body(json.as_bytes()), crate::bench::NOW);
+    let open = |json: &str| {
+        bench.flow.open_session(
+            &keyed,
+            &[],
+            &crate::bench::body(json.as_bytes()),
+            crate::bench::NOW,
+        )
+    };
     assert!(refusal(open(r#"{"origin":"https://evil.example"}"#)).contains("OriginRefused"));
-    assert!(refusal(open(r#"{"origin":"https://shop.example","max_cards":0}"#)).contains("FieldInvalid"));
-    assert!(refusal(open(r#"{"origin":"https://shop.example","ttl_seconds":86401}"#)).contains("FieldInvalid"));
+    assert!(
+        refusal(open(r#"{"origin":"https://shop.example","max_cards":0}"#))
+            .contains("FieldInvalid")
+    );
+    assert!(
+        refusal(open(r#"{"origin":"https://shop.example","ttl_seconds":86401}"#))
+            .contains("FieldInvalid")
+    );
     let opened = open(r#"{"origin":"https://shop.example","max_cards":2}"#).unwrap();
     let session = crate::bench::member(opened.as_bytes(), "id");
     let from = |origin: &str| {

@@ -5,14 +5,19 @@ use portcullis::flow::{Answer, Forwarded, Relayed, Return, Scrubbed, Step};
 
 use crate::bench::{Bench, NOW, PAN, body, headers, member, refusal, sale_json, sent};
 
-const WITH_RETURN: &str = "https://card.psp.name/complete-auth?pid=pay_lJYu0h0Ux3P0xfLZyzv5XSb2_dx_cn";
+const WITH_RETURN: &str =
+    "https://card.psp.name/complete-auth?pid=pay_lJYu0h0Ux3P0xfLZyzv5XSb2_dx_cn";
 const ANSWER: &str = include_str!("../fixtures/providers/corefy/paymega-en.sale-answer-3ds1.json");
 const SCHEMELESS: &str =
     include_str!("../fixtures/providers/corefy/paymega-en.auth-payload-3ds1.json");
 const CREQ: &str = include_str!("../fixtures/providers/corefy/paymega-en.auth-payload-3ds2.json");
 const LISTED: &str = "[account.three_ds]\nhosts = [\"card.psp.name\"]\n";
 
-fn answered(bench: &Bench, account: &str, answer: &str) -> Result<Scrubbed, portcullis::flow::Refusal> {
+fn answered(
+    bench: &Bench,
+    account: &str,
+    answer: &str,
+) -> Result<Scrubbed, portcullis::flow::Refusal> {
     let handle = bench.handle(account);
     let (token, cvv) = bench.shop_card();
     let (_, pending) = bench.sale(account, &handle, &sale_json(&token, &cvv)).unwrap();
@@ -31,7 +36,14 @@ fn post(raw: &[u8], map: &HeaderMap) -> (Method, Vec<u8>, HeaderMap) {
     (Method::POST, raw.to_vec(), map.clone())
 }
 
-fn begin(bench: &Bench, id: &str, method: &Method, query: Option<&str>, raw: &[u8], map: &HeaderMap) -> Step {
+fn begin(
+    bench: &Bench,
+    id: &str,
+    method: &Method,
+    query: Option<&str>,
+    raw: &[u8],
+    map: &HeaderMap,
+) -> Step {
     let back = Return { method, query, headers: map, body: body(raw) };
     bench.flow.begin_return(id, back, NOW).unwrap()
 }
@@ -90,7 +102,8 @@ fn the_browsers_return_goes_on_unchanged_to_the_providers_own_address() {
     assert_eq!(names, ["content-type", "user-agent"]);
 
     assert!(matches!(begin(&bench, &id, &method, None, &raw, &map), Step::Wait), "in flight");
-    let answer = reply(302, &[("location", "https://shop.example/back?x=1"), ("set-cookie", "a=b")], b"");
+    let answer =
+        reply(302, &[("location", "https://shop.example/back?x=1"), ("set-cookie", "a=b")], b"");
     let told = bench.flow.finish_return(ticket, Ok(answer), NOW).unwrap();
     assert_eq!(told.status, 303);
     assert_eq!(told.location.as_deref(), Some("https://shop.example/back?x=1"));
@@ -129,10 +142,17 @@ fn a_return_that_was_not_sent_can_be_tried_again_and_one_in_doubt_cannot() {
     let map = headers(&[("content-type", "application/x-www-form-urlencoded")]);
     let step = || begin(&bench, &id, &Method::POST, None, b"PaRes=1", &map);
     let Step::Send(_, ticket) = step() else { panic!() };
-    assert!(refusal(bench.flow.finish_return(ticket, Err(Forwarded::No), NOW)).contains("ReturnNotRelayed"));
+    assert!(
+        refusal(bench.flow.finish_return(ticket, Err(Forwarded::No), NOW))
+            .contains("ReturnNotRelayed")
+    );
     let Step::Send(_, ticket) = step() else { panic!("given back") };
     let told: Relayed = bench.flow.finish_return(ticket, Err(Forwarded::Unknown), NOW).unwrap();
-    assert_eq!(told.location.as_deref(), Some("https://shop.example/back"), "the shop asks for the status");
+    assert_eq!(
+        told.location.as_deref(),
+        Some("https://shop.example/back"),
+        "the shop asks for the status"
+    );
     assert!(matches!(step(), Step::Answer(_)));
 }
 
@@ -142,9 +162,12 @@ fn a_page_of_the_provider_is_passed_back_clean() {
     let seen = text(answered(&bench, "paymega", ANSWER).unwrap());
     let id = relay_id(&member(seen.as_bytes(), "action"));
     let map = HeaderMap::new();
-    let Step::Send(_, ticket) = begin(&bench, &id, &Method::POST, None, b"PaRes=1", &map) else { panic!() };
+    let Step::Send(_, ticket) = begin(&bench, &id, &Method::POST, None, b"PaRes=1", &map) else {
+        panic!()
+    };
     let html = format!("<p>card {PAN} done</p>");
-    let answer = reply(200, &[("content-type", "text/html"), ("set-cookie", "a=b")], html.as_bytes());
+    let answer =
+        reply(200, &[("content-type", "text/html"), ("set-cookie", "a=b")], html.as_bytes());
     let told = bench.flow.finish_return(ticket, Ok(answer), NOW).unwrap();
     assert_eq!(told.body.as_bytes(), b"<p>card 551928******0000 done</p>");
     assert_eq!(told.content_type.as_deref(), Some("text/html"));
@@ -159,7 +182,9 @@ fn a_return_address_without_a_scheme_is_https_on_a_listed_host() {
     let page = bench.flow.handoff_page(&id, NOW).unwrap();
     assert_eq!(page.action, "https://acs.pay_domain/acspage/cap?RID=8&VAA=A", "escapes are read");
     let map = HeaderMap::new();
-    let Step::Send(prepared, _) = begin(&bench, &id, &Method::POST, None, b"PaRes=1", &map) else { panic!() };
+    let Step::Send(prepared, _) = begin(&bench, &id, &Method::POST, None, b"PaRes=1", &map) else {
+        panic!()
+    };
     let sent = sent(*prepared);
     assert_eq!(sent.host, "api.paymega.io");
     assert_eq!(sent.target, "/3ds-return?pid=pay_Hjh3kMlNdqE4WpOmNPCoIgFU_K1_nM");
@@ -198,7 +223,11 @@ fn a_challenge_that_is_not_https_is_withheld() {
     let bench = Bench::with(LISTED, "");
     for bad in ["http://card.psp.name/acs", "javascript:alert(1)", "data:text/html,x", "/acs", ""] {
         let answer = ANSWER.replace("https://card.psp.name/acs/auth", bad);
-        assert_eq!(refusal(answered(&bench, "paymega", &answer)), "AnswerWithheld(ChallengeUrl)", "{bad}");
+        assert_eq!(
+            refusal(answered(&bench, "paymega", &answer)),
+            "AnswerWithheld(ChallengeUrl)",
+            "{bad}"
+        );
     }
     let answer = ANSWER.replace("\"POST\"", "\"DELETE\"");
     assert_eq!(refusal(answered(&bench, "paymega", &answer)), "AnswerWithheld(ChallengeUrl)");
@@ -287,7 +316,11 @@ fn answers_that_cannot_be_read_are_withheld() {
         (vec![("content-type", "application/json")], "{\"a\":", "Unreadable"),
         (vec![("content-type", "application/json"), ("content-encoding", "gzip")], "x", "Encoded"),
         (vec![("content-type", "application/octet-stream")], "abc", "NotText"),
-        (vec![("content-type", "application/json"), ("content-type", "text/html")], "{}", "NotText"),
+        (
+            vec![("content-type", "application/json"), ("content-type", "text/html")],
+            "{}",
+            "NotText",
+        ),
     ] {
         let handle = bench.handle("paymega");
         let (token, cvv) = bench.shop_card();

@@ -1,2 +1,12 @@
-//! The real process.
+//! The real process: `portcullis` as it is shipped, started on a configuration, between simulated
+//! providers, driven by real HTTP clients. What counts is what the providers and the shop received.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that fails may panic")]
+
 mod codec;
+mod half;
+mod house;
+mod line;
+mod merchant;
+mod refused;
+mod transport;

@@ -3,6 +3,7 @@
 use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// The repository.
 pub fn root() -> PathBuf {
@@ -73,8 +74,11 @@ impl Source {
 
 /// Every text file of the repository but the lock file.
 pub fn tree() -> Vec<Source> {
-    let mut files = Vec::new();
-    walk(&root(), "", &mut files);
+    let mut names = listed().unwrap_or_else(|| walk(&root(), ""));
+    names.retain(|name| name != "Cargo.lock");
+    let source =
+        |name: &String| Some(Source::new(name, &fs::read_to_string(root().join(name)).ok()?));
+    let mut files: Vec<Source> = names.iter().filter_map(source).collect();
     // A file whose `mod` line is for tests alone is for tests as a whole.
     let mut for_tests = Vec::new();
     for file in files.iter().filter(|file: &&Source| file.is_rust()) {
@@ -100,22 +104,29 @@ pub fn tree() -> Vec<Source> {
     files
 }
 
-fn walk(folder: &Path, below: &str, files: &mut Vec<Source>) {
-    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{below}: {error}"));
-    let mut names: Vec<String> =
-        entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
-    names.sort();
-    for name in names {
+/// What git tracks or would; none when this is no work tree.
+fn listed() -> Option<Vec<String>> {
+    let arguments = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"];
+    let git = Command::new("git").current_dir(root()).args(arguments).output().ok()?;
+    let names = String::from_utf8(git.stdout).ok()?;
+    let names: Vec<String> = names.split_terminator('\0').map(str::to_owned).collect();
+    (git.status.success() && !names.is_empty()).then_some(names)
+}
+
+/// Every file below a folder, but for what is built.
+fn walk(folder: &Path, below: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder).unwrap_or_else(|error| panic!("{below}: {error}")) {
+        let name = entry.unwrap().file_name().to_string_lossy().into_owned();
         let (inner, path) = (folder.join(&name), format!("{below}{name}"));
-        if [".git", "target", "Cargo.lock"].contains(&path.as_str()) {
-            continue;
-        }
-        if inner.is_dir() {
-            walk(&inner, &format!("{path}/"), files);
-        } else if let Ok(raw) = fs::read_to_string(&inner) {
-            files.push(Source::new(&path, &raw));
+        match inner.is_dir() {
+            true if [".git", "target"].contains(&path.as_str()) => {}
+            true => names.extend(walk(&inner, &format!("{path}/"))),
+            false => names.push(path),
         }
     }
+    names.sort();
+    names
 }
 
 /// The same text with spaces in place of these ranges; lines stay where they are.

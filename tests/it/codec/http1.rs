@@ -113,7 +113,8 @@ async fn head_requests_get_the_length_without_the_body() {
     assert_eq!(answer, "HTTP/1.1 200 OK\r\ncontent-length: 3\r\nconnection: close\r\n\r\n");
 }
 
-/// How long the server holds a client that sends `bytes` one at a time, and what it says in the end.
+/// How long the server holds a client that sends `bytes` one at a time, and what it says in the
+/// end.
 async fn drip(server: &Server, bytes: &[u8], pause: Duration) -> (Duration, String) {
     let (client, task) = server.connect();
     let begun = Instant::now();
