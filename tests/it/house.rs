@@ -221,7 +221,9 @@ impl House {
         if let Some(found) = leak::find(log) {
             return Some(found);
         }
-        let prefixes = ["tok_", "cvv_", "brr_", "cs_", "pk_", "eyJ", "coma_", "Basic ", "Bearer "];
+        let prefixes = [
+            "tok_", "cvv_test_", "cvv_live_", "brr_", "cs_", "pk_", "coma_", "eyJ", "Basic ", "Bearer ",
+        ];
         if let Some(prefix) = prefixes.iter().find(|prefix| text.contains(**prefix)) {
             return Some(format!("something that begins with {prefix}"));
         }

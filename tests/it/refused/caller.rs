@@ -41,7 +41,7 @@ const NOWHERE: &[Row] = &[
     ("a read of a sale", 404, "route_unknown", |s| by(s, Method::GET)),
     ("a sale by PUT", 404, "route_unknown", |s| by(s, Method::PUT)),
     ("a sale by DELETE", 404, "route_unknown", |s| by(s, Method::DELETE)),
-    ("an escaped slash", 400, "path_refused", |s| at(s, "/paymega/cardgate/payment%2Fsale")),
+    ("an escaped slash", 400, "bad_request_line", |s| at(s, "/paymega/cardgate/payment%2Fsale")),
     ("an escaped letter", 400, "path_refused", |s| at(s, "/paymega/cardgate/payment/s%61le")),
     ("an empty segment", 400, "path_refused", |s| at(s, "/paymega/cardgate//payment/sale")),
     ("dots", 400, "bad_request_line", |s| at(s, "/paymega/api/../cardgate/payment/sale")),
