@@ -222,7 +222,16 @@ impl House {
             return Some(found);
         }
         let prefixes = [
-            "tok_", "cvv_test_", "cvv_live_", "brr_", "cs_", "pk_", "coma_", "eyJ", "Basic ", "Bearer ",
+            "tok_",
+            "cvv_test_",
+            "cvv_live_",
+            "brr_",
+            "cs_",
+            "pk_",
+            "coma_",
+            "eyJ",
+            "Basic ",
+            "Bearer ",
         ];
         if let Some(prefix) = prefixes.iter().find(|prefix| text.contains(**prefix)) {
             return Some(format!("something that begins with {prefix}"));
@@ -314,10 +323,16 @@ pub(crate) fn assert_problem(answer: &Answer, status: u16, code: &str, forwarded
     document
 }
 
-/// Nothing of what was sent comes back.
-pub(crate) fn assert_no_echo(answer: &Answer) {
+/// No card and no code in it, in no disguise.
+pub(crate) fn assert_no_card(answer: &Answer) {
     let text = whole(answer);
     assert_eq!(leak::find(text.as_bytes()), None, "{text}");
+}
+
+/// Nothing of what was sent comes back.
+pub(crate) fn assert_no_echo(answer: &Answer) {
+    assert_no_card(answer);
+    let text = whole(answer);
     let told = ["canary", "tok_", "cvv_test", "cvv_live", "brr_", "cs_", "pk_", "eyJ", "coma_"];
     for sent in told {
         assert!(!text.to_lowercase().contains(&sent.to_lowercase()), "{sent} in {text}");

@@ -4,9 +4,11 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that fails may panic")]
 
 mod codec;
+mod failures;
 mod half;
 mod house;
 mod line;
 mod merchant;
+mod operation;
 mod refused;
 mod transport;

@@ -4,7 +4,7 @@ use crate::client::{Call, Client};
 use anyhow::{Context, Result, bail};
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use tokio::process::{Child, Command};
 
@@ -78,6 +78,11 @@ impl Portcullis {
     /// Ends it.
     pub async fn stop(&mut self) {
         let _ = self.child.kill().await;
+    }
+
+    /// Waits until it has ended by itself or by a signal.
+    pub async fn ended(&mut self) -> Result<ExitStatus> {
+        self.child.wait().await.context("Portcullis cannot be waited for")
     }
 
     /// The log so far.
