@@ -19,6 +19,7 @@ use crate::proxy::exchange::{Timeouts, UpstreamTls, Upstreams};
 use crate::proxy::message::{Caps, Deadlines};
 use crate::proxy::private::Private;
 use crate::proxy::public::Public;
+use crate::proxy::signing::Signers;
 use crate::proxy::tls::{TlsError, TlsFiles, TlsSetup};
 use crate::telemetry::{Event, Log, Metrics};
 use crate::vault::{Keyring, KeyringError, Vault};
@@ -35,6 +36,8 @@ pub enum StartError {
     RootKey(KeyringError),
     /// A metric's name is taken: a fault of ours.
     Metrics,
+    /// Threads could not be started.
+    Threads,
 }
 
 impl fmt::Display for StartError {
@@ -42,6 +45,7 @@ impl fmt::Display for StartError {
         match self {
             Self::Tls(which, error) => write!(out, "{which}: {error}"),
             Self::RootKey(error) => write!(out, "vault.root_key: {error}"),
+            Self::Threads => write!(out, "signing threads could not be started"),
             Self::Metrics => write!(out, "metrics could not be registered"),
         }
     }
@@ -79,17 +83,22 @@ pub fn run(config: Config) -> Result<(), StartError> {
         random_root_key,
     };
     log.write(&started);
+    let threads = match config.threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        given => given,
+    };
     let desk = Arc::new(Desk {
         flow: Flow::new(vault.clone(), config.registry, config.apps, config.public_url),
         upstreams,
         allow_private: config.upstream.danger_allow_private_addresses,
+        signers: Signers::new(threads).map_err(|_| StartError::Threads)?,
         metrics,
         log: log.clone(),
     });
 
     let deadlines = deadlines(&config.caps);
     let caps = caps(&config.caps);
-    let mut server = server(config.threads, config.shutdown);
+    let mut server = server(threads, config.shutdown);
     let public = Listener::new(Arc::new(Public(desk.clone())), Some(&public_tls), deadlines, caps);
     let private =
         Listener::new(Arc::new(Private(desk.clone())), Some(&private_tls), deadlines, caps);
@@ -115,10 +124,6 @@ fn tls(which: &'static str, listen: &Listen) -> Result<TlsSetup, StartError> {
 
 /// Pingora's chassis: no daemon, no pid file, and no upgrade socket in a folder that all can write.
 fn server(threads: usize, shutdown: Duration) -> Server {
-    let threads = match threads {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        given => given,
-    };
     let conf = ServerConf {
         threads,
         daemon: false,

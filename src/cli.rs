@@ -149,7 +149,7 @@ fn print_profile(profile: &Profile) {
     let relay = if profile.challenge.replace_term_url { "replaced" } else { "left as it is" };
     println!("  3-D Secure: hand-off page; return address {relay}");
     if let Some(callback) = &profile.callback {
-        println!("  callbacks: {} in {}", callback.scheme.name(), callback.header);
+        println!("  callbacks: {}", callback.proof.name());
     }
 }
 

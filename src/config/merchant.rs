@@ -6,17 +6,14 @@ use url::Url;
 
 use crate::caller::{App, Apps};
 use crate::card::Mode;
-use crate::credential::{Basic, Scheme};
 use crate::provider::{
-    Account, Credentials, Handoff, HostPort, Profile, ProviderHost, Registry, RelayMode, ThreeDs,
-    Virtual,
+    Account, Handoff, HostPort, PayformMode, Profile, ProviderHost, Registry, RelayMode, ThreeDs,
 };
-use crate::secret::SecretBytes;
 use crate::vault::Tenant;
 
+use super::credentials::{credentials, virtuals};
 use super::profile::{hosts, name};
 use super::reader::Table;
-use super::secrets;
 
 const NAME: &str = "must be 1 to 64 of a-z, 0-9 and -, and not v1";
 
@@ -133,16 +130,17 @@ fn account(
         profiles.iter().find(|profile| profile.name == text).cloned()
     });
     let Some(profile) = profile else {
-        // Without a profile these cannot be read; that is one error, not six.
-        for key in ["upstreams", "credentials", "virtual", "three_ds", "callback"] {
+        // Without a profile these cannot be read; that is one error, not seven.
+        for key in ["upstreams", "credentials", "virtual", "three_ds", "callback", "payform"] {
             table.has(key);
         }
         return None;
     };
     let upstreams = upstreams(table, &profile, plain_http);
-    let (credentials, callback_secrets) = credentials(table, &profile);
+    let (credentials, callback_keys) = credentials(table, &profile);
     let virtuals = virtuals(table, &profile, apps);
     let three_ds = three_ds(table, &profile, &upstreams);
+    let (payform, payform_hosts) = payform(table, &profile);
     let default_callback = callback(table, apps, name.as_deref().unwrap_or_default());
     Some(Account {
         name: name?,
@@ -150,11 +148,26 @@ fn account(
         profile,
         upstreams,
         credentials,
-        callback_secrets,
+        callback_keys,
         virtuals,
         three_ds,
         default_callback,
+        payform,
+        payform_hosts,
     })
+}
+
+fn payform(table: &Table<'_>, profile: &Profile) -> (PayformMode, Vec<HostPort>) {
+    let Some(form) = &profile.payform else { return (PayformMode::Server, Vec::new()) };
+    let keys = table.table_or_empty("payform");
+    let mode = PayformMode::named(&keys.text_or("post", "server")).unwrap_or_else(|| {
+        keys.fail("post", "must be server or browser");
+        PayformMode::Server
+    });
+    let mut allowed = hosts(&keys, "hosts");
+    keys.finish();
+    allowed.extend(form.hosts.iter().cloned());
+    (mode, allowed)
 }
 
 fn upstreams(table: &Table<'_>, profile: &Profile, plain_http: bool) -> Vec<Option<ProviderHost>> {
@@ -171,52 +184,6 @@ fn upstreams(table: &Table<'_>, profile: &Profile, plain_http: bool) -> Vec<Opti
     let hosts: Vec<_> = hosts.collect();
     urls.finish();
     hosts
-}
-
-fn credentials(table: &Table<'_>, profile: &Profile) -> (Credentials, Vec<SecretBytes>) {
-    let secrets = table.table("credentials");
-    let credentials = held(&secrets, profile);
-    let mut callback_secrets = secrets::list(&secrets, "callback_secrets");
-    if callback_secrets.is_empty()
-        && let Some(basic) = &credentials.basic
-    {
-        callback_secrets.push(basic.key().reveal(SecretBytes::from_slice));
-    }
-    secrets.finish();
-    (credentials, callback_secrets)
-}
-
-/// The keys that the profile's schemes need; real and virtual credentials have the same shape.
-fn held(table: &Table<'_>, profile: &Profile) -> Credentials {
-    let needs = |scheme| profile.apis.iter().any(|api| api.credential == scheme);
-    let basic = needs(Scheme::Basic).then(|| basic(table)).flatten();
-    let public_key =
-        needs(Scheme::BodyValue).then(|| secrets::optional(table, "public_key")).flatten();
-    Credentials { basic, public_key }
-}
-
-fn basic(table: &Table<'_>) -> Option<Basic> {
-    let id = table.parsed("id", "must not be empty nor hold a colon (RFC 7617)", |text| {
-        (!text.is_empty() && !text.contains(':')).then(|| text.to_owned())
-    });
-    let key = secrets::required(table, "key");
-    Some(Basic::new(id?, key?))
-}
-
-fn virtuals(table: &Table<'_>, profile: &Profile, apps: &Apps) -> Vec<Virtual> {
-    let by_app = table.table_or_empty("virtual");
-    let virtuals = by_app.names().into_iter().map(|app| {
-        if apps.named(app).is_none() {
-            by_app.fail(app, "is not the name of an [[app]]");
-        }
-        let held_by_app = by_app.table(app);
-        let credentials = held(&held_by_app, profile);
-        held_by_app.finish();
-        Virtual { app: app.to_owned(), credentials }
-    });
-    let virtuals = virtuals.collect();
-    by_app.finish();
-    virtuals
 }
 
 fn three_ds(table: &Table<'_>, profile: &Profile, upstreams: &[Option<ProviderHost>]) -> ThreeDs {

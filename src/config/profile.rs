@@ -4,17 +4,21 @@ use std::path::Path;
 
 use http::{HeaderName, Method};
 
-use crate::credential::{CallbackScheme, Scheme};
+use crate::credential::{BodyHmac, Scheme};
 use crate::provider::{
-    AnswerRules, Api, CallbackRules, Challenge, HostPort, Part, PathPattern, Profile, ProviderHost,
-    RequestRules, Reveal, Route,
+    AnswerRules, Api, BodySignature, CallbackRules, Challenge, HostPort, Inside, Part, PathPattern,
+    Payform, Profile, Proof, ProviderHost, RequestRules, Reveal, Route,
 };
-use crate::wire::Pointer;
+use crate::wire::{Encoding, Pointer};
 
 use super::reader::{Notes, Problem, Table};
 
 /// Bytes of body that a route with card fields accepts unless its profile says otherwise.
 const BODY_LIMIT: u64 = 64 * 1024;
+
+/// Seconds that a clock may be off, unless the profile says otherwise, and the most that it may say.
+const TOLERANCE: u64 = 300;
+const TOLERANCE_MAX: u64 = 86_400;
 
 /// The longest body that a profile may ask for.
 const BODY_LIMIT_MAX: u64 = 1024 * 1024;
@@ -50,6 +54,7 @@ fn profile(root: &Table<'_>) -> Profile {
         apis,
         challenge: challenge(root),
         callback: root.optional_table("callback").and_then(callback),
+        payform: root.optional_table("payform").map(payform),
     }
 }
 
@@ -64,27 +69,64 @@ fn apis(root: &Table<'_>) -> Vec<Api> {
     let table = root.table("api");
     let apis = table.names().into_iter().map(|key| {
         let api = table.table(key);
-        let credential = api
-            .parsed(
-                "credential",
-                "is not a scheme (basic, bearer_handle, body_value, none)",
-                |text| Scheme::named(text),
-            )
-            .unwrap_or(Scheme::None);
-        let body_value = pointer(&api, "body_value");
-        if (credential == Scheme::BodyValue) != body_value.is_some() {
-            api.fail("body_value", "goes with credential = \"body_value\", and is required there");
-        }
-        let url = api.optional_text("url");
-        if url.as_ref().is_some_and(|url| ProviderHost::parse_base(url, false).is_none()) {
-            api.fail("url", "must be an https base URL with a DNS name, without a query");
-        }
+        let interface = interface(key, &api);
         api.finish();
-        Api { name: key.to_owned(), credential, body_value, url }
+        interface
     });
     let apis = apis.collect();
     table.finish();
     apis
+}
+
+const SCHEMES: &str = "is not a scheme (basic, bearer_handle, body_value, handle_value, \
+                       sorted_digest, access_headers, none)";
+
+fn interface(name: &str, table: &Table<'_>) -> Api {
+    let credential = table.parsed("credential", SCHEMES, Scheme::named).unwrap_or(Scheme::None);
+    let value = pointer(table, "value");
+    let in_body =
+        matches!(credential, Scheme::BodyValue | Scheme::HandleValue | Scheme::SortedDigest);
+    if in_body != value.is_some() {
+        table.fail(
+            "value",
+            "says where in the body the credential is, for schemes that put it there",
+        );
+    }
+    let signature = table.optional_table("signature").and_then(|table| {
+        let signature = body_signature(&table);
+        table.finish();
+        signature
+    });
+    let url = table.optional_text("url");
+    if url.as_ref().is_some_and(|url| ProviderHost::parse_base(url, false).is_none()) {
+        table.fail("url", "must be an https base URL with a DNS name, without a query");
+    }
+    Api {
+        name: name.to_owned(),
+        credential,
+        value,
+        tolerance: table.number("tolerance_seconds", TOLERANCE, 1..=TOLERANCE_MAX),
+        signature,
+        url,
+    }
+}
+
+fn body_signature(table: &Table<'_>) -> Option<BodySignature> {
+    let spelling = table.text_or("spelling", "hex");
+    let hmac = table.parsed("algorithm", "must be hmac_sha256 or hmac_sha512", |algorithm| {
+        BodyHmac::named(algorithm, "hex")
+    });
+    let hmac = hmac.and_then(|_| BodyHmac::named(&table.text("algorithm"), &spelling));
+    if hmac.is_none() {
+        table.fail("spelling", "must be hex or base64");
+    }
+    Some(BodySignature { header: header(table)?, hmac: hmac? })
+}
+
+fn header(table: &Table<'_>) -> Option<HeaderName> {
+    table.parsed("header", "is not a header name", |text| {
+        HeaderName::from_bytes(text.to_ascii_lowercase().as_bytes()).ok()
+    })
 }
 
 fn routes(root: &Table<'_>, apis: &[Api]) -> Vec<Route> {
@@ -105,20 +147,45 @@ fn route(table: Table<'_>, apis: &[Api]) -> Option<Route> {
             PathPattern::parse(text)
         });
     let name = table.text("name");
+    let encoding = encoding(&table);
     let body_limit = table.number("body_limit_bytes", BODY_LIMIT, 1..=BODY_LIMIT_MAX);
     let request = RequestRules {
         reveal: table.tables("reveal").into_iter().filter_map(reveal).collect(),
-        callback_url: pointer(&table, "callback_url"),
+        sign: pointers(&table, "sign"),
+        repeatable: table.flag("repeatable", false),
+        callback_url: pointers(&table, "callback_url"),
+        sealed: pointers(&table, "sealed"),
         return_url: pointers(&table, "return_url"),
     };
     let answer = table.table_or_empty("answer");
-    let rules = answer_rules(&answer, true);
+    let rules = answer_rules(&answer);
     answer.finish();
     let status_call = table.optional_text("status_call");
     table.finish();
     let body_limit = usize::try_from(body_limit).unwrap_or(usize::MAX);
     let (api, method, path) = (api?, method?, path?);
-    Some(Route { name, api, method, path, body_limit, request, answer: rules, status_call })
+    Some(Route {
+        name,
+        api,
+        method,
+        path,
+        encoding,
+        body_limit,
+        request,
+        answer: rules,
+        status_call,
+    })
+}
+
+fn encoding(table: &Table<'_>) -> Encoding {
+    match table.text_or("encoding", "json").as_str() {
+        "json" => Encoding::Json,
+        "form" => Encoding::Form,
+        _ => {
+            table.fail("encoding", "must be json or form");
+            Encoding::Json
+        }
+    }
 }
 
 fn method(text: &str) -> Option<Method> {
@@ -133,24 +200,35 @@ fn reveal(table: Table<'_>) -> Option<Reveal> {
         "must be number, cvv, holder, expiry_month, expiry_year2 or expiry_year4",
         Part::named,
     );
+    let or_text = table.flag("or_text", false);
     table.finish();
-    Some(Reveal { pointer: pointer?, part: part? })
+    Some(Reveal { pointer: pointer?, part: part?, or_text })
 }
 
-fn answer_rules(table: &Table<'_>, with_challenge: bool) -> AnswerRules {
+fn answer_rules(table: &Table<'_>) -> AnswerRules {
     AnswerRules {
-        bearer: pointers(table, "bearer"),
+        handle: pointers(table, "handle"),
         callback_url: pointers(table, "callback_url"),
-        challenge: with_challenge.then(|| pointer(table, "challenge")).flatten(),
+        challenge: pointers(table, "challenge"),
+        payform_url: pointer(table, "payform_url"),
+        sealed: insides(table, "sealed"),
     }
 }
 
 fn challenge(root: &Table<'_>) -> Challenge {
     let table = root.table_or_empty("challenge");
+    let action = table.texts("action");
+    let fields = table.table_or_empty("fields");
+    let names = fields.names().into_iter().map(|name| (name.to_owned(), fields.text(name)));
+    let names = names.collect();
+    fields.finish();
     let challenge = Challenge {
-        action: table.text_or("action", "action"),
+        action: if action.is_empty() { vec!["action".to_owned()] } else { action },
         method: table.text_or("method", "method"),
+        default_method: table.text_or("default_method", "POST"),
         params: table.text_or("params", "params"),
+        fields: names,
+        when: table.texts("when"),
         term_url: table.text_or("term_url", "TermUrl"),
         replace_term_url: table.flag("replace_term_url", false),
         hosts: hosts(&table, "hosts"),
@@ -159,23 +237,59 @@ fn challenge(root: &Table<'_>) -> Challenge {
     challenge
 }
 
-fn callback(table: Table<'_>) -> Option<CallbackRules> {
-    let scheme = table.parsed("scheme", "must be sandwich_sha1", CallbackScheme::named);
-    let header = table.parsed("header", "is not a header name", |text| {
-        HeaderName::from_bytes(text.to_ascii_lowercase().as_bytes()).ok()
-    });
-    let id = required_pointer(&table, "id");
-    let status = required_pointer(&table, "status");
-    let updated = required_pointer(&table, "updated");
-    let answer = answer_rules(&table, false);
+fn payform(table: Table<'_>) -> Payform {
+    let payform = Payform {
+        reveal: table.tables("reveal").into_iter().filter_map(reveal).collect(),
+        handle: pointers(&table, "handle"),
+        hosts: hosts(&table, "hosts"),
+    };
     table.finish();
-    Some(CallbackRules {
-        scheme: scheme?,
-        header: header?,
-        id: id?,
-        status: status?,
-        updated: updated?,
-        answer,
+    payform
+}
+
+fn callback(table: Table<'_>) -> Option<CallbackRules> {
+    let proof = proof(&table);
+    let subject = pointers(&table, "subject");
+    let state = pointers(&table, "state");
+    if subject.is_empty() || state.is_empty() {
+        table.fail("subject", "and state are required: together they tell callbacks apart");
+    }
+    let updated = pointer(&table, "updated");
+    let reply = table.text_or("reply", "");
+    let answer = answer_rules(&table);
+    table.finish();
+    Some(CallbackRules { proof: proof?, subject, state, updated, reply, answer })
+}
+
+fn proof(table: &Table<'_>) -> Option<Proof> {
+    match table.text("scheme").as_str() {
+        "sandwich_sha1" => header(table).map(Proof::SandwichSha1),
+        "hmac" => body_signature(table).map(Proof::Hmac),
+        "sorted_digest" => required_pointer(table, "value").map(Proof::SortedDigest),
+        "access_headers" => {
+            let tolerance = table.number("tolerance_seconds", TOLERANCE, 1..=TOLERANCE_MAX);
+            Some(Proof::AccessHeaders(tolerance))
+        }
+        _ => {
+            table.fail("scheme", "must be sandwich_sha1, hmac, sorted_digest or access_headers");
+            None
+        }
+    }
+}
+
+/// Values, or values inside strings that hold JSON: `/ps_data#/pay_token`.
+fn insides(table: &Table<'_>, key: &str) -> Vec<Inside> {
+    let read = |text: &String| {
+        let (outer, inner) = match text.split_once('#') {
+            Some((outer, inner)) => (outer, Some(read_pointer(inner)?)),
+            None => (text.as_str(), None),
+        };
+        Some(Inside { outer: read_pointer(outer)?, inner })
+    };
+    let insides: Option<Vec<_>> = table.texts(key).iter().map(read).collect();
+    insides.unwrap_or_else(|| {
+        table.fail(key, "must list JSON pointers, with # before one inside a string");
+        Vec::new()
     })
 }
 

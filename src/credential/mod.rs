@@ -1,14 +1,21 @@
 //! Proves who we are to a provider and checks who speaks to us. Pure: bytes in, bytes out.
 //!
 //! Must never: print a secret, compare one with `==`, or sign anything but the final bytes.
-//! Start reading at [`Basic`] (requests) and [`sandwich_digest`] (callbacks).
+//! Start reading at [`Basic`] (requests) and [`sandwich_digest`] (callbacks); [`sorted_digest`] and
+//! [`access_headers`] sign both.
 
+pub mod access_headers;
 mod basic;
 mod bearer;
+mod body_hmac;
+mod keys;
 pub mod sandwich_digest;
+pub mod sorted_digest;
 
 pub use basic::{Basic, PresentedBasic};
 pub use bearer::PresentedBearer;
+pub use body_hmac::BodyHmac;
+pub use keys::{SigningKey, VerifyingKey};
 
 /// How a request to one of a provider's interfaces proves who sends it. A closed set: a new scheme
 /// is a variant here and a file beside this one.
@@ -21,6 +28,13 @@ pub enum Scheme {
     BearerHandle,
     /// A value inside the body that names the account, such as a public key.
     BodyValue,
+    /// A value inside the body that the provider issued for one payment; the application holds a
+    /// handle in its place.
+    HandleValue,
+    /// A field with a digest over sorted values and a secret (Qostiq and its family).
+    SortedDigest,
+    /// Headers with a signature over the normalised body and the time (HighHelp).
+    AccessHeaders,
     /// The call needs no proof.
     None,
 }
@@ -32,6 +46,9 @@ impl Scheme {
             "basic" => Some(Self::Basic),
             "bearer_handle" => Some(Self::BearerHandle),
             "body_value" => Some(Self::BodyValue),
+            "handle_value" => Some(Self::HandleValue),
+            "sorted_digest" => Some(Self::SortedDigest),
+            "access_headers" => Some(Self::AccessHeaders),
             "none" => Some(Self::None),
             _ => None,
         }
@@ -43,31 +60,10 @@ impl Scheme {
             Self::Basic => "basic",
             Self::BearerHandle => "bearer_handle",
             Self::BodyValue => "body_value",
+            Self::HandleValue => "handle_value",
+            Self::SortedDigest => "sorted_digest",
+            Self::AccessHeaders => "access_headers",
             Self::None => "none",
-        }
-    }
-}
-
-/// How a provider signs the callbacks that it sends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CallbackScheme {
-    /// base64(SHA-1(secret ‖ body ‖ secret)) in a header, over the raw bytes.
-    SandwichSha1,
-}
-
-impl CallbackScheme {
-    /// The scheme of that name in a profile.
-    pub fn named(name: &str) -> Option<Self> {
-        match name {
-            "sandwich_sha1" => Some(Self::SandwichSha1),
-            _ => None,
-        }
-    }
-
-    /// The name used in a profile.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::SandwichSha1 => "sandwich_sha1",
         }
     }
 }

@@ -10,10 +10,10 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::card::{Card, Cvv, Timestamp};
-use crate::provider::AnswerRules;
+use crate::provider::{Account, AnswerRules};
 use crate::secret::{CleartextBody, SecretBytes};
 use crate::vault::Audience;
-use crate::wire::{Document, Known, Value, contains_card, parse, scrub};
+use crate::wire::{Document, Encoding, Known, Pointer, Text, contains_card, parse, scrub};
 
 use super::changes::Changes;
 use super::{Flow, PAYMENT_LIFE, Pending, Refusal, Withheld};
@@ -74,19 +74,47 @@ enum Shape {
     Text,
 }
 
+/// What an answer or a callback is about, while it is rewritten.
+pub(super) struct Scope<'s> {
+    pub account: &'s Account,
+    pub audience: Audience,
+    pub return_url: Option<&'s SecretBytes>,
+    pub card: Option<&'s Card>,
+    pub cvv: Option<&'s Cvv>,
+}
+
 impl Pending {
     /// Cleans the answer. Whatever the outcome, the CVV is gone: the provider has seen it.
     pub fn finish(self, answer: Answer, flow: &Flow, now: Timestamp) -> Result<Scrubbed, Refusal> {
+        let cvv = self.cvv.as_ref().map(|(cvv, _)| cvv);
+        let scope = Scope {
+            account: &self.account,
+            audience: audience_of(&self),
+            return_url: self.return_url.as_ref(),
+            card: self.card.as_ref(),
+            cvv,
+        };
         let rules = self.route().map(|route| &route.answer);
         let rewritten = match (shape(&answer)?, rules) {
             (Some(Shape::Json), Some(rules)) if !rules.is_empty() => {
-                flow.rewrite(&self, rules, answer.body.as_bytes(), now)?
+                flow.rewrite(&scope, rules, answer.body.as_bytes(), now)?
             }
             _ => None,
         };
-        let card = self.card.as_ref();
-        let cvv = self.cvv.as_ref().map(|(cvv, _)| cvv);
-        with_known(card, cvv, |known| clean(answer, rewritten, known))
+        self.refuse_signature(&answer)?;
+        with_known(self.card.as_ref(), cvv, |known| clean(answer, rewritten, known))
+    }
+
+    /// A signature over a clear card is as good as the card to whoever can guess.
+    fn refuse_signature(&self, answer: &Answer) -> Result<(), Refusal> {
+        let (Some(signature), Some(_)) = (&self.signature, &self.card) else { return Ok(()) };
+        let holds =
+            |text: &[u8]| signature.reveal(|sign| memchr::memmem::find(text, sign).is_some());
+        let in_headers = answer.headers.values().any(|value| holds(value.as_bytes()));
+        match in_headers || holds(answer.body.as_bytes()) {
+            true => Err(Refusal::AnswerWithheld(Withheld::HoldsSignature)),
+            false => Ok(()),
+        }
     }
 }
 
@@ -169,22 +197,24 @@ fn passed_on(headers: &HeaderMap, known: &Known<'_>) -> HeaderMap {
 }
 
 impl Flow {
-    /// Applies the route's rules; `None` when there was nothing to change.
-    fn rewrite(
+    /// Applies a route's rules; `None` when there was nothing to change.
+    pub(super) fn rewrite(
         &self,
-        pending: &Pending,
+        scope: &Scope<'_>,
         rules: &AnswerRules,
         body: &[u8],
         now: Timestamp,
     ) -> Result<Option<CleartextBody>, Refusal> {
         let document = parse(body).map_err(|_| Refusal::AnswerWithheld(Withheld::Unreadable))?;
-        let mut changes = Changes::default();
-        let audience = audience_of(pending);
-        let return_url = pending.return_url.as_ref();
-        self.swap_bearers(&document, rules, &audience, return_url, &mut changes, now)?;
-        self.restore_callback_urls(&document, rules, &pending.account.name, &mut changes);
-        if let Some(value) = rules.challenge.as_ref().and_then(|at| document.find(at)) {
-            self.hand_off(pending, value, &mut changes, now)?;
+        let mut changes = Changes::to(Encoding::Json);
+        self.swap_handles(&document, rules, scope, &mut changes, now)?;
+        self.restore_callback_urls(&document, rules, scope.account, &mut changes);
+        self.seal_values(&document, rules, scope, &mut changes);
+        for value in rules.challenge.iter().filter_map(|at| document.find(at)) {
+            self.hand_off(scope, value, &mut changes, now)?;
+        }
+        if let Some(value) = rules.payform_url.as_ref().and_then(|at| document.find(at)) {
+            self.swap_payform_url(scope, value, &mut changes, now)?;
         }
         if changes.is_empty() {
             return Ok(None);
@@ -193,26 +223,26 @@ impl Flow {
         rewritten.map(Some).map_err(|_| Refusal::AnswerWithheld(Withheld::Unreadable))
     }
 
-    /// Keeps each bearer token here and puts its handle in its place.
-    pub(super) fn swap_bearers(
+    /// Keeps each secret of this payment here and puts its handle in its place. Pointers are
+    /// alternatives: the first that names anything counts.
+    fn swap_handles(
         &self,
         document: &Document<'_>,
         rules: &AnswerRules,
-        audience: &Audience,
-        return_url: Option<&SecretBytes>,
+        scope: &Scope<'_>,
         changes: &mut Changes,
         now: Timestamp,
     ) -> Result<(), Refusal> {
-        let values = rules.bearer.iter().flat_map(|pointer| document.select(pointer));
-        for value in values {
+        let values = rules.handle.iter().map(|pointer| document.select(pointer));
+        for value in values.into_iter().find(|values| !values.is_empty()).unwrap_or_default() {
             let Some(token) = value.text().filter(|text| !text.as_str().is_empty()) else {
                 continue;
             };
             let keep = |context: &[u8]| {
                 let life = super::bearer::life(token.as_str(), now).unwrap_or(PAYMENT_LIFE);
-                self.vault.keep_bearer(token.as_bytes(), audience, context, life, now)
+                self.vault.keep_bearer(token.as_bytes(), &scope.audience, context, life, now)
             };
-            let handle = match return_url {
+            let handle = match scope.return_url {
                 Some(url) => url.reveal(keep),
                 None => keep(b""),
             };
@@ -223,23 +253,75 @@ impl Flow {
     }
 
     /// Puts the application's own callback URL back where ours comes back.
-    pub(super) fn restore_callback_urls(
+    fn restore_callback_urls(
         &self,
         document: &Document<'_>,
         rules: &AnswerRules,
-        account: &str,
+        account: &Account,
         changes: &mut Changes,
     ) {
-        let values = rules.callback_url.iter().flat_map(|pointer| document.select(pointer));
-        values.for_each(|value| self.restore_callback_url(value, account, changes));
-    }
-
-    fn restore_callback_url(&self, value: Value<'_>, account: &str, changes: &mut Changes) {
-        let theirs = value.text().and_then(|text| self.own_callback_url(account, text.as_str()));
-        if let Some(url) = theirs {
-            changes.put_text(value.span(), &url);
+        for value in rules.callback_url.iter().flat_map(|pointer| document.select(pointer)) {
+            let text = value.text();
+            let own = text.and_then(|ours| self.own_callback_url(&account.name, ours.as_str()));
+            if let Some(url) = own {
+                changes.put_text(value.span(), &url);
+            }
         }
     }
+
+    /// Seals secrets for later payments, so that the application can keep them and nobody else can
+    /// use them. A value inside a string that holds JSON is replaced there.
+    fn seal_values(
+        &self,
+        document: &Document<'_>,
+        rules: &AnswerRules,
+        scope: &Scope<'_>,
+        changes: &mut Changes,
+    ) {
+        for inside in &rules.sealed {
+            let Some(value) = document.find(&inside.outer) else { continue };
+            let Some(text) = value.text() else { continue };
+            if let Some(sealed) = self.sealed_text(scope, &text, inside.inner.as_ref()) {
+                changes.put_text(value.span(), &sealed);
+            }
+        }
+    }
+
+    /// A text with its secret sealed; `None` when there is none in it.
+    pub(super) fn sealed_text(
+        &self,
+        scope: &Scope<'_>,
+        text: &Text<'_>,
+        inner: Option<&Pointer>,
+    ) -> Option<String> {
+        if text.as_str().is_empty() {
+            return None;
+        }
+        let purpose = super::sealed_purpose(scope.account, &scope.audience.tenant);
+        let seal = |text: &Text<'_>| {
+            let sealed = self.vault.seal_text(&purpose, text.as_bytes());
+            format!("{}{sealed}", super::SEALED_PREFIX)
+        };
+        match inner {
+            None => Some(seal(text)),
+            Some(pointer) => seal_inside(text.as_bytes(), pointer, &seal),
+        }
+    }
+}
+
+/// The JSON text inside a string, with one of its values sealed.
+fn seal_inside(
+    text: &[u8],
+    pointer: &Pointer,
+    seal: &impl Fn(&Text<'_>) -> String,
+) -> Option<String> {
+    let document = parse(text).ok()?;
+    let value = document.find(pointer)?;
+    let secret = value.text().filter(|text| !text.as_str().is_empty())?;
+    let mut changes = Changes::to(Encoding::Json);
+    changes.put_text(value.span(), &seal(&secret));
+    let body = changes.apply(text).ok()?;
+    String::from_utf8(body.as_bytes().to_vec()).ok()
 }
 
 fn audience_of(pending: &Pending) -> Audience {

@@ -7,23 +7,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use url::Url;
 
 use crate::caller::App;
 use crate::card::Timestamp;
-use crate::credential::{CallbackScheme, sandwich_digest};
-use crate::provider::{Account, CallbackRules, ProviderHost};
+use crate::credential::sandwich_digest;
+use crate::provider::{Account, CallbackRules, Proof, ProviderHost, Virtual};
 use crate::secret::{CleartextBody, SecretBytes};
-use crate::vault::{Audience, Mark};
-use crate::wire::{Document, Known, parse};
+use crate::vault::Mark;
+use crate::wire::{Encoding, Known, Pointer, parse};
 
-use super::answer::clean;
+use super::answer::{Scope, clean};
 use super::changes::Changes;
-use super::forward::Prepared;
+use super::fields::{self, Content, Fields};
+use super::forward::{Prepared, form_only};
 use super::packed::{Packer, Unpacker};
+use super::proof;
 use super::relay::path_and_query;
-use super::{Answer, Flow, Refusal, Withheld, text_at};
+use super::{Answer, Flow, Refusal};
 
 /// How long a delivered callback is remembered: providers keep them for 14 days.
 const REMEMBERED: Duration = Duration::from_secs(14 * 24 * 60 * 60);
@@ -48,10 +50,16 @@ pub struct Verified<'f> {
     rules: &'f CallbackRules,
     app: &'f App,
     url: Url,
+    encoding: Encoding,
     body: CleartextBody,
 }
 
 impl Verified<'_> {
+    /// What the provider is told when the callback was taken.
+    pub fn reply(&self) -> String {
+        self.rules.reply.clone()
+    }
+
     /// The account's name.
     pub fn account(&self) -> &str {
         &self.account.name
@@ -68,8 +76,8 @@ impl Verified<'_> {
 pub enum Verdict {
     /// Delivered before, or overtaken by a newer one: the provider is told that it arrived.
     Acknowledge,
-    /// Send this to the application, then call [`Flow::delivered`].
-    Deliver(Box<Prepared>, Delivery),
+    /// Sign this, send it to the application, then call [`Flow::delivered`].
+    Deliver(Box<Notice>, Delivery),
 }
 
 /// Holds the right to deliver one callback.
@@ -77,7 +85,7 @@ pub enum Verdict {
 pub struct Delivery {
     key: Vec<u8>,
     subject: Vec<u8>,
-    updated: u64,
+    updated: Option<u64>,
 }
 
 impl Flow {
@@ -102,26 +110,21 @@ impl Flow {
         })
     }
 
-    /// Believes a callback only when the provider's signature over its raw bytes is right.
-    pub fn verify<'f>(&'f self, callback: Unverified<'_>) -> Result<Verified<'f>, Refusal> {
+    /// Believes a callback only when the provider's signature is right: over its raw bytes where the
+    /// scheme signs those, else over what one strict reading of it says.
+    pub fn verify<'f>(
+        &'f self,
+        callback: Unverified<'_>,
+        now: Timestamp,
+    ) -> Result<Verified<'f>, Refusal> {
         let account = self.registry.account(callback.account).ok_or(Refusal::RouteUnknown)?;
         let rules = account.profile.callback.as_ref().ok_or(Refusal::RouteUnknown)?;
-        let mut signatures = callback.headers.get_all(&rules.header).iter();
-        let (Some(signature), None) = (signatures.next(), signatures.next()) else {
-            return Err(Refusal::SignatureRefused);
-        };
-        let genuine = match rules.scheme {
-            CallbackScheme::SandwichSha1 => sandwich_digest::verify(
-                &account.callback_secrets,
-                callback.body.as_bytes(),
-                signature.as_bytes(),
-            ),
-        };
-        if !genuine {
+        let encoding = encoding_of(callback.headers);
+        if !is_genuine(&callback, account, rules, encoding, now)? {
             return Err(Refusal::SignatureRefused);
         }
         let (app, url) = self.destination(account, callback.sealed)?;
-        Ok(Verified { account, rules, app, url, body: callback.body })
+        Ok(Verified { account, rules, app, url, encoding, body: callback.body })
     }
 
     /// Where a callback goes: the address sealed into the URL, else the account's own.
@@ -139,9 +142,10 @@ impl Flow {
 
     /// Decides whether a callback is delivered, and makes what the application is sent.
     pub fn judge(&self, callback: Verified<'_>, now: Timestamp) -> Result<Verdict, Refusal> {
-        let document = parse(callback.body.as_bytes()).map_err(|_| Refusal::CallbackUnreadable)?;
-        let delivery = name(&callback, &document).ok_or(Refusal::CallbackUnreadable)?;
-        if !self.vault.newest(&delivery.subject, delivery.updated, REMEMBERED, now)? {
+        let delivery = name(&callback)?.ok_or(Refusal::CallbackUnreadable)?;
+        if let Some(updated) = delivery.updated
+            && !self.vault.newest(&delivery.subject, updated, REMEMBERED, now)?
+        {
             return Ok(Verdict::Acknowledge);
         }
         match self.vault.mark(&delivery.key, REMEMBERED, now)? {
@@ -149,8 +153,8 @@ impl Flow {
             Mark::InFlight => return Err(Refusal::CallbackInFlight),
             Mark::New => {}
         }
-        match self.notification(&callback, &document, now) {
-            Ok(prepared) => Ok(Verdict::Deliver(Box::new(prepared), delivery)),
+        match self.notification(&callback, now) {
+            Ok(draft) => Ok(Verdict::Deliver(Box::new(draft), delivery)),
             Err(refusal) => {
                 self.vault.unmark(&delivery.key);
                 Err(refusal)
@@ -174,49 +178,155 @@ impl Flow {
         Err(Refusal::CallbackNotTaken)
     }
 
-    fn notification(
-        &self,
-        callback: &Verified<'_>,
-        document: &Document<'_>,
-        now: Timestamp,
-    ) -> Result<Prepared, Refusal> {
-        let body = self.rewritten(callback, document, now)?;
+    /// What the application is sent, before it is signed for it.
+    fn notification(&self, callback: &Verified<'_>, now: Timestamp) -> Result<Notice, Refusal> {
+        let account = callback.account;
+        let scope = Scope {
+            account,
+            audience: super::forward::audience(callback.app, account),
+            return_url: None,
+            card: None,
+            cvv: None,
+        };
+        let kind = match callback.encoding {
+            Encoding::Json => "application/json",
+            Encoding::Form => "application/x-www-form-urlencoded",
+        };
+        let body = self.rewrite_fields(&scope, callback, now)?;
         let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         let answer = Answer { status: 200, headers, body };
         let (_, headers, body) = clean(answer, None, &Known { pans: &[], cvvs: &[] })?.into_parts();
-        let mut headers: Vec<_> =
-            headers.into_iter().filter_map(|(name, value)| Some((name?, value))).collect();
-        if let Some(signature) = signature_for(callback, body.as_bytes()) {
-            headers.push((callback.rules.header.clone(), signature));
-        }
+        let headers = headers.into_iter().filter_map(|(name, value)| Some((name?, value)));
         let target = ProviderHost::of_url(&callback.url, &callback.app.callback_hosts);
-        Ok(Prepared {
+        Ok(Notice {
+            account: account.clone(),
+            app: callback.app.tenant.as_str().to_owned(),
+            encoding: callback.encoding,
             target: target.ok_or(Refusal::CallbackUndeliverable)?,
-            method: Method::POST,
             path_and_query: path_and_query(callback.url.as_str()),
-            headers,
+            headers: headers.collect(),
             body,
         })
     }
 
-    fn rewritten(
+    fn rewrite_fields(
         &self,
+        scope: &Scope<'_>,
         callback: &Verified<'_>,
-        document: &Document<'_>,
         now: Timestamp,
     ) -> Result<CleartextBody, Refusal> {
-        let account = &callback.account;
-        let audience = Audience {
-            tenant: callback.app.tenant.clone(),
-            account: crate::vault::Account::new(&account.name),
-            mode: account.mode,
+        let body = callback.body.as_bytes();
+        let rewritten = match callback.encoding {
+            Encoding::Json => self.rewrite(scope, &callback.rules.answer, body, now)?,
+            Encoding::Form => self.rewrite_form(scope, &callback.rules.answer, body)?,
         };
-        let (rules, mut changes) = (&callback.rules.answer, Changes::default());
-        self.swap_bearers(document, rules, &audience, None, &mut changes, now)?;
-        self.restore_callback_urls(document, rules, &account.name, &mut changes);
-        let body = changes.apply(callback.body.as_bytes());
-        body.map_err(|_| Refusal::AnswerWithheld(Withheld::Unreadable))
+        Ok(rewritten.unwrap_or_else(|| CleartextBody::from(body.to_vec())))
+    }
+
+    /// In a form only sealed values can stand.
+    fn rewrite_form(
+        &self,
+        scope: &Scope<'_>,
+        rules: &crate::provider::AnswerRules,
+        body: &[u8],
+    ) -> Result<Option<CleartextBody>, Refusal> {
+        let fields = fields::read(Encoding::Form, body)?;
+        let mut changes = Changes::to(Encoding::Form);
+        for inside in &rules.sealed {
+            let Some(field) = fields.find(&inside.outer)? else { continue };
+            let Content::Text(text) = &field.content else { continue };
+            if let Some(sealed) = self.sealed_text(scope, text, inside.inner.as_ref()) {
+                changes.put_text(field.span, &sealed);
+            }
+        }
+        if changes.is_empty() { Ok(None) } else { Ok(Some(changes.apply(body)?)) }
+    }
+}
+
+/// A callback on its way to the application, not signed for it yet.
+#[derive(Debug)]
+pub struct Notice {
+    account: Arc<Account>,
+    app: String,
+    encoding: Encoding,
+    target: ProviderHost,
+    path_and_query: String,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    body: CleartextBody,
+}
+
+impl Notice {
+    /// Whether signing takes so long that it is done off the event loop.
+    pub fn is_slow(&self) -> bool {
+        let held = self.account.virtual_of(&self.app);
+        held.is_some_and(|held| held.alert_key.is_some())
+    }
+
+    /// Signs it with what the application can verify; without a signature where it holds nothing.
+    pub fn sign(mut self, now: Timestamp) -> Result<Prepared, Refusal> {
+        let account = self.account.clone();
+        let held = account.virtual_of(&self.app);
+        let rules = account.profile.callback.as_ref().ok_or(Refusal::RouteUnknown)?;
+        if let Some(held) = held {
+            self.sign_for(held, &rules.proof, now)?;
+        }
+        Ok(Prepared {
+            target: self.target,
+            method: Method::POST,
+            path_and_query: self.path_and_query,
+            headers: self.headers,
+            body: self.body,
+        })
+    }
+
+    fn sign_for(&mut self, held: &Virtual, proof: &Proof, now: Timestamp) -> Result<(), Refusal> {
+        let secret = held.credentials.secret.as_ref();
+        match proof {
+            Proof::SandwichSha1(header) => {
+                if let Some(basic) = &held.credentials.basic {
+                    let value = sandwich_digest::sign(basic.key(), self.body.as_bytes());
+                    self.push(header, value.as_bytes())?;
+                }
+            }
+            Proof::Hmac(rule) => {
+                if let Some(secret) = secret {
+                    let value = rule.hmac.sign(secret, self.body.as_bytes());
+                    value.reveal(|value| self.push(&rule.header, value))?;
+                }
+            }
+            Proof::SortedDigest(place) => {
+                if let Some(secret) = secret {
+                    self.replace_digest(place, secret)?;
+                }
+            }
+            Proof::AccessHeaders(_) => {
+                if let Some(key) = &held.alert_key {
+                    let body = parse(self.body.as_bytes())?;
+                    let signed = proof::access_headers(key, &body, now);
+                    let (headers, _) = signed.ok_or(Refusal::SigningFailed)?;
+                    self.headers.extend(headers);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, header: &HeaderName, value: &[u8]) -> Result<(), Refusal> {
+        let value = HeaderValue::from_bytes(value).map_err(|_| Refusal::SigningFailed)?;
+        self.headers.push((header.clone(), value));
+        Ok(())
+    }
+
+    fn replace_digest(&mut self, place: &Pointer, secret: &SecretBytes) -> Result<(), Refusal> {
+        let fields = fields::read(self.encoding, self.body.as_bytes())?;
+        let digest = proof::all_values(&fields, place).digest(secret);
+        let field = fields.find(place)?.ok_or(Refusal::SignatureRefused)?;
+        let mut changes = Changes::to(self.encoding);
+        digest.reveal(|text| changes.put_text(field.span, &String::from_utf8_lossy(text)));
+        let body = changes.apply(self.body.as_bytes())?;
+        self.body = body;
+        Ok(())
     }
 }
 
@@ -229,31 +339,89 @@ fn read_destination(inside: &[u8]) -> Option<(String, Url)> {
     Some((unpacker.owned()?, Url::parse(unpacker.text()?).ok()?))
 }
 
-/// What the callback is about and how new it is. Two changes can fall into one second, so the
-/// status tells callbacks apart besides `updated`.
-fn name(callback: &Verified<'_>, document: &Document<'_>) -> Option<Delivery> {
-    let id = text_at(document, &callback.rules.id)?;
-    let status = text_at(document, &callback.rules.status)?;
-    let updated = document.find(&callback.rules.updated)?;
-    let updated: u64 = std::str::from_utf8(updated.raw()).ok()?.parse().ok()?;
-    let subject = Packer::default()
-        .put(callback.account.name.as_bytes())
-        .put(id.as_bytes())
-        .close()
-        .reveal(<[u8]>::to_vec);
-    let mut key = subject.clone();
-    key.extend_from_slice(&updated.to_be_bytes());
-    key.extend_from_slice(status.as_bytes());
-    Some(Delivery { key, subject, updated })
+/// A form says so; everything else is read as JSON, and refused where it is not.
+fn encoding_of(headers: &HeaderMap) -> Encoding {
+    match form_only(headers) {
+        Ok(()) => Encoding::Form,
+        Err(_) => Encoding::Json,
+    }
 }
 
-/// The signature that the application can verify with what it holds; none where it holds nothing.
-fn signature_for(callback: &Verified<'_>, body: &[u8]) -> Option<HeaderValue> {
-    let held = callback.account.virtual_of(callback.app.tenant.as_str())?;
-    let key: &SecretBytes = held.basic.as_ref()?.key();
-    match callback.rules.scheme {
-        CallbackScheme::SandwichSha1 => {
-            HeaderValue::from_str(&sandwich_digest::sign(key, body)).ok()
+fn is_genuine(
+    callback: &Unverified<'_>,
+    account: &Account,
+    rules: &CallbackRules,
+    encoding: Encoding,
+    now: Timestamp,
+) -> Result<bool, Refusal> {
+    let (secrets, body) = (&account.callback_keys.secrets, callback.body.as_bytes());
+    let header = |name: &HeaderName| {
+        let mut values = callback.headers.get_all(name).iter();
+        values.next().filter(|_| values.next().is_none()).map(HeaderValue::as_bytes)
+    };
+    match &rules.proof {
+        Proof::SandwichSha1(name) => {
+            Ok(header(name)
+                .is_some_and(|presented| sandwich_digest::verify(secrets, body, presented)))
+        }
+        Proof::Hmac(rule) => Ok(header(&rule.header)
+            .is_some_and(|presented| rule.hmac.verify(secrets, body, presented))),
+        Proof::SortedDigest(place) => {
+            let fields = read_callback(encoding, body)?;
+            let presented = fields.text(place)?.ok_or(Refusal::SignatureRefused)?;
+            let values = proof::all_values(&fields, place);
+            Ok(secrets
+                .iter()
+                .fold(false, |found, secret| values.verify(secret, presented.as_bytes()) | found))
+        }
+        Proof::AccessHeaders(tolerance) => {
+            let access = proof::access(callback.headers).ok_or(Refusal::SignatureRefused)?;
+            let fields = read_callback(encoding, body)?;
+            let message = access.message(fields.json().ok_or(Refusal::CallbackUnreadable)?);
+            let mut keys = account.callback_keys.alerts.iter();
+            match keys.any(|key| access.made_by(key, &message)) {
+                true if !access.is_fresh(*tolerance, now) => Err(Refusal::CallbackStale),
+                genuine => Ok(genuine),
+            }
         }
     }
+}
+
+fn read_callback(encoding: Encoding, body: &[u8]) -> Result<Fields<'_>, Refusal> {
+    Fields::read(encoding, body).map_err(|_| Refusal::CallbackUnreadable)
+}
+
+/// What the callback is about and how new it is.
+fn name(callback: &Verified<'_>) -> Result<Option<Delivery>, Refusal> {
+    let fields = read_callback(callback.encoding, callback.body.as_bytes())?;
+    let rules = callback.rules;
+    let put = |packer: Packer, pointers: &[Pointer]| {
+        pointers.iter().try_fold(packer, |packer, pointer| {
+            let field = fields.find(pointer).ok()??;
+            match &field.content {
+                Content::Null => Some(packer.put(b"")),
+                Content::Nested(_) => None,
+                scalar => Some(packer.put(scalar.signed()?)),
+            }
+        })
+    };
+    let updated = match &rules.updated {
+        Some(pointer) => {
+            let field = fields.find(pointer)?;
+            let number = field.and_then(|field| match field.content {
+                Content::Number(raw) => std::str::from_utf8(raw).ok()?.parse().ok(),
+                _ => None,
+            });
+            let Some(number) = number else { return Ok(None) };
+            Some(number)
+        }
+        None => None,
+    };
+    let account = Packer::default().put(callback.account.name.as_bytes());
+    let Some(subject) = put(account, &rules.subject) else { return Ok(None) };
+    let subject = subject.close().reveal(<[u8]>::to_vec);
+    let Some(state) = put(Packer::default(), &rules.state) else { return Ok(None) };
+    let mut key = subject.clone();
+    state.close().reveal(|state| key.extend_from_slice(state));
+    Ok(Some(Delivery { key, subject, updated }))
 }

@@ -7,13 +7,13 @@ use url::Url;
 
 use crate::card::Timestamp;
 use crate::provider::{Account, Challenge, Handoff, HostPort, ProviderHost};
+use crate::secret::CleartextBody;
 use crate::wire::{Kind, Value, contains_card};
 
-use super::answer::with_known;
+use super::answer::{Scope, with_known};
 use super::changes::Changes;
-use super::object::Object;
 use super::packed::{Packer, Unpacker};
-use super::{Flow, PAYMENT_LIFE, Pending, Refusal, Withheld};
+use super::{Flow, PAYMENT_LIFE, Refusal, Withheld};
 
 /// What is kept of a challenge until the browser has come back.
 pub(super) struct Kept {
@@ -65,31 +65,35 @@ impl Drop for Kept {
 }
 
 impl Flow {
-    /// Takes a challenge out of an answer. What is not an object, such as the empty list that
-    /// stands for nothing, and what has no URL stays as it is.
+    /// Takes a challenge out of an answer: its address becomes ours, its fields stay here. What is
+    /// not an object, such as the empty list that stands for nothing, and what has no URL or none of
+    /// the fields that make a challenge, stays as it is.
     pub(super) fn hand_off(
         &self,
-        pending: &Pending,
+        scope: &Scope<'_>,
         value: Value<'_>,
         changes: &mut Changes,
         now: Timestamp,
     ) -> Result<(), Refusal> {
-        let rules = &pending.account.profile.challenge;
-        let Some(action) = member(value, &rules.action).filter(|_| value.kind() == Kind::Object)
-        else {
-            return Ok(());
-        };
-        let kept = read(pending, value, action)?;
-        let term_url = member(value, &rules.params).and_then(|p| member(p, &rules.term_url));
-        match pending.account.three_ds.handoff {
+        let rules = &scope.account.profile.challenge;
+        let Some(parts) = Parts::of(value, rules) else { return Ok(()) };
+        let kept = read(scope, &parts)?;
+        match scope.account.three_ds.handoff {
             Handoff::Page => {
-                let id = self.keep(&kept, now)?;
-                changes.put(value.span(), shape_of_start(rules, &self.start_url(&id)));
+                let id = self.keep(kept.pack(), now)?;
+                changes.put_text(parts.action.span(), &self.start_url(&id));
+                if let Some(method) = parts.method {
+                    changes.put_text(method.span(), "GET");
+                }
+                if let Some(params) = parts.params {
+                    changes.put(params.span(), CleartextBody::from(b"{}".to_vec()));
+                }
+                parts.flat.iter().for_each(|(_, value)| changes.put_text(value.span(), ""));
             }
             Handoff::Inline => {
-                refuse_card_inside(pending, value)?;
-                if let (Some(place), false) = (term_url, kept.term_url.is_empty()) {
-                    let id = self.keep(&kept, now)?;
+                refuse_card_inside(scope, value)?;
+                if let (Some(place), false) = (parts.term_url(rules), kept.term_url.is_empty()) {
+                    let id = self.keep(kept.pack(), now)?;
                     changes.put_text(place.span(), &self.relay_url(&id));
                 }
             }
@@ -97,8 +101,12 @@ impl Flow {
         Ok(())
     }
 
-    fn keep(&self, kept: &Kept, now: Timestamp) -> Result<String, Refusal> {
-        let id = self.vault.keep_relay(kept.pack(), PAYMENT_LIFE, now);
+    pub(super) fn keep(
+        &self,
+        payload: crate::secret::SecretBytes,
+        now: Timestamp,
+    ) -> Result<String, Refusal> {
+        let id = self.vault.keep_relay(payload, PAYMENT_LIFE, now);
         let id = id.map_err(|_| Refusal::AnswerWithheld(Withheld::NotKept))?;
         Ok(id.reveal(str::to_owned))
     }
@@ -114,37 +122,73 @@ impl Flow {
     }
 }
 
-/// The same shape that the provider's document has, so that an unchanged application still builds
-/// its form from it.
-fn shape_of_start(rules: &Challenge, start: &str) -> crate::secret::CleartextBody {
-    Object::new()
-        .text(&rules.action, start)
-        .text(&rules.method, "GET")
-        .object(&rules.params, Object::new())
-        .close()
+/// Where the parts of a challenge stand in an answer.
+struct Parts<'d> {
+    action: Value<'d>,
+    method: Option<Value<'d>>,
+    params: Option<Value<'d>>,
+    /// Fields that stand beside the address, with their names in the form.
+    flat: Vec<(&'d str, Value<'d>)>,
 }
 
-fn read(pending: &Pending, value: Value<'_>, action: Value<'_>) -> Result<Kept, Refusal> {
-    let rules = &pending.account.profile.challenge;
-    let action = action.text().map(|text| text.as_str().to_owned()).unwrap_or_default();
-    let method = member(value, &rules.method).and_then(Value::text);
-    let method = method.map_or_else(|| "POST".to_owned(), |m| m.as_str().to_ascii_uppercase());
+impl<'d> Parts<'d> {
+    fn of(value: Value<'d>, rules: &'d Challenge) -> Option<Self> {
+        let action = rules.action.iter().find_map(|name| member(value, name))?;
+        let flat: Vec<_> = rules
+            .fields
+            .iter()
+            .filter_map(|(name, field)| Some((field.as_str(), member(value, name)?)))
+            .filter(|(_, value)| value.kind() != Kind::Null)
+            .collect();
+        let params = member(value, &rules.params).filter(|params| params.kind() == Kind::Object);
+        let empty = || member(value, &rules.params);
+        let parts = Self {
+            action,
+            method: member(value, &rules.method),
+            params: params.or_else(empty).filter(|_| rules.fields.is_empty() || params.is_some()),
+            flat,
+        };
+        (rules.when.is_empty() || rules.when.iter().any(|name| parts.has(name))).then_some(parts)
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.flat.iter().any(|(field, _)| *field == name)
+            || self.params.is_some_and(|params| member(params, name).is_some())
+    }
+
+    fn term_url(&self, rules: &Challenge) -> Option<Value<'d>> {
+        let flat = self.flat.iter().find(|(field, _)| *field == rules.term_url);
+        let in_params = || self.params.and_then(|params| member(params, &rules.term_url));
+        flat.map(|(_, value)| *value).or_else(in_params)
+    }
+}
+
+fn read(scope: &Scope<'_>, parts: &Parts<'_>) -> Result<Kept, Refusal> {
+    let rules = &scope.account.profile.challenge;
+    let action = parts.action.text().map(|text| text.as_str().to_owned()).unwrap_or_default();
+    let method = parts.method.and_then(Value::text);
+    let method = method.map_or_else(
+        || rules.default_method.clone(),
+        |method| method.as_str().to_ascii_uppercase(),
+    );
     if !is_https(&action) || !matches!(method.as_str(), "GET" | "POST") {
         return Err(Refusal::AnswerWithheld(Withheld::ChallengeUrl));
     }
-    let fields = member(value, &rules.params).map_or(Ok(Vec::new()), fields)?;
+    let mut fields = parts.params.map_or(Ok(Vec::new()), fields)?;
+    for (name, value) in &parts.flat {
+        fields.push(((*name).to_owned(), scalar(*value).ok_or(UNREADABLE)?));
+    }
     let named = fields.iter().find(|(name, _)| *name == rules.term_url);
     let term_url = match named {
-        Some((_, url)) if pending.account.three_ds.replace_term_url => {
-            return_address(url, &pending.account)?
+        Some((_, url)) if scope.account.three_ds.replace_term_url => {
+            return_address(url, scope.account)?
         }
         _ => String::new(),
     };
-    let return_url = pending.return_url.as_ref();
     let return_url =
-        return_url.map(|url| url.reveal(|url| String::from_utf8_lossy(url).into_owned()));
+        scope.return_url.map(|url| url.reveal(|url| String::from_utf8_lossy(url).into_owned()));
     Ok(Kept {
-        account: pending.account.name.clone(),
+        account: scope.account.name.clone(),
         action,
         method,
         term_url,
@@ -153,18 +197,23 @@ fn read(pending: &Pending, value: Value<'_>, action: Value<'_>) -> Result<Kept, 
     })
 }
 
-fn fields(params: Value<'_>) -> Result<Vec<(String, String)>, Refusal> {
-    let scalar = |value: Value<'_>| match value.kind() {
+const UNREADABLE: Refusal = Refusal::AnswerWithheld(Withheld::Unreadable);
+
+fn scalar(value: Value<'_>) -> Option<String> {
+    match value.kind() {
         Kind::String => value.text().map(|text| text.as_str().to_owned()),
         Kind::Number | Kind::Bool => std::str::from_utf8(value.raw()).ok().map(str::to_owned),
         Kind::Null => Some(String::new()),
         Kind::Array | Kind::Object => None,
-    };
+    }
+}
+
+fn fields(params: Value<'_>) -> Result<Vec<(String, String)>, Refusal> {
     let pair = |(name, value): (Value<'_>, Value<'_>)| {
         Some((name.text()?.as_str().to_owned(), scalar(value)?))
     };
     let pairs: Option<Vec<_>> = params.members().map(pair).collect();
-    pairs.ok_or(Refusal::AnswerWithheld(Withheld::Unreadable))
+    pairs.ok_or(UNREADABLE)
 }
 
 fn member<'d>(value: Value<'d>, name: &str) -> Option<Value<'d>> {
@@ -192,9 +241,8 @@ fn return_address(text: &str, account: &Account) -> Result<String, Refusal> {
     if listed { Ok(whole) } else { Err(refused) }
 }
 
-fn refuse_card_inside(pending: &Pending, value: Value<'_>) -> Result<(), Refusal> {
-    let cvv = pending.cvv.as_ref().map(|(cvv, _)| cvv);
-    let holds = with_known(pending.card.as_ref(), cvv, |known| contains_card(value.raw(), known));
+fn refuse_card_inside(scope: &Scope<'_>, value: Value<'_>) -> Result<(), Refusal> {
+    let holds = with_known(scope.card, scope.cvv, |known| contains_card(value.raw(), known));
     match holds {
         true => Err(Refusal::AnswerWithheld(Withheld::ChallengeHoldsCard)),
         false => Ok(()),

@@ -4,20 +4,28 @@
 //! checked: a request that is refused costs no token and no CVV.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::caller::App;
 use crate::card::{Card, Cvv, Timestamp};
+use crate::credential::Scheme;
 use crate::provider::{Account, Api, ProviderHost, Route, is_plain_path};
 use crate::secret::{CleartextBody, SecretBytes};
-use crate::vault::{Audience, CvvLease, Tenant};
-use crate::wire::{Document, Kind, Known, Pointer, Value, contains_card, parse, scan_json};
+use crate::vault::{Audience, Bearer, CvvLease, Mark, Tenant};
+use crate::wire::{Encoding, Known, Pointer, contains_card};
 
 use super::changes::Changes;
-use super::identify::Shown;
-use super::{Flow, Forwarded, Refusal, text_at};
+use super::fields::{self, Content, Fields};
+use super::identify::{Asked, Shown};
+use super::proof::Draft;
+use super::reveal::{Clear, Revealed};
+use super::{Flow, Forwarded, Refusal};
+
+/// How long a signed request is remembered: longer than any clock may be off.
+const SIGNED_LIFE: Duration = Duration::from_secs(2 * 86_400);
 
 /// Request headers that go on to a provider; everything else stays here (threat T13).
 const PASSED_ON: [HeaderName; 4] = [
@@ -95,6 +103,8 @@ pub struct Pending {
     pub(super) cvv: Option<(Cvv, CvvLease)>,
     pub(super) return_url: Option<SecretBytes>,
     pub(super) replaced: Replaced,
+    pub(super) signature: Option<SecretBytes>,
+    pub(super) once: Option<Vec<u8>>,
 }
 
 impl Pending {
@@ -118,11 +128,22 @@ impl Pending {
         self.replaced
     }
 
-    /// Nothing came back. Where no byte left, the CVV goes back into the vault; otherwise it is
-    /// gone.
+    /// Remembers the signature that was made, to look for it in the answer.
+    pub fn signed(&mut self, signature: Option<SecretBytes>) {
+        self.signature = signature;
+    }
+
+    /// Nothing came back. Where no byte left, the CVV goes back into the vault and the same signed
+    /// request may come again; otherwise both are gone.
     pub fn unanswered(self, forwarded: Forwarded, flow: &Flow, now: Timestamp) {
-        if let (Forwarded::No, Some((_, lease))) = (forwarded, self.cvv) {
+        if forwarded != Forwarded::No {
+            return;
+        }
+        if let Some((_, lease)) = self.cvv {
             flow.vault.restore_cvv(lease, now);
+        }
+        if let Some(key) = self.once {
+            flow.vault.unmark(&key);
         }
     }
 }
@@ -141,59 +162,69 @@ impl Flow {
         Ok(Place { account, api, route, position })
     }
 
-    /// Checks everything, puts the card in and fixes the request that will be sent.
+    /// Checks everything, puts the card in and fixes the body that will be sent.
     pub fn prepare(
         &self,
         incoming: Incoming<'_>,
         now: Timestamp,
-    ) -> Result<(Prepared, Pending), Refusal> {
+    ) -> Result<(Draft, Pending), Refusal> {
         let place = self.place(incoming.method, incoming.path)?;
         let api = place.account.profile.apis.get(place.api).ok_or(Refusal::RouteUnknown)?;
         let upstream = place.account.upstreams.get(place.api).and_then(Option::as_ref);
         let upstream = upstream.ok_or(Refusal::UpstreamMissing)?;
-        check_body(&incoming)?;
-        let document = match incoming.body.is_empty() {
+        check_body(&incoming, place.route.encoding)?;
+        let body = match incoming.body.is_empty() {
             true => None,
-            false => Some(parse(incoming.body.as_bytes())?),
+            false => Some(fields::read(place.route.encoding, incoming.body.as_bytes())?),
         };
         let shown = Shown { headers: incoming.headers, client_names: incoming.client_names };
-        let known = self.identify(&shown, place.account, api, document.as_ref(), now)?;
-        refuse_raw_card(&incoming, document.as_ref(), place.route)?;
-
-        let audience = Audience {
-            tenant: known.app.tenant.clone(),
-            account: crate::vault::Account::new(&place.account.name),
-            mode: place.account.mode,
+        let asked = Asked {
+            account: place.account,
+            api,
+            route: place.route,
+            body: body.as_ref(),
+            raw: incoming.body.as_bytes(),
         };
-        let mut changes = Changes::default();
-        let return_url = match (&known.bearer, &document) {
+        let known = self.identify(&shown, asked, now)?;
+        refuse_raw_card(&incoming, body.as_ref(), place.route)?;
+
+        let mut changes = Changes::to(place.route.encoding);
+        if let Some(fields) = &body {
+            self.swap_callback_urls(fields, place, known.app, &mut changes)?;
+            self.open_sealed(fields, place, known.app, &mut changes)?;
+            swap_value(fields, api, place.account, known.bearer.as_ref(), &mut changes)?;
+        }
+        let return_url = match (&known.bearer, &body) {
             (Some(bearer), _) => Some(bearer.context.reveal(SecretBytes::from_slice)),
-            (None, Some(document)) => return_url(document, place.route),
+            (None, Some(fields)) => return_url(fields, place.route),
             (None, None) => None,
         };
-        if let Some(document) = &document {
-            self.swap_callback_url(document, place, known.app, &mut changes)?;
-            swap_body_value(document, api, place.account, &mut changes)?;
-        }
-        let headers = headers(incoming.headers, known.authorization.as_ref());
-        let path_and_query = path_and_query(upstream, &incoming);
-        let revealed = match &document {
-            Some(document) => self.reveal(document, place.route, &audience, &mut changes, now)?,
-            None => super::reveal::Revealed::default(),
+        let audience = audience(known.app, place.account);
+        let rules = &place.route.request.reveal;
+        let revealed = match &body {
+            Some(fields) => {
+                self.reveal(fields, rules, Clear::Refused, &audience, &mut changes, now)?
+            }
+            None => Revealed::default(),
         };
-        let body = match changes.apply(incoming.body.as_bytes()) {
+        let done = changes.apply(incoming.body.as_bytes()).map_err(Refusal::from);
+        let done = done.and_then(|body| self.mark_once(known.once.as_deref(), now).map(|()| body));
+        let final_body = match done {
             Ok(body) => body,
-            Err(error) => {
+            Err(refusal) => {
                 revealed.give_back(&self.vault, now);
-                return Err(error.into());
+                return Err(refusal);
             }
         };
-        let prepared = Prepared {
+        let draft = Draft {
+            account: place.account.clone(),
+            api: place.api,
+            position: place.position,
             target: upstream.clone(),
             method: incoming.method.clone(),
-            path_and_query,
-            headers,
-            body,
+            path_and_query: path_and_query(upstream, &incoming),
+            headers: headers(incoming.headers, known.authorization.as_ref()),
+            body: final_body,
         };
         let pending = Pending {
             account: place.account.clone(),
@@ -203,27 +234,69 @@ impl Flow {
             card: revealed.card,
             cvv: revealed.cvv,
             return_url,
+            signature: None,
+            once: known.once,
         };
-        Ok((prepared, pending))
+        Ok((draft, pending))
     }
 
-    /// Puts our callback URL where the application's is; its own is sealed inside ours.
-    fn swap_callback_url(
+    /// A signed request that moves money comes once; its repetition is refused.
+    fn mark_once(&self, once: Option<&[u8]>, now: Timestamp) -> Result<(), Refusal> {
+        let Some(key) = once else { return Ok(()) };
+        match self.vault.mark(key, SIGNED_LIFE, now)? {
+            Mark::New => Ok(()),
+            Mark::InFlight | Mark::Done => Err(Refusal::CallerReplayed),
+        }
+    }
+
+    /// Puts our callback URLs where the application's are; its own are sealed inside ours.
+    fn swap_callback_urls(
         &self,
-        document: &Document<'_>,
+        fields: &Fields<'_>,
         place: Place<'_>,
         app: &App,
         changes: &mut Changes,
     ) -> Result<(), Refusal> {
-        let Some(pointer) = &place.route.request.callback_url else { return Ok(()) };
-        let Some(value) = document.find(pointer) else { return Ok(()) };
-        let Some(text) = value.text().filter(|text| !text.as_str().is_empty()) else {
-            return Ok(());
-        };
-        let ours = self.callback_url(&place.account.name, app, text.as_str());
-        let ours = ours.ok_or_else(|| Refusal::FieldInvalid(pointer.to_string()))?;
-        changes.put_text(value.span(), &ours);
+        for pointer in &place.route.request.callback_url {
+            let Some(field) = fields.find(pointer)? else { continue };
+            let Content::Text(text) = &field.content else { continue };
+            if text.as_str().is_empty() {
+                continue;
+            }
+            let ours = self.callback_url(&place.account.name, app, text.as_str());
+            let ours = ours.ok_or_else(|| Refusal::FieldInvalid(pointer.to_string()))?;
+            changes.put_text(field.span, &ours);
+        }
         Ok(())
+    }
+
+    /// Opens what a callback handed out sealed; other values are passed on as they are.
+    fn open_sealed(
+        &self,
+        fields: &Fields<'_>,
+        place: Place<'_>,
+        app: &App,
+        changes: &mut Changes,
+    ) -> Result<(), Refusal> {
+        for pointer in &place.route.request.sealed {
+            let Some(field) = fields.find(pointer)? else { continue };
+            let Content::Text(text) = &field.content else { continue };
+            let Some(sealed) = text.as_str().strip_prefix(super::SEALED_PREFIX) else { continue };
+            let purpose = super::sealed_purpose(place.account, &app.tenant);
+            let opened = self.vault.open_text(&purpose, sealed);
+            let opened = opened.ok_or_else(|| Refusal::TokenUnknown(pointer.to_string()))?;
+            opened.reveal(|value| changes.put_text(field.span, &String::from_utf8_lossy(value)));
+        }
+        Ok(())
+    }
+}
+
+/// Who redeems, and for what.
+pub(super) fn audience(app: &App, account: &Account) -> Audience {
+    Audience {
+        tenant: app.tenant.clone(),
+        account: crate::vault::Account::new(&account.name),
+        mode: account.mode,
     }
 }
 
@@ -235,8 +308,8 @@ fn split(path: &str) -> Option<(&str, &str, &str)> {
     Some((account, api, below))
 }
 
-/// One content type, JSON in UTF-8, no coding; a body exactly where the method has one.
-fn check_body(incoming: &Incoming<'_>) -> Result<(), Refusal> {
+/// One content type, the route's own, no coding; a body exactly where the method has one.
+fn check_body(incoming: &Incoming<'_>, encoding: Encoding) -> Result<(), Refusal> {
     if incoming.headers.contains_key(CONTENT_ENCODING) {
         return Err(Refusal::ContentEncodingRefused);
     }
@@ -244,14 +317,24 @@ fn check_body(incoming: &Incoming<'_>) -> Result<(), Refusal> {
     if with_body == incoming.body.is_empty() {
         return Err(Refusal::BodyUnexpected);
     }
-    match with_body {
-        true => json_only(incoming.headers),
-        false => Ok(()),
+    match (with_body, encoding) {
+        (false, _) => Ok(()),
+        (true, Encoding::Json) => json_only(incoming.headers),
+        (true, Encoding::Form) => form_only(incoming.headers),
     }
 }
 
 /// Refuses anything but one `Content-Type` that says JSON, without a charset or in UTF-8.
 pub(super) fn json_only(headers: &HeaderMap) -> Result<(), Refusal> {
+    one_of(headers, &["application/json", "application/vnd.api+json"])
+}
+
+/// Refuses anything but one `Content-Type` that says a URL-encoded form.
+pub(super) fn form_only(headers: &HeaderMap) -> Result<(), Refusal> {
+    one_of(headers, &["application/x-www-form-urlencoded"])
+}
+
+fn one_of(headers: &HeaderMap, kinds: &[&str]) -> Result<(), Refusal> {
     let mut values = headers.get_all(CONTENT_TYPE).iter();
     let value = values.next().and_then(|value| value.to_str().ok());
     let (Some(value), None) = (value, values.next()) else {
@@ -259,18 +342,17 @@ pub(super) fn json_only(headers: &HeaderMap) -> Result<(), Refusal> {
     };
     let mut parts = value.split(';').map(str::trim);
     let kind = parts.next().unwrap_or_default().to_ascii_lowercase();
-    let json = kind == "application/json" || kind == "application/vnd.api+json";
     let utf8 = parts.all(|parameter| {
         let parameter = parameter.to_ascii_lowercase();
         matches!(parameter.as_str(), "charset=utf-8" | "charset=\"utf-8\"")
     });
-    if json && utf8 { Ok(()) } else { Err(Refusal::ContentTypeRefused) }
+    if kinds.contains(&kind.as_str()) && utf8 { Ok(()) } else { Err(Refusal::ContentTypeRefused) }
 }
 
 /// The application must not have a card number, so none may come from it, in no place and disguise.
 fn refuse_raw_card(
     incoming: &Incoming<'_>,
-    document: Option<&Document<'_>>,
+    body: Option<&Fields<'_>>,
     route: &Route,
 ) -> Result<(), Refusal> {
     let nothing = Known { pans: &[], cvvs: &[] };
@@ -278,41 +360,50 @@ fn refuse_raw_card(
     if contains_card(query, &nothing) || contains_card(incoming.path.as_bytes(), &nothing) {
         return Err(Refusal::RawCard(None));
     }
-    let Some(document) = document else { return Ok(()) };
-    for reveal in &route.request.reveal {
-        let kind = document.find(&reveal.pointer).map_or(Kind::Null, Value::kind);
-        if !matches!(kind, Kind::String | Kind::Null) {
-            return Err(Refusal::FieldNotText(reveal.pointer.to_string()));
-        }
+    let Some(fields) = body else { return Ok(()) };
+    if let Some(pointer) = fields.not_text(route) {
+        return Err(Refusal::FieldNotText(pointer));
     }
-    let findings = scan_json(document, &nothing);
-    let Some(first) = findings.first() else { return Ok(()) };
+    let Some(found) = fields.raw_card() else { return Ok(()) };
     let at_field = route.request.reveal.iter().find(|reveal| {
-        document.find(&reveal.pointer).is_some_and(|value| {
-            let (field, found) = (value.span(), first.span);
-            field.start <= found.start && found.end <= field.end
-        })
+        let field = fields.find(&reveal.pointer).ok().flatten();
+        field.is_some_and(|f| f.span.start <= found.start && found.end <= f.span.end)
     });
     Err(Refusal::RawCard(at_field.map(|reveal| reveal.pointer.to_string())))
 }
 
-/// Puts the real value where the application holds a virtual one.
-fn swap_body_value(
-    document: &Document<'_>,
+/// Puts the real value where the application holds a virtual one, or a handle.
+fn swap_value(
+    fields: &Fields<'_>,
     api: &Api,
     account: &Account,
+    bearer: Option<&Bearer>,
     changes: &mut Changes,
 ) -> Result<(), Refusal> {
-    let Some(pointer) = &api.body_value else { return Ok(()) };
-    let real = account.credentials.public_key.as_ref().ok_or(Refusal::UpstreamMissing)?;
-    let value = document.find(pointer).ok_or_else(|| Refusal::FieldMissing(pointer.to_string()))?;
-    real.reveal(|real| changes.put_text(value.span(), &String::from_utf8_lossy(real)));
+    let Some(pointer) = &api.value else { return Ok(()) };
+    let field = fields.find(pointer)?;
+    let field = field.ok_or_else(|| Refusal::FieldMissing(pointer.to_string()))?;
+    match (api.credential, bearer) {
+        (Scheme::BodyValue, _) => {
+            let real = account.credentials.public_key.as_ref().ok_or(Refusal::UpstreamMissing)?;
+            real.reveal(|real| {
+                changes.put_text(field.span, &String::from_utf8_lossy(real));
+            });
+        }
+        (Scheme::HandleValue, Some(bearer)) => {
+            bearer.secret.reveal(|value| {
+                changes.put_text(field.span, &String::from_utf8_lossy(value));
+            });
+        }
+        // A digest is put in when the body is final.
+        _ => {}
+    }
     Ok(())
 }
 
 /// Where the customer goes when the outcome of a challenge is not known.
-fn return_url(document: &Document<'_>, route: &Route) -> Option<SecretBytes> {
-    let text_of = |pointer: &Pointer| text_at(document, pointer);
+fn return_url(fields: &Fields<'_>, route: &Route) -> Option<SecretBytes> {
+    let text_of = |pointer: &Pointer| fields.text(pointer).ok().flatten();
     let text = route.request.return_url.iter().find_map(text_of)?;
     Some(SecretBytes::from_slice(text.as_bytes()))
 }

@@ -9,11 +9,13 @@ use http::header::AUTHORIZATION;
 use crate::caller::App;
 use crate::card::{Handle, Timestamp};
 use crate::credential::{PresentedBasic, PresentedBearer, Scheme};
-use crate::provider::{Account, Api};
+use crate::provider::{Account, Api, Route};
 use crate::secret::SecretBytes;
 use crate::vault::Bearer;
-use crate::wire::Document;
+use crate::wire::Pointer;
 
+use super::fields::Fields;
+use super::proof;
 use super::{Flow, Refusal};
 
 /// The header with an application's own key.
@@ -25,11 +27,23 @@ pub(super) struct Shown<'c> {
     pub client_names: &'c [String],
 }
 
-/// Who it is, and the header that the provider expects in place of what was shown.
+/// Who it is, and what the provider expects in place of what was shown.
 pub(super) struct Identified<'f> {
     pub app: &'f App,
     pub authorization: Option<SecretBytes>,
     pub bearer: Option<Bearer>,
+    /// What tells a signed request from its repetition.
+    pub once: Option<Vec<u8>>,
+}
+
+/// The call that somebody shows credentials for.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub account: &'a Account,
+    pub api: &'a Api,
+    pub route: &'a Route,
+    pub body: Option<&'a Fields<'a>>,
+    pub raw: &'a [u8],
 }
 
 impl Flow {
@@ -51,22 +65,95 @@ impl Flow {
     pub(super) fn identify(
         &self,
         shown: &Shown<'_>,
-        account: &Account,
-        api: &Api,
-        body: Option<&Document<'_>>,
+        asked: Asked<'_>,
         now: Timestamp,
     ) -> Result<Identified<'_>, Refusal> {
+        let Asked { account, api, .. } = asked;
         let known = self.by_key_or_name(shown)?;
         let identified = match api.credential {
             Scheme::Basic => self.by_basic(shown, account, known)?,
             Scheme::BearerHandle => self.by_handle(shown, account, known, now)?,
-            Scheme::BodyValue => self.by_body(account, api, body, known)?,
+            Scheme::BodyValue => self.by_body(asked, known)?,
+            Scheme::HandleValue => self.by_handle_value(asked, known, now)?,
+            Scheme::SortedDigest => self.by_digest(asked, known)?,
+            Scheme::AccessHeaders => self.by_access_headers(shown, asked, known, now)?,
             Scheme::None => plain(known)?,
         };
         if !identified.app.may_use(&account.name) {
             return Err(Refusal::AccountNotGranted);
         }
+        check_body_signature(shown, asked, identified.app)?;
         Ok(identified)
+    }
+
+    /// The application whose secret made the digest over the signed fields as they were sent.
+    fn by_digest<'f>(
+        &'f self,
+        asked: Asked<'_>,
+        known: Option<&'f App>,
+    ) -> Result<Identified<'f>, Refusal> {
+        let (fields, pointer) = value_of(asked)?;
+        let presented = fields.text(pointer)?.ok_or(Refusal::CallerSignature)?;
+        let values = proof::signed_values(fields, &asked.route.request.sign)?;
+        let held = asked.account.virtuals.iter().find(|held| {
+            let secret = held.credentials.secret.as_ref();
+            secret.is_some_and(|secret| values.verify(secret, presented.as_bytes()))
+        });
+        let app = held.and_then(|held| self.apps.named(&held.app));
+        let app = agree(known, Some(app.ok_or(Refusal::CallerSignature)?))?;
+        plain(app)
+    }
+
+    /// The application whose key signed the normalised body and a fresh time.
+    fn by_access_headers<'f>(
+        &'f self,
+        shown: &Shown<'_>,
+        asked: Asked<'_>,
+        known: Option<&'f App>,
+        now: Timestamp,
+    ) -> Result<Identified<'f>, Refusal> {
+        let body = asked.body.and_then(Fields::json).ok_or(Refusal::BodyUnexpected)?;
+        let access = proof::access(shown.headers).ok_or(Refusal::CallerSignature)?;
+        let message = access.message(body);
+        let held = asked.account.virtuals.iter().find(|held| {
+            held.request_check.as_ref().is_some_and(|key| access.made_by(key, &message))
+        });
+        let app = held.and_then(|held| self.apps.named(&held.app));
+        let app = agree(known, Some(app.ok_or(Refusal::CallerSignature)?))?;
+        if !access.is_fresh(asked.api.tolerance, now) {
+            return Err(Refusal::CallerTimestamp);
+        }
+        let once = (!asked.route.request.repeatable).then(|| access.once(&asked.account.name));
+        Ok(Identified { once, ..plain(app)? })
+    }
+
+    /// A handle inside the body says who calls, as one in a header does.
+    fn by_handle_value<'f>(
+        &'f self,
+        asked: Asked<'_>,
+        known: Option<&'f App>,
+        now: Timestamp,
+    ) -> Result<Identified<'f>, Refusal> {
+        let (fields, pointer) = value_of(asked)?;
+        let text = fields.text(pointer)?.ok_or(Refusal::HandleUnknown)?;
+        let bearer = self.handle(text.as_str(), asked.account, now)?;
+        let app = self.apps.named(bearer.tenant.as_str()).ok_or(Refusal::HandleUnknown)?;
+        let app = agree(known, Some(app))?;
+        Ok(Identified { bearer: Some(bearer), ..plain(app)? })
+    }
+
+    /// What a handle stands for, when it is one of this account's.
+    pub(super) fn handle(
+        &self,
+        text: &str,
+        account: &Account,
+        now: Timestamp,
+    ) -> Result<Bearer, Refusal> {
+        Handle::parse(text)
+            .ok()
+            .and_then(|handle| self.vault.open_bearer(&handle, now).ok())
+            .filter(|bearer| bearer.account.as_str() == account.name)
+            .ok_or(Refusal::HandleUnknown)
     }
 
     fn by_basic<'f>(
@@ -84,7 +171,8 @@ impl Flow {
         };
         let app = agree(known, virtually)?.ok_or(Refusal::CallerUnknown)?;
         let real = account.credentials.basic.as_ref().ok_or(Refusal::UpstreamMissing)?;
-        Ok(Identified { app, authorization: Some(real.header_value()), bearer: None })
+        let authorization = Some(real.header_value());
+        Ok(Identified { authorization, ..plain(Some(app))? })
     }
 
     fn holder_of(&self, account: &Account, presented: &PresentedBasic) -> Option<&App> {
@@ -105,47 +193,58 @@ impl Flow {
     ) -> Result<Identified<'f>, Refusal> {
         let value = single(shown.headers, AUTHORIZATION.as_str())?.ok_or(Refusal::CallerUnknown)?;
         let bearer = PresentedBearer::parse(value)
-            .and_then(|bearer| bearer.reveal(|text| Handle::parse(text).ok()).flatten())
-            .and_then(|handle| self.vault.open_bearer(&handle, now).ok())
-            .filter(|bearer| bearer.account.as_str() == account.name)
-            .ok_or(Refusal::HandleUnknown)?;
+            .and_then(|bearer| bearer.reveal(|text| self.handle(text, account, now)))
+            .ok_or(Refusal::HandleUnknown)??;
         let app = self.apps.named(bearer.tenant.as_str()).ok_or(Refusal::HandleUnknown)?;
-        let app = agree(known, Some(app))?.ok_or(Refusal::CallerUnknown)?;
+        let app = agree(known, Some(app))?;
         let mut header = zeroize::Zeroizing::new(b"Bearer ".to_vec());
         bearer.secret.reveal(|token| header.extend_from_slice(token));
-        Ok(Identified {
-            app,
-            authorization: Some(SecretBytes::from_slice(&header)),
-            bearer: Some(bearer),
-        })
+        let authorization = Some(SecretBytes::from_slice(&header));
+        Ok(Identified { authorization, bearer: Some(bearer), ..plain(app)? })
     }
 
     fn by_body<'f>(
         &'f self,
-        account: &Account,
-        api: &Api,
-        body: Option<&Document<'_>>,
+        asked: Asked<'_>,
         known: Option<&'f App>,
     ) -> Result<Identified<'f>, Refusal> {
-        let shown = api
-            .body_value
-            .as_ref()
-            .zip(body)
-            .and_then(|(pointer, body)| super::text_at(body, pointer));
+        let (fields, pointer) = value_of(asked)?;
+        let shown = fields.text(pointer)?;
         let held = shown.as_ref().and_then(|value| {
-            account.virtuals.iter().find(|held| {
+            asked.account.virtuals.iter().find(|held| {
                 held.credentials.public_key.as_ref().is_some_and(|key| key.ct_eq(value.as_bytes()))
             })
         });
         let by_value = held.and_then(|held| self.apps.named(&held.app));
-        let app = agree(known, by_value)?.ok_or(Refusal::CallerUnknown)?;
-        Ok(Identified { app, authorization: None, bearer: None })
+        plain(agree(known, by_value)?)
     }
 }
 
 fn plain(known: Option<&App>) -> Result<Identified<'_>, Refusal> {
     let app = known.ok_or(Refusal::CallerUnknown)?;
-    Ok(Identified { app, authorization: None, bearer: None })
+    Ok(Identified { app, authorization: None, bearer: None, once: None })
+}
+
+/// The body and where its credential is.
+fn value_of<'a>(asked: Asked<'a>) -> Result<(&'a Fields<'a>, &'a Pointer), Refusal> {
+    let fields = asked.body.ok_or(Refusal::BodyUnexpected)?;
+    Ok((fields, asked.api.value.as_ref().ok_or(Refusal::UpstreamMissing)?))
+}
+
+/// Where the provider wants its body signed in a header, so does the application with what it holds.
+fn check_body_signature(shown: &Shown<'_>, asked: Asked<'_>, app: &App) -> Result<(), Refusal> {
+    let Some(signature) = asked.api.signature.as_ref().filter(|_| !asked.raw.is_empty()) else {
+        return Ok(());
+    };
+    let presented = single(shown.headers, signature.header.as_str())?;
+    let presented = presented.ok_or(Refusal::CallerSignature)?;
+    let held = asked.account.virtual_of(app.tenant.as_str());
+    let secret = held.and_then(|held| held.credentials.secret.as_ref());
+    let secret = secret.ok_or(Refusal::CallerSignature)?;
+    match signature.hmac.verify(std::slice::from_ref(secret), asked.raw, presented) {
+        true => Ok(()),
+        false => Err(Refusal::CallerSignature),
+    }
 }
 
 /// Two proofs of who calls must be of the same application.

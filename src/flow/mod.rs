@@ -12,20 +12,25 @@ mod callback;
 mod capture;
 mod challenge;
 mod changes;
+mod fields;
 mod forward;
 mod handoff;
 mod identify;
 mod object;
 mod packed;
+mod payform;
+mod proof;
 mod relay;
 mod reveal;
 mod session;
 
 pub use answer::{Answer, Scrubbed};
-pub use callback::{Delivery, Unverified, Verdict, Verified};
+pub use callback::{Delivery, Notice, Unverified, Verdict, Verified};
 pub use capture::Captured;
 pub use forward::{Place, Prepared, Replaced};
 pub use handoff::HandoffPage;
+pub use payform::{Form, FormStep, FormTicket};
+pub use proof::{Draft, Signed};
 pub use relay::{Relayed, Return, Step, Ticket};
 
 pub use forward::{Incoming, Pending};
@@ -126,6 +131,20 @@ pub enum Refusal {
     TokensOfTwoCards(String),
     /// The bearer handle is unknown, expired, or belongs to another account.
     HandleUnknown,
+    /// The application's own signature is missing or wrong.
+    CallerSignature,
+    /// The application's signature is too old, or from the future.
+    CallerTimestamp,
+    /// The same signed request came before.
+    CallerReplayed,
+    /// A field that the signature covers is missing.
+    SignedFieldMissing(String),
+    /// A field that the signature covers is neither text nor a number.
+    SignedFieldNotScalar(String),
+    /// Our signature could not be made: a fault of ours.
+    SigningFailed,
+    /// All signing threads are busy.
+    SigningBusy,
     /// The capture session is unknown, expired or used up.
     SessionUnknown,
     /// The page's origin is not the session's.
@@ -140,6 +159,8 @@ pub enum Refusal {
     AnswerWithheld(Withheld),
     /// The callback's signature is missing, doubled or wrong.
     SignatureRefused,
+    /// The callback's time is outside the window.
+    CallbackStale,
     /// The callback says nothing that can be told apart.
     CallbackUnreadable,
     /// The same callback is being delivered right now.
@@ -167,6 +188,10 @@ pub enum Withheld {
     ReturnHost,
     /// The challenge holds a card number and would go to the application.
     ChallengeHoldsCard,
+    /// The card form's URL is not on the list of hosts.
+    FormHost,
+    /// A signature made over card data came back in it.
+    HoldsSignature,
     /// What must be kept here could not be kept.
     NotKept,
 }
@@ -200,10 +225,10 @@ impl From<VaultError> for Refusal {
 /// provider's own page gives the cardholder 30 minutes.
 const PAYMENT_LIFE: std::time::Duration = std::time::Duration::from_secs(30 * 60);
 
-/// Text of a field, wiped after use.
-fn text_at<'d>(
-    document: &'d crate::wire::Document<'_>,
-    pointer: &crate::wire::Pointer,
-) -> Option<crate::wire::Text<'d>> {
-    document.find(pointer)?.text()
+/// What stands before a sealed value.
+const SEALED_PREFIX: &str = "pyt_";
+
+/// Binds a sealed value to one account of one application.
+fn sealed_purpose(account: &crate::provider::Account, tenant: &crate::vault::Tenant) -> String {
+    format!("sealed/{}/{}", account.name, tenant.as_str())
 }

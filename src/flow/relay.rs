@@ -168,7 +168,10 @@ impl Flow {
                 return Err(Refusal::ReturnNotRelayed);
             }
             Err(Forwarded::Unknown | Forwarded::Yes) => landing(&ticket.return_url),
-            Ok(answer) => passed_back(answer, &ticket),
+            Ok(answer) => {
+                let nothing = Known { pans: &[], cvvs: &[] };
+                passed_back(answer, &ticket.base, &ticket.return_url, &nothing)
+            }
         };
         self.close(&ticket, &relayed, now);
         Ok(relayed)
@@ -217,18 +220,23 @@ pub(super) fn path_and_query(url: &str) -> String {
 
 /// The provider's answer for the browser: cleaned, without cookies; a redirect becomes 303, so that
 /// the result is not posted to the shop (RFC 9110 section 15.4.4).
-fn passed_back(answer: Answer, ticket: &Ticket) -> Relayed {
-    let location = location(&answer.headers, &ticket.base);
+pub(super) fn passed_back(
+    answer: Answer,
+    base: &str,
+    return_url: &str,
+    known: &Known<'_>,
+) -> Relayed {
+    let location = location(&answer.headers, base);
     let redirects = (300..400).contains(&answer.status);
     match (redirects, location) {
         (true, Some(location)) => see_other(location),
-        (true, None) => landing(&ticket.return_url),
-        (false, _) => page(answer).unwrap_or_else(|| landing(&ticket.return_url)),
+        (true, None) => landing(return_url),
+        (false, _) => page(answer, known).unwrap_or_else(|| landing(return_url)),
     }
 }
 
-fn page(answer: Answer) -> Option<Relayed> {
-    let scrubbed = clean(answer, None, &Known { pans: &[], cvvs: &[] }).ok()?;
+fn page(answer: Answer, known: &Known<'_>) -> Option<Relayed> {
+    let scrubbed = clean(answer, None, known).ok()?;
     let (status, headers, body) = scrubbed.into_parts();
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     Some(Relayed {
@@ -248,9 +256,9 @@ fn location(headers: &HeaderMap, base: &str) -> Option<String> {
     plain.then_some(whole)
 }
 
-/// Where the customer goes when nobody knows yet: the shop's own page, which asks for the status,
-/// or a page of ours.
-fn landing(return_url: &str) -> Relayed {
+/// Where the customer goes when nobody knows yet: the shop's own page, which asks for the status, or
+/// a page of ours.
+pub(super) fn landing(return_url: &str) -> Relayed {
     match return_url.is_empty() {
         false => see_other(return_url.to_owned()),
         true => Relayed {
@@ -272,7 +280,7 @@ fn see_other(location: String) -> Relayed {
 }
 
 impl Relayed {
-    fn pack(&self) -> SecretBytes {
+    pub(super) fn pack(&self) -> SecretBytes {
         Packer::default()
             .put(self.status.as_str().as_bytes())
             .put(self.location.as_deref().unwrap_or_default().as_bytes())
@@ -281,7 +289,7 @@ impl Relayed {
             .close()
     }
 
-    fn unpack(payload: &[u8]) -> Result<Self, Refusal> {
+    pub(super) fn unpack(payload: &[u8]) -> Result<Self, Refusal> {
         let mut unpacker = Unpacker::new(payload);
         let mut read = || {
             let status = StatusCode::from_bytes(unpacker.bytes()?).ok()?;

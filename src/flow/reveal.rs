@@ -4,11 +4,12 @@
 //! on as text, which tells a thief nothing (threat T12).
 
 use crate::card::{Card, Cvv, CvvToken, Timestamp, Token};
-use crate::provider::{Part, Route};
+use crate::provider::{Part, Reveal};
 use crate::vault::{Audience, CvvLease, Vault};
-use crate::wire::{Document, Kind, Span, Value};
+use crate::wire::Span;
 
 use super::changes::Changes;
+use super::fields::{Content, Field, Fields};
 use super::{Flow, Refusal, Replaced};
 
 /// What was redeemed for one request.
@@ -30,23 +31,36 @@ impl Revealed {
 
 /// A field of the route that holds a card token, and the one that holds a CVV token.
 #[derive(Default)]
-struct Fields {
+struct Tokens {
     card: Vec<(Part, Span)>,
     token: Option<Token>,
     cvv: Option<(CvvToken, Span, String)>,
+}
+
+/// Whether card data in clear may stand where tokens may: only in a form that comes straight from the
+/// cardholder's browser.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Clear {
+    Refused,
+    Allowed,
 }
 
 impl Flow {
     /// Redeems the tokens of a request. The CVV is taken last, when nothing else can be refused.
     pub(super) fn reveal(
         &self,
-        document: &Document<'_>,
-        route: &Route,
+        document: &Fields<'_>,
+        rules: &[Reveal],
+        clear: Clear,
         audience: &Audience,
         changes: &mut Changes,
         now: Timestamp,
     ) -> Result<Revealed, Refusal> {
-        let fields = read_fields(document, route)?;
+        let mut fields = Tokens::default();
+        for reveal in rules {
+            let Some(field) = document.find(&reveal.pointer)? else { continue };
+            read_field(&field, reveal, clear, &mut fields)?;
+        }
         let mut revealed = Revealed::default();
         let Some(token) = &fields.token else {
             return match fields.cvv {
@@ -54,7 +68,7 @@ impl Flow {
                 None => Ok(revealed),
             };
         };
-        let unknown = |part: Part| Refusal::TokenUnknown(pointer_of(route, part));
+        let unknown = |part: Part| Refusal::TokenUnknown(pointer_of(rules, part));
         let card = self.vault.redeem(token, audience, now).map_err(|_| unknown(Part::Number))?;
         let card = card.into_card();
         for (part, span) in &fields.card {
@@ -73,48 +87,52 @@ impl Flow {
     }
 }
 
-fn read_fields(document: &Document<'_>, route: &Route) -> Result<Fields, Refusal> {
-    let mut fields = Fields::default();
-    for reveal in &route.request.reveal {
-        let Some(value) = document.find(&reveal.pointer) else { continue };
-        read_field(value, reveal.part, &reveal.pointer.to_string(), &mut fields)?;
-    }
-    Ok(fields)
-}
-
 fn read_field(
-    value: Value<'_>,
-    part: Part,
-    pointer: &str,
-    fields: &mut Fields,
+    field: &Field<'_>,
+    reveal: &Reveal,
+    clear: Clear,
+    fields: &mut Tokens,
 ) -> Result<(), Refusal> {
-    if value.kind() == Kind::Null {
-        return Ok(());
-    }
-    let text = value.text().ok_or_else(|| Refusal::FieldNotText(pointer.to_owned()))?;
-    let text = text.as_str();
-    let secret = matches!(part, Part::Number | Part::Cvv);
+    let pointer = || reveal.pointer.to_string();
+    let text = match &field.content {
+        Content::Null => return Ok(()),
+        Content::Text(text) => text.as_str(),
+        _ => return Err(Refusal::FieldNotText(pointer())),
+    };
+    let secret = matches!(reveal.part, Part::Number | Part::Cvv);
     if text.is_empty() || (!secret && !text.starts_with("tok_")) {
         return Ok(());
     }
-    if secret && is_digits(text) {
-        return Err(Refusal::RawCard(Some(pointer.to_owned())));
+    if reveal.or_text && !text.starts_with("tok_") && !could_be_a_number(text) {
+        return Ok(());
     }
-    let malformed = || Refusal::TokenMalformed(pointer.to_owned());
-    if part == Part::Cvv {
+    if secret && is_digits(text) {
+        return match clear {
+            Clear::Allowed => Ok(()),
+            Clear::Refused => Err(Refusal::RawCard(Some(pointer()))),
+        };
+    }
+    let malformed = || Refusal::TokenMalformed(pointer());
+    if reveal.part == Part::Cvv {
         let token = CvvToken::parse(text).map_err(|_| malformed())?;
-        fields.cvv = Some((token, value.span(), pointer.to_owned()));
+        fields.cvv = Some((token, field.span, pointer()));
         return Ok(());
     }
     let token = Token::parse(text).map_err(|_| malformed())?;
     match &fields.token {
         Some(first) if first.id() != token.id() => {
-            return Err(Refusal::TokensOfTwoCards(pointer.to_owned()));
+            return Err(Refusal::TokensOfTwoCards(pointer()));
         }
         _ => fields.token = Some(token),
     }
-    fields.card.push((part, value.span()));
+    fields.card.push((reveal.part, field.span));
     Ok(())
+}
+
+/// Digits of a length that card numbers have today; shorter ones are accounts and telephones, and the
+/// scan of the whole body has passed them.
+fn could_be_a_number(text: &str) -> bool {
+    is_digits(text) && (13..=19).contains(&text.chars().filter(|sign| sign.is_numeric()).count())
 }
 
 /// Digits as people write card data: with spaces, hyphens or dots between them.
@@ -123,8 +141,8 @@ fn is_digits(text: &str) -> bool {
         && text.chars().all(|sign| sign.is_numeric() || matches!(sign, ' ' | '-' | '.' | '\u{a0}'))
 }
 
-fn pointer_of(route: &Route, part: Part) -> String {
-    let reveal = route.request.reveal.iter().find(|reveal| reveal.part == part);
+fn pointer_of(rules: &[Reveal], part: Part) -> String {
+    let reveal = rules.iter().find(|reveal| reveal.part == part);
     reveal.map(|reveal| reveal.pointer.to_string()).unwrap_or_default()
 }
 

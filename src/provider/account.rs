@@ -5,7 +5,7 @@ use std::sync::Arc;
 use url::Url;
 
 use crate::card::Mode;
-use crate::credential::Basic;
+use crate::credential::{Basic, SigningKey, VerifyingKey};
 use crate::secret::SecretBytes;
 
 use super::{HostPort, Profile, ProviderHost};
@@ -23,14 +23,36 @@ pub struct Account {
     pub upstreams: Vec<Option<ProviderHost>>,
     /// The real credentials.
     pub credentials: Credentials,
-    /// Secrets that sign the provider's callbacks.
-    pub callback_secrets: Vec<SecretBytes>,
+    /// What verifies the provider's callbacks.
+    pub callback_keys: CallbackKeys,
     /// What each application holds.
     pub virtuals: Vec<Virtual>,
     /// How challenges are handed on.
     pub three_ds: ThreeDs,
     /// Where callbacks go that belong to no invoice of ours: application and URL.
     pub default_callback: Option<(String, Url)>,
+    /// How the browser's card form reaches the provider.
+    pub payform: PayformMode,
+    /// Where the provider's card form may be.
+    pub payform_hosts: Vec<HostPort>,
+}
+
+/// How the browser's card form reaches the provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PayformMode {
+    /// We post it and pass the answer to the browser.
+    Server,
+    /// The browser posts it from a page of ours.
+    Browser,
+}
+
+/// What verifies a provider's callbacks: several while one replaces the other.
+#[derive(Debug, Default)]
+pub struct CallbackKeys {
+    /// Shared secrets.
+    pub secrets: Vec<SecretBytes>,
+    /// Public or shared keys of signed alerts.
+    pub alerts: Vec<VerifyingKey>,
 }
 
 /// Credentials in the schemes that profiles can name.
@@ -40,6 +62,12 @@ pub struct Credentials {
     pub basic: Option<Basic>,
     /// The value that names the account inside a body.
     pub public_key: Option<SecretBytes>,
+    /// The secret of digests and HMACs.
+    pub secret: Option<SecretBytes>,
+    /// The merchant's id in signed headers; not a secret.
+    pub merchant_id: Option<String>,
+    /// Signs requests.
+    pub request_key: Option<Arc<SigningKey>>,
 }
 
 /// Credentials that are worthless anywhere else.
@@ -49,6 +77,10 @@ pub struct Virtual {
     pub app: String,
     /// What it holds.
     pub credentials: Credentials,
+    /// Checks the application's own signatures.
+    pub request_check: Option<VerifyingKey>,
+    /// Signs what is delivered to it.
+    pub alert_key: Option<SigningKey>,
 }
 
 /// How an account's challenges are handed to the browser.
@@ -84,8 +116,8 @@ pub enum RelayMode {
 
 impl Account {
     /// What this application holds for this account.
-    pub fn virtual_of(&self, app: &str) -> Option<&Credentials> {
-        self.virtuals.iter().find(|held| held.app == app).map(|held| &held.credentials)
+    pub fn virtual_of(&self, app: &str) -> Option<&Virtual> {
+        self.virtuals.iter().find(|held| held.app == app)
     }
 }
 
@@ -106,6 +138,17 @@ impl RelayMode {
         match name {
             "server" => Some(Self::Server),
             "redirect307" => Some(Self::Redirect307),
+            _ => None,
+        }
+    }
+}
+
+impl PayformMode {
+    /// The variant of that name in a configuration.
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "server" => Some(Self::Server),
+            "browser" => Some(Self::Browser),
             _ => None,
         }
     }

@@ -10,11 +10,14 @@ mod host;
 mod path;
 mod profile;
 
-pub use account::{Account, Credentials, Handoff, RelayMode, ThreeDs, Virtual};
+pub use account::{
+    Account, CallbackKeys, Credentials, Handoff, PayformMode, RelayMode, ThreeDs, Virtual,
+};
 pub use host::{HostPort, ProviderHost};
 pub use path::{PathPattern, is_plain_path};
 pub use profile::{
-    AnswerRules, Api, CallbackRules, Challenge, Part, Profile, RequestRules, Reveal, Route,
+    AnswerRules, Api, BodySignature, CallbackRules, Challenge, Inside, Part, Payform, Profile,
+    Proof, RequestRules, Reveal, Route,
 };
 
 use std::sync::Arc;

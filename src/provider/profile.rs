@@ -2,8 +2,8 @@
 
 use http::{HeaderName, Method};
 
-use crate::credential::{CallbackScheme, Scheme};
-use crate::wire::Pointer;
+use crate::credential::{BodyHmac, Scheme};
+use crate::wire::{Encoding, Pointer};
 
 use super::{HostPort, PathPattern};
 
@@ -24,6 +24,8 @@ pub struct Profile {
     pub challenge: Challenge,
     /// How its callbacks are verified; `None` when it sends none.
     pub callback: Option<CallbackRules>,
+    /// Its card form; `None` when cards go by API.
+    pub payform: Option<Payform>,
 }
 
 /// One of a provider's interfaces: the second path segment of a gateway route.
@@ -33,10 +35,23 @@ pub struct Api {
     pub name: String,
     /// How calls prove who sends them.
     pub credential: Scheme,
-    /// Where the credential is inside the body, for [`Scheme::BodyValue`].
-    pub body_value: Option<Pointer>,
+    /// Where the credential is inside the body: the public key, the handle, the `sign` field.
+    pub value: Option<Pointer>,
+    /// Seconds that an application's clock may be off, for [`Scheme::AccessHeaders`].
+    pub tolerance: u64,
+    /// A signature in a header over the final body, besides the credential.
+    pub signature: Option<BodySignature>,
     /// Its published base URL, when there is one; accounts may name their own.
     pub url: Option<String>,
+}
+
+/// HMAC over the whole body, in a header.
+#[derive(Debug)]
+pub struct BodySignature {
+    /// The header.
+    pub header: HeaderName,
+    /// The construction.
+    pub hmac: BodyHmac,
 }
 
 /// One call of a provider's interface.
@@ -50,6 +65,8 @@ pub struct Route {
     pub method: Method,
     /// The path below the interface's base URL.
     pub path: PathPattern,
+    /// How the body is written.
+    pub encoding: Encoding,
     /// Bytes of body that are accepted.
     pub body_limit: usize,
     /// What happens to the request.
@@ -72,8 +89,14 @@ impl Route {
 pub struct RequestRules {
     /// Where tokens stand for card fields.
     pub reveal: Vec<Reveal>,
-    /// Where the application names its callback URL; ours takes its place.
-    pub callback_url: Option<Pointer>,
+    /// Fields that the signature covers, for [`Scheme::SortedDigest`].
+    pub sign: Vec<Pointer>,
+    /// Whether the same signed request may come twice: reads.
+    pub repeatable: bool,
+    /// Where the application names its callback URLs; ours take their place.
+    pub callback_url: Vec<Pointer>,
+    /// Where the application may put a sealed value that a callback handed out.
+    pub sealed: Vec<Pointer>,
     /// Where the application says the customer returns to, tried in this order. Kept for a 3-D
     /// Secure return whose outcome is unknown.
     pub return_url: Vec<Pointer>,
@@ -86,6 +109,8 @@ pub struct Reveal {
     pub pointer: Pointer,
     /// Which part of the card it is.
     pub part: Part,
+    /// Whether something else than a card may stand there, such as the account of a wallet.
+    pub or_text: bool,
 }
 
 /// A part of a card in the spellings that providers use.
@@ -135,30 +160,53 @@ impl Part {
 /// What a route does to an answer besides the scrub.
 #[derive(Debug, Default)]
 pub struct AnswerRules {
-    /// Where the provider hands out a bearer token; the application gets a handle.
-    pub bearer: Vec<Pointer>,
+    /// Where the provider hands out a secret of this payment; the application gets a handle.
+    pub handle: Vec<Pointer>,
     /// Where our callback URL comes back; the application gets its own.
     pub callback_url: Vec<Pointer>,
-    /// Where a challenge is, an object with the members that [`Challenge`] names.
-    pub challenge: Option<Pointer>,
+    /// Where challenges are, objects with the members that [`Challenge`] names.
+    pub challenge: Vec<Pointer>,
+    /// Where the provider says to which URL the card form goes; the application gets ours.
+    pub payform_url: Option<Pointer>,
+    /// Where a secret for later payments is handed out; the application gets it sealed.
+    pub sealed: Vec<Inside>,
 }
 
 impl AnswerRules {
     /// Whether anything is to be rewritten.
     pub fn is_empty(&self) -> bool {
-        self.bearer.is_empty() && self.callback_url.is_empty() && self.challenge.is_none()
+        self.handle.is_empty()
+            && self.callback_url.is_empty()
+            && self.challenge.is_empty()
+            && self.payform_url.is_none()
+            && self.sealed.is_empty()
     }
+}
+
+/// A value, or one inside a string that itself holds JSON: `/ps_data#/pay_token`.
+#[derive(Debug)]
+pub struct Inside {
+    /// The value, or the string around it.
+    pub outer: Pointer,
+    /// Where the value is inside that string.
+    pub inner: Option<Pointer>,
 }
 
 /// How a 3-D Secure challenge is written and what may be done to it.
 #[derive(Debug)]
 pub struct Challenge {
-    /// Member that holds the access control server's URL.
-    pub action: String,
+    /// Members that can hold the access control server's URL, the usual one first.
+    pub action: Vec<String>,
     /// Member that holds the method.
     pub method: String,
+    /// The method where none is named.
+    pub default_method: String,
     /// Member that holds the form's fields.
     pub params: String,
+    /// Members beside the URL that are fields of the form, with the fields' names.
+    pub fields: Vec<(String, String)>,
+    /// Fields of which one must be there to make it a challenge; empty where an address is enough.
+    pub when: Vec<String>,
     /// Field that holds the return address, where there is one.
     pub term_url: String,
     /// Whether the provider allows the return address to be replaced.
@@ -170,18 +218,54 @@ pub struct Challenge {
 /// How callbacks are verified, told apart and put in order.
 #[derive(Debug)]
 pub struct CallbackRules {
-    /// The signature's construction.
-    pub scheme: CallbackScheme,
-    /// The header that carries it.
-    pub header: HeaderName,
+    /// The signature's construction, and where it is.
+    pub proof: Proof,
     /// What the callback is about.
-    pub id: Pointer,
-    /// What it says about it.
-    pub status: Pointer,
+    pub subject: Vec<Pointer>,
+    /// What it says about it. Subject and state together tell callbacks apart.
+    pub state: Vec<Pointer>,
     /// A number that grows with every change; older ones are acknowledged and not delivered.
-    pub updated: Pointer,
+    pub updated: Option<Pointer>,
+    /// What the provider is told when the callback was taken.
+    pub reply: String,
     /// What is rewritten before delivery.
     pub answer: AnswerRules,
+}
+
+/// Where a callback's signature is and how it is made.
+#[derive(Debug)]
+pub enum Proof {
+    /// SHA-1 sandwich over the raw body, in a header.
+    SandwichSha1(HeaderName),
+    /// HMAC over the raw body, in a header.
+    Hmac(BodySignature),
+    /// Digest over the sorted values, in a field.
+    SortedDigest(Pointer),
+    /// Signature over the normalised body and a timestamp, in headers; seconds that may have passed.
+    AccessHeaders(u64),
+}
+
+impl Proof {
+    /// The scheme's name in a profile.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::SandwichSha1(_) => "sandwich_sha1",
+            Self::Hmac(_) => "hmac",
+            Self::SortedDigest(_) => "sorted_digest",
+            Self::AccessHeaders(_) => "access_headers",
+        }
+    }
+}
+
+/// The card form of providers that take it from the browser.
+#[derive(Debug, Default)]
+pub struct Payform {
+    /// Where tokens stand for card fields.
+    pub reveal: Vec<Reveal>,
+    /// Fields that hold handles.
+    pub handle: Vec<Pointer>,
+    /// Hosts that the form may go to.
+    pub hosts: Vec<HostPort>,
 }
 
 impl Profile {

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::flow::{self, Flow, Prepared};
+use crate::card::Timestamp;
+use crate::flow::{self, Draft, Flow, Notice, Prepared, Refusal, Signed};
 use crate::telemetry::{Event, Log, Metrics};
 
 use super::exchange::{
@@ -11,6 +12,7 @@ use super::exchange::{
 };
 use super::message::Reply;
 use super::reply::{REQUEST_ID, RequestId, SERVER_TIMING, set};
+use super::signing::Signers;
 
 /// Shared by the public and the private room. Immutable.
 pub struct Desk {
@@ -20,6 +22,8 @@ pub struct Desk {
     pub upstreams: Upstreams,
     /// Whether relay and callback targets may be on private networks.
     pub allow_private: bool,
+    /// Threads for signatures that take long.
+    pub signers: Signers,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Events.
@@ -36,6 +40,24 @@ pub(super) enum Origin {
 }
 
 impl Desk {
+    /// Signs a request: here when that is quick, else on a signing thread.
+    pub(super) async fn sign(&self, draft: Draft) -> Result<Signed, Refusal> {
+        if !draft.is_slow() {
+            return draft.sign(Timestamp::system());
+        }
+        let signed = self.signers.run(move || draft.sign(Timestamp::system())).await;
+        signed.unwrap_or(Err(Refusal::SigningBusy))
+    }
+
+    /// Signs a callback for the application.
+    pub(super) async fn sign_notice(&self, notice: Notice) -> Result<Prepared, Refusal> {
+        if !notice.is_slow() {
+            return notice.sign(Timestamp::system());
+        }
+        let signed = self.signers.run(move || notice.sign(Timestamp::system())).await;
+        signed.unwrap_or(Err(Refusal::SigningBusy))
+    }
+
     /// Sends a prepared request, once.
     pub(super) async fn send(
         &self,

@@ -27,5 +27,6 @@ mod line;
 mod linger;
 mod pool;
 mod reply;
+pub mod signing;
 mod target;
 mod wiping;

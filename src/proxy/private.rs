@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use http::{Method, StatusCode};
 
 use crate::card::Timestamp;
-use crate::flow::{Forwarded, Incoming, Pending, Prepared, Refusal, Scrubbed};
+use crate::flow::{Draft, Forwarded, Incoming, Pending, Refusal, Scrubbed};
 
 use super::desk::{Call, Desk, Origin};
 use super::message::{
@@ -130,7 +130,7 @@ impl Private {
             body: request.body,
         };
         let reply = match self.0.flow.prepare(incoming, now) {
-            Ok((prepared, pending)) => self.exchange(prepared, pending, &mut call).await,
+            Ok((draft, pending)) => self.exchange(draft, pending, &mut call).await,
             Err(refusal) => {
                 let refused = reply::refused(&refusal, &call.id);
                 call.refuse(refused)
@@ -139,13 +139,22 @@ impl Private {
         call.end(reply, &self.0)
     }
 
-    async fn exchange(&self, prepared: Prepared, pending: Pending, call: &mut Call) -> Reply {
+    async fn exchange(&self, draft: Draft, mut pending: Pending, call: &mut Call) -> Reply {
         call.name = pending.route().map_or_else(String::new, |route| route.name.clone());
         call.app = pending.tenant().as_str().to_owned();
         call.account = pending.account().to_owned();
         let replaced = pending.replaced();
         call.replaced = replaced.pan + replaced.cvv;
-        let answer = call.upstream(self.0.send(prepared, Origin::Configuration)).await;
+        let signed = match self.0.sign(draft).await {
+            Ok(signed) => signed,
+            Err(refusal) => {
+                pending.unanswered(Forwarded::No, &self.0.flow, Timestamp::system());
+                let refused = reply::refused(&refusal, &call.id);
+                return call.refuse(refused);
+            }
+        };
+        pending.signed(signed.signature);
+        let answer = call.upstream(self.0.send(signed.prepared, Origin::Configuration)).await;
         let now = Timestamp::system();
         match answer {
             Ok(answer) => {

@@ -14,7 +14,10 @@ use http::header::{
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 
 use crate::card::Timestamp;
-use crate::flow::{Refusal, Relayed, Return, Step, Ticket, Unverified, Verdict};
+use crate::flow::{
+    Form, FormStep, FormTicket, Prepared, Refusal, Relayed, Return, Step, Ticket, Unverified,
+    Verdict,
+};
 use crate::page::{self, Page};
 use crate::secret::CleartextBody;
 
@@ -44,6 +47,7 @@ enum Called<'h> {
     Start(&'h str),
     Return(&'h str),
     Callback(&'h str, Option<&'h str>),
+    Form(&'h str),
 }
 
 impl Called<'_> {
@@ -54,13 +58,15 @@ impl Called<'_> {
             Self::Start(_) => "threeds.start",
             Self::Return(_) => "threeds.return",
             Self::Callback(..) => "callback",
+            Self::Form(_) => "payform",
         }
     }
 
     fn limit(&self) -> BodyLimit {
         match self {
-            Self::Preflight | Self::Start(_) => BodyLimit::NONE,
-            Self::Capture => BodyLimit::bytes(CARD_BODY),
+            Self::Preflight => BodyLimit::NONE,
+            Self::Start(_) => BodyLimit::bytes(RETURN_BODY),
+            Self::Capture | Self::Form(_) => BodyLimit::bytes(CARD_BODY),
             Self::Return(_) => BodyLimit::bytes(RETURN_BODY),
             Self::Callback(..) => BodyLimit::bytes(CALLBACK_BODY),
         }
@@ -77,7 +83,9 @@ fn called<'h>(method: &Method, path: &'h str) -> Option<Called<'h>> {
         [Some("v1"), Some("tokens"), None, _] if *method == Method::OPTIONS => {
             Some(Called::Preflight)
         }
-        [Some("3ds"), Some(id), Some("start"), None] if read => Some(Called::Start(id)),
+        // An application that builds its form by hand may post to the address that it was given.
+        [Some("3ds"), Some(id), Some("start"), None] if read || post => Some(Called::Start(id)),
+        [Some("payform"), Some(id), None, _] if post || read => Some(Called::Form(id)),
         [Some("3ds"), Some(id), None, _] if read || post => Some(Called::Return(id)),
         [Some("callbacks"), Some(account), None, _] if post => {
             Some(Called::Callback(account, None))
@@ -104,6 +112,8 @@ impl Handler for Public {
         let Some(called) = called(&head.method, &head.path) else {
             return Reply::empty(StatusCode::NOT_FOUND);
         };
+        let version = head.version;
+        let carries_card = matches!(called, Called::Capture | Called::Form(_));
         let mut call = Call::begin("public", called.name());
         let mut reply = match called {
             Called::Preflight => self.preflight(&head),
@@ -114,7 +124,13 @@ impl Handler for Public {
                 let callback = Unverified { account, sealed, headers: &head.headers, body };
                 self.callback(callback, &mut call).await
             }
+            Called::Form(id) if head.method == Method::POST => {
+                self.form(id, &head, body, &mut call).await
+            }
+            Called::Form(id) => self.look_at_form(id, &mut call),
         };
+        // h2 keeps consumed frames while a connection lives; a card must not stay in them.
+        reply.close |= carries_card && version == Version::HTTP_2;
         harden(&mut reply.headers);
         call.end(reply, &self.0)
     }
@@ -161,8 +177,6 @@ impl Public {
         if let Some(origin) = origin.filter(|_| reply.status != StatusCode::FORBIDDEN) {
             set(&mut reply.headers, ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         }
-        // h2 keeps consumed frames while a connection lives; a card must not stay in them.
-        reply.close = head.version == Version::HTTP_2;
         reply
     }
 
@@ -198,7 +212,7 @@ impl Public {
         match self.0.flow.begin_return(id, back, Timestamp::system()) {
             Ok(Step::Send(prepared, ticket)) => self.relay(*prepared, ticket, call).await,
             Ok(Step::Answer(relayed)) => browser(relayed),
-            Ok(Step::Wait) => self.wait(id).await,
+            Ok(Step::Wait) => self.wait(id, "3ds", Self::return_outcome).await,
             Ok(Step::Idle) => shown(
                 StatusCode::OK,
                 page::notice(
@@ -210,50 +224,83 @@ impl Public {
         }
     }
 
-    async fn relay(
-        &self,
-        prepared: crate::flow::Prepared,
-        ticket: Ticket,
-        call: &mut Call,
-    ) -> Reply {
+    async fn relay(&self, prepared: Prepared, ticket: Ticket, call: &mut Call) -> Reply {
         let outcome = call.upstream(self.0.send(prepared, Origin::Outside)).await;
         call.upstream_status = outcome.as_ref().ok().map(|answer| answer.status);
         let outcome = outcome.map_err(|error| reply::forwarded(&error));
         match self.0.flow.finish_return(ticket, outcome, Timestamp::system()) {
             Ok(relayed) => browser(relayed),
-            Err(refusal) => {
-                call.code = reply::refused(&refusal, &call.id).code;
-                shown(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    page::notice(
-                        "The payment provider cannot be reached",
-                        "Nothing was lost. Please reload this page in a moment.",
-                    ),
-                )
-            }
+            Err(refusal) => unreachable(&refusal, call),
         }
     }
 
-    /// Waits for the request that is being relayed; then shows its outcome, or a page that asks
-    /// again.
-    async fn wait(&self, id: &str) -> Reply {
+    async fn form(&self, id: &str, head: &Head, body: CleartextBody, call: &mut Call) -> Reply {
+        let form = Form { headers: &head.headers, body };
+        match self.0.flow.begin_form(id, form, Timestamp::system()) {
+            Ok(FormStep::Send(prepared, ticket)) => self.post(*prepared, *ticket, call).await,
+            Ok(FormStep::Page(page)) => {
+                let fields = page.fields.iter().map(|(name, value)| (&**name, &**value));
+                shown(StatusCode::OK, page::handoff(&page.action, &page.method, fields, &[]))
+            }
+            Ok(FormStep::Answer(relayed)) => browser(relayed),
+            Ok(FormStep::Wait) => self.wait(id, "payform", Self::form_outcome).await,
+            Err(refusal) => form_refused(&refusal, call),
+        }
+    }
+
+    async fn post(&self, prepared: Prepared, ticket: FormTicket, call: &mut Call) -> Reply {
+        let outcome = call.upstream(self.0.send(prepared, Origin::Outside)).await;
+        call.upstream_status = outcome.as_ref().ok().map(|answer| answer.status);
+        let outcome = outcome.map_err(|error| reply::forwarded(&error));
+        match self.0.flow.finish_form(ticket, outcome, Timestamp::system()) {
+            Ok(relayed) => browser(relayed),
+            Err(refusal) => unreachable(&refusal, call),
+        }
+    }
+
+    /// Our waiting page asks what became of a form.
+    fn look_at_form(&self, id: &str, call: &mut Call) -> Reply {
+        match self.form_outcome(id) {
+            Ok(Some(relayed)) => browser(relayed),
+            Ok(None) => shown(StatusCode::OK, page::waiting(&format!("/payform/{id}"))),
+            Err(refusal) => gone(&refusal, call),
+        }
+    }
+
+    fn form_outcome(&self, id: &str) -> Result<Option<Relayed>, Refusal> {
+        self.0.flow.form_outcome(id, Timestamp::system())
+    }
+
+    fn return_outcome(&self, id: &str) -> Result<Option<Relayed>, Refusal> {
+        self.0.flow.return_outcome(id, Timestamp::system())
+    }
+
+    /// Waits for the request that is being relayed; then shows its outcome, or a page that asks again.
+    async fn wait(
+        &self,
+        id: &str,
+        place: &str,
+        outcome: impl Fn(&Self, &str) -> Result<Option<Relayed>, Refusal> + Send,
+    ) -> Reply {
         let until = tokio::time::Instant::now() + RETURN_WAIT;
         while tokio::time::Instant::now() < until {
             tokio::time::sleep(RETURN_LOOK).await;
-            match self.0.flow.return_outcome(id, Timestamp::system()) {
+            match outcome(self, id) {
                 Ok(Some(relayed)) => return browser(relayed),
                 Ok(None) => {}
                 Err(_) => break,
             }
         }
-        shown(StatusCode::OK, page::waiting(&format!("/3ds/{id}")))
+        shown(StatusCode::OK, page::waiting(&format!("/{place}/{id}")))
     }
 
     async fn callback(&self, callback: Unverified<'_>, call: &mut Call) -> Reply {
         let (flow, now) = (&self.0.flow, Timestamp::system());
-        let verdict = flow.verify(callback).and_then(|verified| {
+        let mut taken = String::new();
+        let verdict = flow.verify(callback, now).and_then(|verified| {
             call.account = verified.account().to_owned();
             call.app = verified.app().to_owned();
+            taken = verified.reply();
             flow.judge(verified, now)
         });
         let outcome = match verdict {
@@ -261,16 +308,28 @@ impl Public {
                 call.code = "callback_repeated";
                 Ok(())
             }
-            Ok(Verdict::Deliver(prepared, delivery)) => {
-                let answer = call.upstream(self.0.send(*prepared, Origin::Outside)).await;
-                let status = answer.ok().map(|answer| answer.status);
+            Ok(Verdict::Deliver(notice, delivery)) => {
+                let status = match self.0.sign_notice(*notice).await {
+                    Ok(prepared) => {
+                        let answer = call.upstream(self.0.send(prepared, Origin::Outside)).await;
+                        answer.ok().map(|answer| answer.status)
+                    }
+                    Err(_) => None,
+                };
                 call.upstream_status = status;
                 flow.delivered(delivery, status, Timestamp::system())
             }
             Err(refusal) => Err(refusal),
         };
         match outcome {
-            Ok(()) => Reply::empty(StatusCode::OK),
+            Ok(()) => {
+                let mut reply = Reply::empty(StatusCode::OK);
+                if !taken.is_empty() {
+                    set(&mut reply.headers, CONTENT_TYPE, "text/plain; charset=utf-8");
+                    reply.body = Bytes::from(taken);
+                }
+                reply
+            }
             Err(refusal) => {
                 let refused = reply::refused(&refusal, &call.id);
                 call.refuse(refused)
@@ -300,6 +359,30 @@ fn browser(relayed: Relayed) -> Reply {
     set(&mut reply.headers, CONTENT_SECURITY_POLICY, page::foreign_policy());
     reply.body = relayed.body.into_bytes();
     reply
+}
+
+fn unreachable(refusal: &Refusal, call: &mut Call) -> Reply {
+    call.code = reply::refused(refusal, &call.id).code;
+    shown(
+        StatusCode::SERVICE_UNAVAILABLE,
+        page::notice(
+            "The payment provider cannot be reached",
+            "Nothing was lost. Please reload this page in a moment.",
+        ),
+    )
+}
+
+/// The cardholder is told to start again; the code is in the log.
+fn form_refused(refusal: &Refusal, call: &mut Call) -> Reply {
+    let refused = reply::refused(refusal, &call.id);
+    call.code = refused.code;
+    shown(
+        refused.reply.status,
+        page::notice(
+            "Your card was not sent",
+            "This form is not valid any more, or incomplete. Please go back to the shop and try again.",
+        ),
+    )
 }
 
 fn gone(refusal: &Refusal, call: &mut Call) -> Reply {

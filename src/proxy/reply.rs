@@ -226,6 +226,14 @@ fn row(refusal: &Refusal) -> Problem {
         Refusal::TokenUnknown(_) => (422, "token_unknown", Vault, Safe, "The token is not known here, or no longer."),
         Refusal::TokensOfTwoCards(_) => (422, "tokens_of_two_cards", Policy, Safe, "The fields name tokens of more than one card."),
         Refusal::HandleUnknown => (401, "handle_unknown", Vault, Safe, "The bearer handle is not known for this account, or no longer."),
+        Refusal::CallerSignature => (401, "caller_signature_refused", Policy, Safe, "The application's signature is missing or wrong."),
+        Refusal::CallerTimestamp => (401, "caller_timestamp_refused", Policy, Safe, "The application's signature is too old, or from the future."),
+        Refusal::CallerReplayed => (409, "caller_replayed", Policy, Unsafe, "The same signed request came before."),
+        Refusal::SignedFieldMissing(_) => (422, "signed_field_missing", Policy, Safe, "A field that the signature covers is missing."),
+        Refusal::SignedFieldNotScalar(_) => (422, "signed_field_not_scalar", Policy, Safe, "A field that the signature covers must be a string or a number."),
+        Refusal::SigningFailed => (500, "signing_failed", Proxy, After, "The provider's signature could not be made."),
+        Refusal::SigningBusy => (503, "signing_busy", Proxy, After, "All signing threads are busy; nothing was sent."),
+        Refusal::CallbackStale => (401, "callback_stale", Policy, Safe, "The callback's time is outside the window."),
         Refusal::SessionUnknown => (401, "session_unknown", Vault, Safe, "The capture session is not known, has expired or is used up."),
         Refusal::OriginRefused => (403, "origin_refused", Policy, Safe, "The page's origin is not one that may capture cards here."),
         Refusal::Card(error) => (422, card_code(*error), Policy, Safe, "The card data is not valid."),
@@ -319,6 +327,8 @@ fn withheld(reason: Withheld) -> &'static str {
         Withheld::ChallengeHoldsCard => {
             "The challenge holds a card number; only handoff = \"page\" can carry it."
         }
+        Withheld::FormHost => "The card form's URL is not on the account's list (payform.hosts).",
+        Withheld::HoldsSignature => "A signature made over card data came back in it.",
         Withheld::NotKept => "A secret in it could not be kept in the vault.",
     }
 }
@@ -330,6 +340,8 @@ fn field(refusal: &Refusal) -> Option<String> {
         | Refusal::FieldInvalid(field)
         | Refusal::TokenMalformed(field)
         | Refusal::TokenUnknown(field)
+        | Refusal::SignedFieldMissing(field)
+        | Refusal::SignedFieldNotScalar(field)
         | Refusal::TokensOfTwoCards(field) => Some(field.clone()),
         Refusal::RawCard(field) => field.clone(),
         Refusal::Card(error) => Some(card_field(*error).to_owned()),

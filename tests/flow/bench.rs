@@ -8,7 +8,9 @@ use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use portcullis::card::Timestamp;
 use portcullis::config;
-use portcullis::flow::{Answer, Flow, Incoming, Pending, Prepared, Refusal, Scrubbed};
+use portcullis::flow::{
+    Answer, Delivery, Draft, Flow, Incoming, Notice, Pending, Prepared, Refusal, Scrubbed, Verdict,
+};
 use portcullis::secret::CleartextBody;
 use portcullis::vault::{Keyring, Limits, Vault};
 
@@ -51,7 +53,51 @@ impl Bench {
         secret("shop.key", SHOP.1);
         secret("other.key", OTHER.1);
         secret("shop.public", "pk_virtual_shop");
-        let text = text(paymega, milkypay);
+        Self::from(folder, text(paymega, milkypay))
+    }
+
+    /// A provider of somebody else's, `acme`, beside the two.
+    pub fn acme(profile: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in [
+            ("acme.toml", profile),
+            ("acme.key", "real-key"),
+            ("acme.secret", "real-secret"),
+            ("shop-acme.key", "virtual-key"),
+            ("shop-acme.secret", "virtual-secret"),
+        ] {
+            write_secret(folder.path(), name, text);
+        }
+        let app = app("shop", SHOP_KEY).replace("[\"paymega\", \"milkypay\"]", "[\"acme\"]");
+        let text = format!(
+            r#"
+providers = ["acme.toml"]
+[public]
+url = "https://pay.test"
+certificate = "public.pem"
+key = "public.key"
+[private]
+certificate = "private.pem"
+key = "private.key"
+{app}
+[[account]]
+name = "acme"
+provider = "acme"
+mode = "test"
+[account.credentials]
+id = "merchant-7"
+key = {{ file = "acme.key" }}
+secret = {{ file = "acme.secret" }}
+[account.virtual.shop]
+id = "shop-at-acme"
+key = {{ file = "shop-acme.key" }}
+secret = {{ file = "shop-acme.secret" }}
+"#
+        );
+        Self::from(folder, text)
+    }
+
+    pub fn from(folder: tempfile::TempDir, text: String) -> Self {
         let config = config::parse(&folder.path().join("portcullis.toml"), text);
         let config = config.unwrap_or_else(|problems| {
             panic!("{}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
@@ -94,7 +140,7 @@ impl Bench {
         target: &str,
         headers: &HeaderMap,
         json: &[u8],
-    ) -> Result<(Prepared, Pending), Refusal> {
+    ) -> Result<(Draft, Pending), Refusal> {
         let (path, query) = match target.split_once('?') {
             Some((path, query)) => (path, Some(query)),
             None => (target, None),
@@ -111,7 +157,7 @@ impl Bench {
         method: &str,
         target: &str,
         json: &[u8],
-    ) -> Result<(Prepared, Pending), Refusal> {
+    ) -> Result<(Draft, Pending), Refusal> {
         self.prepare(method, target, &basic(SHOP, !json.is_empty()), json)
     }
 
@@ -138,13 +184,28 @@ impl Bench {
         account: &str,
         handle: &str,
         json: &str,
-    ) -> Result<(Prepared, Pending), Refusal> {
+    ) -> Result<(Draft, Pending), Refusal> {
         let target = format!("/{account}/cardgate/payment/sale");
         self.prepare("POST", &target, &bearer(handle), json.as_bytes())
     }
 }
 
-pub fn sent(prepared: Prepared) -> Sent {
+pub fn sent(draft: Draft) -> Sent {
+    parts(draft.sign(NOW).unwrap().prepared)
+}
+
+pub fn told(notice: Notice) -> Sent {
+    parts(notice.sign(NOW).unwrap())
+}
+
+pub fn deliver(verdict: Result<Verdict, Refusal>) -> (Sent, Delivery) {
+    match verdict {
+        Ok(Verdict::Deliver(notice, delivery)) => (told(*notice), delivery),
+        other => panic!("not delivered: {other:?}"),
+    }
+}
+
+pub fn parts(prepared: Prepared) -> Sent {
     let (host, method, target, headers, body) = prepared.into_parts();
     Sent {
         method,
@@ -224,20 +285,6 @@ fn sha256(text: &str) -> String {
 
 fn text(paymega: &str, milkypay: &str) -> String {
     let profiles = concat!(env!("CARGO_MANIFEST_DIR"), "/config/providers");
-    let app = |name: &str, key: &str| {
-        let hash = sha256(key);
-        format!(
-            r#"
-[[app]]
-name = "{name}"
-mode = "test"
-key_sha256 = ["{hash}"]
-accounts = ["paymega", "milkypay"]
-origins = ["https://{name}.example"]
-callback_hosts = ["{name}.example", "example.com"]
-"#
-        )
-    };
     let account = |name: &str, more: &str| {
         format!(
             r#"
@@ -281,5 +328,20 @@ key = "private.key"
         app("other", OTHER_KEY),
         account("paymega", paymega),
         account("milkypay", milkypay)
+    )
+}
+
+fn app(name: &str, key: &str) -> String {
+    let hash = sha256(key);
+    format!(
+        r#"
+[[app]]
+name = "{name}"
+mode = "test"
+key_sha256 = ["{hash}"]
+accounts = ["paymega", "milkypay"]
+origins = ["https://{name}.example"]
+callback_hosts = ["{name}.example", "example.com"]
+"#
     )
 }

@@ -3,7 +3,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use portcullis::flow::{Delivery, Prepared, Refusal, Unverified, Verdict};
+use portcullis::flow::{Delivery, Refusal, Unverified, Verdict};
 use sha1::{Digest as _, Sha1};
 
 use crate::bench::{Bench, NOW, SHOP, Sent, body, headers, member, refusal, sent};
@@ -30,7 +30,7 @@ fn judged(
 ) -> Result<Verdict, Refusal> {
     let map = headers(&[("x-signature", signature), ("content-type", "application/json")]);
     let callback = Unverified { account: "paymega", sealed, headers: &map, body: body(raw) };
-    let verified = bench.flow.verify(callback)?;
+    let verified = bench.flow.verify(callback, NOW)?;
     bench.flow.judge(verified, NOW)
 }
 
@@ -38,11 +38,8 @@ fn signed(bench: &Bench, raw: &str) -> Result<Verdict, Refusal> {
     judged(bench, None, raw.as_bytes(), &sign("live_secret", raw.as_bytes()))
 }
 
-fn delivery(verdict: Result<Verdict, Refusal>) -> (Prepared, Delivery) {
-    match verdict {
-        Ok(Verdict::Deliver(prepared, delivery)) => (*prepared, delivery),
-        other => panic!("not delivered: {other:?}"),
-    }
+fn delivery(verdict: Result<Verdict, Refusal>) -> (Sent, Delivery) {
+    crate::bench::deliver(verdict)
 }
 
 fn acknowledged(verdict: Result<Verdict, Refusal>) -> bool {
@@ -55,7 +52,7 @@ fn the_application_gets_a_callback_that_its_own_key_verifies() {
     for (id, secret) in [("cpi_1", "live_secret"), ("cpi_2", "test_secret")] {
         let raw = notice(id, "processed", 10);
         let verdict = judged(&bench, None, raw.as_bytes(), &sign(secret, raw.as_bytes()));
-        let Sent { method, host, target, headers, body } = sent(delivery(verdict).0);
+        let Sent { method, host, target, headers, body } = delivery(verdict).0;
         assert_eq!((method.as_str(), host.as_str()), ("POST", "shop.example"));
         assert_eq!(target, "/hooks/paymega?a=1");
         let text = String::from_utf8(body).unwrap();
@@ -78,7 +75,7 @@ fn a_callback_url_of_the_applications_own_is_where_it_goes() {
     );
     let verdict =
         judged(&bench, Some(sealed), raw.as_bytes(), &sign("live_secret", raw.as_bytes()));
-    let sent = sent(delivery(verdict).0);
+    let sent = delivery(verdict).0;
     assert_eq!((sent.host.as_str(), sent.target.as_str()), ("example.com", "/cb?order=1"));
     assert_eq!(member(&sent.body, "callback_url"), "https://example.com/cb?order=1");
 }
@@ -118,7 +115,7 @@ fn nothing_unsigned_is_believed() {
     let none = headers(&[]);
     let callback =
         Unverified { account: "paymega", sealed: None, headers: &none, body: body(raw.as_bytes()) };
-    assert_eq!(refusal(bench.flow.verify(callback)), "SignatureRefused");
+    assert_eq!(refusal(bench.flow.verify(callback, NOW)), "SignatureRefused");
     let twice = headers(&[("x-signature", &good), ("x-signature", &good)]);
     let callback = Unverified {
         account: "paymega",
@@ -126,7 +123,7 @@ fn nothing_unsigned_is_believed() {
         headers: &twice,
         body: body(raw.as_bytes()),
     };
-    assert_eq!(refusal(bench.flow.verify(callback)), "SignatureRefused");
+    assert_eq!(refusal(bench.flow.verify(callback, NOW)), "SignatureRefused");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod bench;
 mod callbacks;
+mod fifth;
 mod golden;
 mod refusals;
 mod splicing;

@@ -3,7 +3,7 @@
 use http::{HeaderMap, Method};
 use portcullis::flow::{Answer, Forwarded, Relayed, Return, Scrubbed, Step};
 
-use crate::bench::{Bench, NOW, PAN, body, headers, member, refusal, sale_json, sent};
+use crate::bench::{Bench, NOW, PAN, body, headers, member, parts, refusal, sale_json};
 
 const WITH_RETURN: &str =
     "https://card.psp.name/complete-auth?pid=pay_lJYu0h0Ux3P0xfLZyzv5XSb2_dx_cn";
@@ -59,10 +59,13 @@ fn the_seeds_challenge_stays_here_and_the_application_gets_the_same_shape() {
     assert!(!seen.contains("PaReq") && !seen.contains("card.psp.name"), "{seen}");
     let action = member(seen.as_bytes(), "action");
     assert!(action.starts_with("https://pay.test/3ds/") && action.ends_with("/start"), "{action}");
-    let ours = format!(r#"{{"action":"{action}","method":"GET","params":{{}}}}"#);
-    let from = ANSWER.find("\"auth_payload\": ").unwrap() + 16;
-    let to = ANSWER.rfind("    }\n}").unwrap() + 5;
-    assert_eq!(seen.replace(&ours, &ANSWER[from..to]), ANSWER, "everything else as it was");
+    let from = ANSWER.find("{\n            \"MD\"").unwrap();
+    let to = ANSWER.rfind("        }\n    }\n}").unwrap() + 9;
+    let expected = ANSWER
+        .replace(&ANSWER[from..to], "{}")
+        .replace("https://card.psp.name/acs/auth", &action)
+        .replace("\"POST\"", "\"GET\"");
+    assert_eq!(seen, expected, "everything else as it was");
 
     let page = bench.flow.handoff_page(&relay_id(&action), NOW).unwrap();
     assert_eq!(page.action, "https://card.psp.name/acs/auth");
@@ -94,7 +97,7 @@ fn the_browsers_return_goes_on_unchanged_to_the_providers_own_address() {
     let Step::Send(prepared, ticket) = begin(&bench, &id, &method, None, &raw, &map) else {
         panic!("not sent")
     };
-    let sent = sent(*prepared);
+    let sent = parts(*prepared);
     assert_eq!(format!("https://{}{}", sent.host, sent.target), WITH_RETURN);
     assert_eq!((sent.method.as_str(), &sent.body), ("POST", &raw));
     let mut names: Vec<_> = sent.headers.keys().map(|name| name.as_str()).collect();
@@ -128,7 +131,7 @@ fn a_get_return_appends_its_query_and_one_without_a_result_uses_nothing_up() {
     let Step::Send(prepared, _) = begin(&bench, &id, &Method::GET, query, b"", &map) else {
         panic!("not sent")
     };
-    let sent = sent(*prepared);
+    let sent = parts(*prepared);
     assert_eq!(sent.method, "GET");
     assert!(sent.target.ends_with("_cn&MD=a%2Bb&PaRes=x+y"), "{}", sent.target);
     assert!(sent.body.is_empty());
@@ -185,7 +188,7 @@ fn a_return_address_without_a_scheme_is_https_on_a_listed_host() {
     let Step::Send(prepared, _) = begin(&bench, &id, &Method::POST, None, b"PaRes=1", &map) else {
         panic!()
     };
-    let sent = sent(*prepared);
+    let sent = parts(*prepared);
     assert_eq!(sent.host, "api.paymega.io");
     assert_eq!(sent.target, "/3ds-return?pid=pay_Hjh3kMlNdqE4WpOmNPCoIgFU_K1_nM");
 }

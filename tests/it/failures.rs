@@ -2,15 +2,19 @@
 //! is ever sent twice.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use portcullis_sandbox::ca::Ca;
+use portcullis_sandbox::corefy::Simulator;
 use portcullis_sandbox::corefy::faults::Fault;
 use portcullis_sandbox::http::{Reply, Server};
 use portcullis_sandbox::record::Recorder;
 use portcullis_sandbox::world::Options;
 use portcullis_sandbox::world::accounts::App;
 use serde_json::Value;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
 
 use super::house::{House, Ready, assert_problem};
 use super::line::Version;
@@ -36,6 +40,16 @@ fn assert_in_doubt(problem: &Value) {
     assert!(detail.contains(STATUS_CALL), "{detail}");
 }
 
+/// Takes a provider down and waits until its connections are closed, the pooled ones among them.
+async fn go_down(provider: &Simulator) {
+    let mut witness = TcpStream::connect(provider.authority()).await.unwrap();
+    provider.down();
+    let _ = witness.read(&mut [0]).await;
+    while TcpStream::connect(provider.authority()).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+}
+
 #[tokio::test]
 async fn a_provider_that_refuses_connections_costs_no_cvv() {
     let house = impatient().await;
@@ -48,7 +62,7 @@ async fn a_provider_that_refuses_connections_costs_no_cvv() {
                 house.assert_pays(&mut line, &other).await;
             }
             let before = house.sales_received();
-            house.world.paymega.down();
+            go_down(house.simulator("paymega")).await;
             for _ in 0..2 {
                 let answer = line.send(&ready.ask()).await;
                 let problem = assert_problem(&answer, 502, "upstream_unreachable", "no");
@@ -84,17 +98,12 @@ fn with_gate(config: &str, port: u16) -> String {
     format!("{before}name = \"paymega-relay\"{start}cardgate = \"{url}\"{end}")
 }
 
-async fn with_a_gate_of(ca: &Ca) -> (House, Server, Arc<Recorder>) {
-    let (gate, received) = gate_of(ca).await;
+#[tokio::test]
+async fn a_certificate_of_a_foreign_authority_gets_no_card() {
+    let (gate, received) = gate_of(&Ca::new().unwrap()).await;
     let port = gate.port();
     let adjust = Box::new(move |config: String| with_gate(&config, port));
     let house = House::with(Options { adjust: Some(adjust), ..Options::default() }).await;
-    (house, gate, received)
-}
-
-#[tokio::test]
-async fn a_certificate_of_a_foreign_authority_gets_no_card() {
-    let (house, _gate, received) = with_a_gate_of(&Ca::new().unwrap()).await;
     let ready = house.ready("paymega-relay").await;
     let mut line = house.private(Version::Http1).await;
     for _ in 0..2 {
@@ -113,26 +122,22 @@ async fn a_certificate_of_a_foreign_authority_gets_no_card() {
 #[tokio::test]
 async fn a_gate_that_only_moved_gets_the_card() {
     // The control of the test above: the same gate with a certificate of the right authority.
-    let (gate, received) = {
-        let ca = Arc::new(std::sync::Mutex::new(None::<u16>));
-        let port = Arc::clone(&ca);
-        let adjust = Box::new(move |config: String| match *port.lock().unwrap() {
-            Some(port) => with_gate(&config, port),
-            None => config,
-        });
-        let mut house = House::with(Options { adjust: Some(adjust), ..Options::default() }).await;
-        let (gate, received) = gate_of(&house.world.ca).await;
-        *ca.lock().unwrap() = Some(gate.port());
-        let other = house.world.another("moved", |_| {}).await.unwrap();
-        house.world.addresses = other.addresses.clone();
-        let ready = house.ready("paymega-relay").await;
-        let answer = house.private(Version::Http1).await.send(&ready.ask()).await;
-        assert_eq!(answer.status, 200, "{}", answer.text());
-        assert_eq!(received.on("sale")[0].request.body, ready.body_with_card().as_bytes());
-        (gate, received)
-    };
-    drop(gate);
+    let port = Arc::new(AtomicU16::new(0));
+    let moved = Arc::clone(&port);
+    let adjust = Box::new(move |config: String| match moved.load(Ordering::SeqCst) {
+        0 => config,
+        port => with_gate(&config, port),
+    });
+    let mut house = House::with(Options { adjust: Some(adjust), ..Options::default() }).await;
+    let (gate, received) = gate_of(&house.world.ca).await;
+    port.store(gate.port(), Ordering::SeqCst);
+    let other = house.world.another("moved", |_| {}).await.unwrap();
+    house.world.addresses = other.addresses.clone();
+    let ready = house.ready("paymega-relay").await;
+    let answer = house.private(Version::Http1).await.send(&ready.ask()).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
     assert_eq!(received.count("sale"), 1);
+    assert_eq!(received.on("sale")[0].request.body, ready.body_with_card().as_bytes());
 }
 
 /// A fault after the provider has the sale: told as unknown, sent once, CVV gone for good.

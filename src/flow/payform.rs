@@ -1,0 +1,291 @@
+//! The card form of providers that take it from the browser: the browser posts it to us, with tokens
+//! or straight from the cardholder, and it goes on to the provider's own address, once.
+
+use http::header::{ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, USER_AGENT};
+use http::{HeaderMap, HeaderName, Method};
+use url::Url;
+
+use crate::card::{RelayId, Timestamp};
+use crate::provider::{Account, Payform, PayformMode, ProviderHost};
+use crate::secret::{CleartextBody, SecretBytes};
+use crate::vault::{Begun, RelayState, Tenant};
+use crate::wire::{Encoding, Value};
+
+use super::answer::{Scope, with_known};
+use super::challenge::is_https;
+use super::changes::Changes;
+use super::fields::{self, Content, Fields};
+use super::forward::{Prepared, audience, form_only};
+use super::handoff::HandoffPage;
+use super::packed::{Packer, Unpacker};
+use super::relay::{Relayed, landing, passed_back, path_and_query};
+use super::reveal::{Clear, Revealed};
+use super::{Answer, Flow, Forwarded, Refusal, Withheld};
+
+/// Headers of the browser that go on: no cookies, neither ours nor the merchant's.
+const PASSED_ON: [HeaderName; 4] = [ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, USER_AGENT];
+
+/// A card form as the browser posted it.
+#[derive(Debug)]
+pub struct Form<'f> {
+    /// All headers.
+    pub headers: &'f HeaderMap,
+    /// The form.
+    pub body: CleartextBody,
+}
+
+/// What is to be done about it.
+#[derive(Debug)]
+pub enum FormStep {
+    /// Send this, then call [`Flow::finish_form`].
+    Send(Box<Prepared>, Box<FormTicket>),
+    /// The browser posts it itself, from this page.
+    Page(HandoffPage),
+    /// Answer the browser.
+    Answer(Relayed),
+    /// Another request is being sent: wait and ask again.
+    Wait,
+}
+
+/// Holds the right to finish one form.
+#[derive(Debug)]
+pub struct FormTicket {
+    id: RelayId,
+    base: String,
+    return_url: String,
+    revealed: Revealed,
+}
+
+/// What is kept of a form until it has been posted.
+struct Kept {
+    account: String,
+    tenant: String,
+    url: String,
+    return_url: String,
+}
+
+impl Kept {
+    fn pack(&self) -> SecretBytes {
+        let texts = [&self.account, &self.tenant, &self.url, &self.return_url];
+        let packer = texts.iter().fold(Packer::default(), |p, text| p.put(text.as_bytes()));
+        packer.close()
+    }
+
+    fn unpack(payload: &[u8]) -> Option<Self> {
+        let mut unpacker = Unpacker::new(payload);
+        Some(Self {
+            account: unpacker.owned()?,
+            tenant: unpacker.owned()?,
+            url: unpacker.owned()?,
+            return_url: unpacker.owned()?,
+        })
+    }
+}
+
+impl Flow {
+    /// Puts our address where the provider names its form's; that one must be on the list of hosts.
+    pub(super) fn swap_payform_url(
+        &self,
+        scope: &Scope<'_>,
+        value: Value<'_>,
+        changes: &mut Changes,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        let Some(text) = value.text().filter(|text| !text.as_str().is_empty()) else {
+            return Ok(());
+        };
+        let refused = Refusal::AnswerWithheld(Withheld::FormHost);
+        let url = Url::parse(text.as_str()).ok().filter(|_| is_https(text.as_str()));
+        let hosts = &scope.account.payform_hosts;
+        let listed = url.and_then(|url| ProviderHost::of_url(&url, hosts)).is_some();
+        if !listed {
+            return Err(refused);
+        }
+        let return_url = scope.return_url.map(|url| url.reveal(<[u8]>::to_vec));
+        let kept = Kept {
+            account: scope.account.name.clone(),
+            tenant: scope.audience.tenant.as_str().to_owned(),
+            url: text.as_str().to_owned(),
+            return_url: return_url
+                .and_then(|url| String::from_utf8(url).ok())
+                .filter(|url| is_https(url))
+                .unwrap_or_default(),
+        };
+        let id = self.keep(kept.pack(), now)?;
+        changes.put_text(value.span(), &self.public(&format!("/payform/{id}")));
+        Ok(())
+    }
+
+    /// Decides what happens to a form; the first one wins.
+    pub fn begin_form(
+        &self,
+        id: &str,
+        form: Form<'_>,
+        now: Timestamp,
+    ) -> Result<FormStep, Refusal> {
+        let id = RelayId::parse(id).map_err(|_| Refusal::SessionUnknown)?;
+        let relay = self.vault.relay(&id, now).map_err(|_| Refusal::SessionUnknown)?;
+        match relay.state {
+            RelayState::Issued => {}
+            RelayState::Relaying => return Ok(FormStep::Wait),
+            RelayState::Done => return self.told(&id, now),
+        }
+        let kept = relay.payload.reveal(Kept::unpack).ok_or(Refusal::SessionUnknown)?;
+        let account = self.registry.account(&kept.account).ok_or(Refusal::SessionUnknown)?;
+        let rules = account.profile.payform.as_ref().ok_or(Refusal::SessionUnknown)?;
+        let url = Url::parse(&kept.url).map_err(|_| Refusal::SessionUnknown)?;
+        let host = ProviderHost::of_url(&url, &account.payform_hosts);
+        let host = host.ok_or(Refusal::SessionUnknown)?;
+        form_only(form.headers)?;
+        let (body, revealed) = self.fill_in(&form.body, rules, &kept, account, now)?;
+        match self.vault.begin_relay(&id, now) {
+            Ok(Begun::First(_)) => {}
+            Ok(Begun::Done(result)) => {
+                revealed.give_back(&self.vault, now);
+                return result.reveal(Relayed::unpack).map(FormStep::Answer);
+            }
+            _ => {
+                revealed.give_back(&self.vault, now);
+                return Ok(FormStep::Wait);
+            }
+        }
+        let ticket = FormTicket { id, base: kept.url, return_url: kept.return_url, revealed };
+        match account.payform {
+            PayformMode::Server => Ok(sent(host, &form, body, ticket)),
+            PayformMode::Browser => self.page(body, ticket, now),
+        }
+    }
+
+    fn told(&self, id: &RelayId, now: Timestamp) -> Result<FormStep, Refusal> {
+        match self.vault.begin_relay(id, now) {
+            Ok(Begun::Done(result)) => result.reveal(Relayed::unpack).map(FormStep::Answer),
+            _ => Err(Refusal::SessionUnknown),
+        }
+    }
+
+    /// Cards for tokens, real values for handles. A raw card may stand here: it comes straight from
+    /// the cardholder's browser.
+    fn fill_in(
+        &self,
+        body: &CleartextBody,
+        rules: &Payform,
+        kept: &Kept,
+        account: &Account,
+        now: Timestamp,
+    ) -> Result<(CleartextBody, Revealed), Refusal> {
+        let fields = fields::read(Encoding::Form, body.as_bytes())?;
+        let app = self.apps.named(&kept.tenant).ok_or(Refusal::SessionUnknown)?;
+        let mut changes = Changes::to(Encoding::Form);
+        self.open_handles(&fields, rules, account, &app.tenant, &mut changes, now)?;
+        let audience = audience(app, account);
+        let revealed =
+            self.reveal(&fields, &rules.reveal, Clear::Allowed, &audience, &mut changes, now)?;
+        match changes.apply(body.as_bytes()) {
+            Ok(body) => Ok((body, revealed)),
+            Err(error) => {
+                revealed.give_back(&self.vault, now);
+                Err(error.into())
+            }
+        }
+    }
+
+    fn open_handles(
+        &self,
+        fields: &Fields<'_>,
+        rules: &Payform,
+        account: &Account,
+        tenant: &Tenant,
+        changes: &mut Changes,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        for pointer in &rules.handle {
+            let Some(field) = fields.find(pointer)? else { continue };
+            let Content::Text(text) = &field.content else { continue };
+            let bearer = self.handle(text.as_str(), account, now)?;
+            if bearer.tenant.as_str() != tenant.as_str() {
+                return Err(Refusal::HandleUnknown);
+            }
+            bearer.secret.reveal(|value| {
+                changes.put_text(field.span, &String::from_utf8_lossy(value));
+            });
+        }
+        Ok(())
+    }
+
+    /// The browser posts the card itself: the page goes out once, and the form is done.
+    fn page(
+        &self,
+        body: CleartextBody,
+        ticket: FormTicket,
+        now: Timestamp,
+    ) -> Result<FormStep, Refusal> {
+        let fields = fields::read(Encoding::Form, body.as_bytes())?;
+        let pairs = fields.top().into_iter().filter_map(|(name, field)| match field.content {
+            Content::Text(text) => Some((name.as_str().to_owned(), text.as_str().to_owned())),
+            _ => None,
+        });
+        let page = HandoffPage {
+            action: ticket.base.clone(),
+            method: "POST".to_owned(),
+            fields: pairs.collect(),
+            ancestors: Vec::new(),
+        };
+        let _ = self.vault.finish_relay(&ticket.id, landing(&ticket.return_url).pack(), now);
+        Ok(FormStep::Page(page))
+    }
+
+    /// Turns the provider's answer, or its absence, into what the browser is told.
+    pub fn finish_form(
+        &self,
+        ticket: FormTicket,
+        outcome: Result<Answer, Forwarded>,
+        now: Timestamp,
+    ) -> Result<Relayed, Refusal> {
+        let FormTicket { id, base, return_url, revealed } = ticket;
+        let relayed = match outcome {
+            Err(Forwarded::No) => {
+                revealed.give_back(&self.vault, now);
+                self.vault.abandon_relay(&id, now);
+                return Err(Refusal::ReturnNotRelayed);
+            }
+            Err(Forwarded::Unknown | Forwarded::Yes) => landing(&return_url),
+            Ok(answer) => {
+                let cvv = revealed.cvv.as_ref().map(|(cvv, _)| cvv);
+                with_known(revealed.card.as_ref(), cvv, |known| {
+                    passed_back(answer, &base, &return_url, known)
+                })
+            }
+        };
+        let _ = self.vault.finish_relay(&id, relayed.pack(), now);
+        Ok(relayed)
+    }
+
+    /// The outcome of a form that another request sends, once there is one.
+    pub fn form_outcome(&self, id: &str, now: Timestamp) -> Result<Option<Relayed>, Refusal> {
+        let id = RelayId::parse(id).map_err(|_| Refusal::SessionUnknown)?;
+        let relay = self.vault.relay(&id, now).map_err(|_| Refusal::SessionUnknown)?;
+        match relay.state {
+            RelayState::Issued => Err(Refusal::ReturnNotRelayed),
+            RelayState::Relaying => Ok(None),
+            RelayState::Done => match self.told(&id, now)? {
+                FormStep::Answer(relayed) => Ok(Some(relayed)),
+                _ => Ok(None),
+            },
+        }
+    }
+}
+
+fn sent(host: ProviderHost, form: &Form<'_>, body: CleartextBody, ticket: FormTicket) -> FormStep {
+    let headers = PASSED_ON
+        .iter()
+        .filter_map(|name| Some((name.clone(), form.headers.get(name)?.clone())))
+        .collect();
+    let prepared = Prepared {
+        target: host,
+        method: Method::POST,
+        path_and_query: path_and_query(&ticket.base),
+        headers,
+        body,
+    };
+    FormStep::Send(Box::new(prepared), Box::new(ticket))
+}
