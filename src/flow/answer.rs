@@ -16,6 +16,7 @@ use crate::vault::Audience;
 use crate::wire::{Document, Encoding, Known, Pointer, Text, contains_card, parse, scrub};
 
 use super::changes::Changes;
+use super::conceal::Concealed;
 use super::{Flow, PAYMENT_LIFE, Pending, Refusal, Withheld};
 
 /// Answer headers that are passed on; everything else stays here (threat T5).
@@ -94,15 +95,23 @@ impl Pending {
             card: self.card.as_ref(),
             cvv,
         };
-        let rules = self.route().map(|route| &route.answer);
+        let mut concealed = Concealed::of(&self.account);
+        if let Some(token) = &self.bearer {
+            token.reveal(|token| concealed.add(token));
+        }
+        let rules = self.route().map(|route| &route.answer).filter(|rules| !rules.is_empty());
         let rewritten = match (shape(&answer)?, rules) {
-            (Some(Shape::Json), Some(rules)) if !rules.is_empty() => {
-                flow.rewrite(&scope, rules, answer.body.as_bytes(), now)?
+            (Some(Shape::Json), Some(rules)) => {
+                flow.rewrite(&scope, rules, answer.body.as_bytes(), &mut concealed, now)?
+            }
+            // What the rules would have taken out of a success is somewhere in this text.
+            (Some(Shape::Text), Some(_)) if (200..300).contains(&answer.status) => {
+                return Err(Refusal::AnswerWithheld(Withheld::Unreadable));
             }
             _ => None,
         };
         self.refuse_signature(&answer)?;
-        with_known(self.card.as_ref(), cvv, |known| clean(answer, rewritten, known))
+        with_known(self.card.as_ref(), cvv, |known| clean(answer, rewritten, known, &concealed))
     }
 
     /// A signature over a clear card is as good as the card to whoever can guess.
@@ -123,15 +132,23 @@ pub(super) fn clean(
     answer: Answer,
     rewritten: Option<CleartextBody>,
     known: &Known<'_>,
+    concealed: &Concealed,
 ) -> Result<Scrubbed, Refusal> {
     let shape = shape(&answer)?;
-    let headers = passed_on(&answer.headers, known);
+    let mut headers = passed_on(&answer.headers, known);
+    let secret: Vec<_> = headers
+        .iter()
+        .filter(|(_, value)| concealed.is_in_header(value))
+        .map(|(name, _)| name.clone())
+        .collect();
+    secret.into_iter().for_each(|name| drop(headers.remove(name)));
     let body = rewritten.unwrap_or(answer.body);
-    let (body, removed) = match shape {
+    let (mut body, removed) = match shape {
         None => (body, 0),
         Some(shape) => scrub(body.as_bytes(), shape == Shape::Json, known)
             .map_err(|_| Refusal::AnswerWithheld(Withheld::Unreadable))?,
     };
+    let removed = removed + concealed.star_out(&mut body);
     Ok(Scrubbed { status: answer.status, headers, body, removed })
 }
 
@@ -166,15 +183,15 @@ fn shape(answer: &Answer) -> Result<Option<Shape>, Refusal> {
         return Err(Refusal::AnswerWithheld(Withheld::NotText));
     }
     let kind = match kind {
+        Some(Ok(kind)) if !plain_charset(kind) => {
+            return Err(Refusal::AnswerWithheld(Withheld::NotText));
+        }
         Some(Ok(kind)) => kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase(),
         Some(Err(_)) => return Err(Refusal::AnswerWithheld(Withheld::NotText)),
         None => String::new(),
     };
-    if kind == "application/json" || kind.ends_with("+json") {
-        return Ok(Some(Shape::Json));
-    }
     let bytes = answer.body.as_bytes();
-    if matches!(bytes.trim_ascii_start().first(), Some(b'{' | b'[')) && parse(bytes).is_ok() {
+    if kind == "application/json" || kind.ends_with("+json") || begins_like_json(bytes) {
         return Ok(Some(Shape::Json));
     }
     let textual = kind.is_empty()
@@ -185,6 +202,25 @@ fn shape(answer: &Answer) -> Result<Option<Shape>, Refusal> {
         true => Ok(Some(Shape::Text)),
         false => Err(Refusal::AnswerWithheld(Withheld::NotText)),
     }
+}
+
+/// Whatever its type says: a text that begins like JSON is read as JSON, and withheld where it is not.
+fn begins_like_json(bytes: &[u8]) -> bool {
+    let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
+    matches!(bytes.trim_ascii_start().first(), Some(b'{' | b'['))
+}
+
+/// Charsets whose ASCII is ASCII; in others the scan would read something else than the application.
+fn plain_charset(kind: &str) -> bool {
+    let charset = kind.split(';').skip(1).find_map(|parameter| {
+        let (name, value) = parameter.trim().split_once('=')?;
+        name.eq_ignore_ascii_case("charset").then(|| value.trim_matches('"').to_ascii_lowercase())
+    });
+    charset.is_none_or(|charset| {
+        ["utf-8", "us-ascii"].contains(&charset.as_str())
+            || charset.starts_with("iso-8859-")
+            || charset.starts_with("windows-125")
+    })
 }
 
 fn passed_on(headers: &HeaderMap, known: &Known<'_>) -> HeaderMap {
@@ -203,11 +239,12 @@ impl Flow {
         scope: &Scope<'_>,
         rules: &AnswerRules,
         body: &[u8],
+        concealed: &mut Concealed,
         now: Timestamp,
     ) -> Result<Option<CleartextBody>, Refusal> {
         let document = parse(body).map_err(|_| Refusal::AnswerWithheld(Withheld::Unreadable))?;
         let mut changes = Changes::to(Encoding::Json);
-        self.swap_handles(&document, rules, scope, &mut changes, now)?;
+        self.swap_handles(&document, rules, scope, &mut changes, concealed, now)?;
         self.restore_callback_urls(&document, rules, scope.account, &mut changes);
         self.seal_values(&document, rules, scope, &mut changes);
         for value in rules.challenge.iter().filter_map(|at| document.find(at)) {
@@ -231,6 +268,7 @@ impl Flow {
         rules: &AnswerRules,
         scope: &Scope<'_>,
         changes: &mut Changes,
+        concealed: &mut Concealed,
         now: Timestamp,
     ) -> Result<(), Refusal> {
         let values = rules.handle.iter().map(|pointer| document.select(pointer));
@@ -248,6 +286,7 @@ impl Flow {
             };
             let handle = handle.map_err(|_| Refusal::AnswerWithheld(Withheld::NotKept))?;
             handle.reveal(|text| changes.put_text(value.span(), text));
+            concealed.add(token.as_bytes());
         }
         Ok(())
     }

@@ -20,6 +20,7 @@ use crate::wire::{Encoding, Known, Pointer, parse};
 
 use super::answer::{Scope, clean};
 use super::changes::Changes;
+use super::conceal::Concealed;
 use super::fields::{self, Content, Fields};
 use super::forward::{Prepared, form_only};
 use super::packed::{Packer, Unpacker};
@@ -131,10 +132,12 @@ impl Flow {
     fn destination(&self, account: &Account, sealed: Option<&str>) -> Result<(&App, Url), Refusal> {
         let inside = sealed.and_then(|text| self.vault.open_text(&purpose(&account.name), text));
         let named = inside.as_ref().and_then(|inside| inside.reveal(read_destination));
-        let (app, url) = match (named, &account.default_callback) {
-            (Some(named), _) => named,
-            (None, Some((app, url))) => (app.clone(), url.clone()),
-            (None, None) => return Err(Refusal::CallbackUndeliverable),
+        // An address that does not open, after a restart with another root key, say, is not replaced by
+        // the default one: it may have been another application's.
+        let (app, url) = match (sealed, named, &account.default_callback) {
+            (Some(_), Some(named), _) => named,
+            (None, _, Some((app, url))) => (app.clone(), url.clone()),
+            _ => return Err(Refusal::CallbackUndeliverable),
         };
         let app = self.apps.named(&app).filter(|app| app.may_use(&account.name));
         Ok((app.ok_or(Refusal::CallbackUndeliverable)?, url))
@@ -143,6 +146,10 @@ impl Flow {
     /// Decides whether a callback is delivered, and makes what the application is sent.
     pub fn judge(&self, callback: Verified<'_>, now: Timestamp) -> Result<Verdict, Refusal> {
         let delivery = name(&callback)?.ok_or(Refusal::CallbackUnreadable)?;
+        let soon = now.as_secs().saturating_add(86_400);
+        if delivery.updated.is_some_and(|updated| updated > soon) {
+            return Err(Refusal::CallbackUnreadable);
+        }
         if let Some(updated) = delivery.updated
             && !self.vault.newest(&delivery.subject, updated, REMEMBERED, now)?
         {
@@ -192,11 +199,13 @@ impl Flow {
             Encoding::Json => "application/json",
             Encoding::Form => "application/x-www-form-urlencoded",
         };
-        let body = self.rewrite_fields(&scope, callback, now)?;
+        let mut concealed = Concealed::of(account);
+        let body = self.rewrite_fields(&scope, callback, &mut concealed, now)?;
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         let answer = Answer { status: 200, headers, body };
-        let (_, headers, body) = clean(answer, None, &Known { pans: &[], cvvs: &[] })?.into_parts();
+        let nothing = Known { pans: &[], cvvs: &[] };
+        let (_, headers, body) = clean(answer, None, &nothing, &concealed)?.into_parts();
         let headers = headers.into_iter().filter_map(|(name, value)| Some((name?, value)));
         let target = ProviderHost::of_url(&callback.url, &callback.app.callback_hosts);
         Ok(Notice {
@@ -214,11 +223,12 @@ impl Flow {
         &self,
         scope: &Scope<'_>,
         callback: &Verified<'_>,
+        concealed: &mut Concealed,
         now: Timestamp,
     ) -> Result<CleartextBody, Refusal> {
         let body = callback.body.as_bytes();
         let rewritten = match callback.encoding {
-            Encoding::Json => self.rewrite(scope, &callback.rules.answer, body, now)?,
+            Encoding::Json => self.rewrite(scope, &callback.rules.answer, body, concealed, now)?,
             Encoding::Form => self.rewrite_form(scope, &callback.rules.answer, body)?,
         };
         Ok(rewritten.unwrap_or_else(|| CleartextBody::from(body.to_vec())))

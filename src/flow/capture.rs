@@ -41,7 +41,7 @@ impl Flow {
         let card = card.map(|(_, value)| value).filter(|value| value.kind() == Kind::Object);
         let card = card.ok_or_else(|| Refusal::FieldMissing("/card".to_owned()))?;
         let answer = match field(card, "token")? {
-            Some(token) => self.refresh(card, &token, &session, now)?,
+            Some(token) => self.refresh(card, &token, &id, &session, now)?,
             None => self.keep_card(card, &id, &session, now)?,
         };
         let body = Object::new().object("card", answer).close();
@@ -87,6 +87,7 @@ impl Flow {
         &self,
         card: Value<'_>,
         token: &Text<'_>,
+        id: &SessionId,
         session: &Session,
         now: Timestamp,
     ) -> Result<Object, Refusal> {
@@ -94,6 +95,7 @@ impl Flow {
         let token = Token::parse(token.as_str()).map_err(|_| Refusal::TokenMalformed(pointer()))?;
         let cvv = field(card, "cvv")?.ok_or_else(|| Refusal::FieldMissing("/card/cvv".into()))?;
         let cvv = Cvv::parse(cvv.as_bytes()).map_err(Refusal::Card)?;
+        self.vault.use_session(id, now)?;
         let kept = self.vault.refresh_cvv(&token, cvv, &session.owner.tenant, now);
         let cvv_token = kept.map_err(|error| match error {
             VaultError::NotFound => Refusal::TokenUnknown(pointer()),

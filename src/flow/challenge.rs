@@ -7,7 +7,7 @@ use url::Url;
 
 use crate::card::Timestamp;
 use crate::provider::{Account, Challenge, Handoff, HostPort, ProviderHost};
-use crate::secret::CleartextBody;
+use crate::secret::{CleartextBody, SecretBytes};
 use crate::wire::{Kind, Value, contains_card};
 
 use super::answer::{Scope, with_known};
@@ -15,45 +15,67 @@ use super::changes::Changes;
 use super::packed::{Packer, Unpacker};
 use super::{Flow, PAYMENT_LIFE, Refusal, Withheld};
 
-/// What is kept of a challenge until the browser has come back.
+/// Kinds of payload.
+const PAGE: &str = "page";
+const WAY_BACK: &str = "way back";
+
+/// What is kept for the hand-off page.
 pub(super) struct Kept {
     pub account: String,
     pub action: String,
     pub method: String,
-    /// Where the provider wants the browser back; empty where we are not in between.
-    pub term_url: String,
-    /// Where the customer goes when the outcome is unknown; empty where nobody said.
-    pub return_url: String,
+    /// The id of the way back; empty where we are not in between. It is not the page's own id: whoever
+    /// sees the return address cannot look at the page.
+    pub way_back: String,
     pub fields: Vec<(String, String)>,
 }
 
+/// What is kept for the way back.
+pub(super) struct WayBack {
+    pub account: String,
+    /// Where the provider wants the browser.
+    pub term_url: String,
+    /// Where the customer goes when the outcome is unknown; empty where nobody said.
+    pub return_url: String,
+}
+
 impl Kept {
-    fn pack(&self) -> crate::secret::SecretBytes {
-        let mut packer = Packer::default();
-        let heads = [&self.account, &self.action, &self.method, &self.term_url, &self.return_url];
-        for text in heads {
-            packer = packer.put(text.as_bytes());
-        }
-        for (name, value) in &self.fields {
-            packer = packer.put(name.as_bytes()).put(value.as_bytes());
-        }
-        packer.close()
+    fn pack(&self) -> SecretBytes {
+        let heads = [&self.account, &self.action, &self.method, &self.way_back];
+        let packer = heads.iter().fold(Packer::of(PAGE), |p, text| p.put(text.as_bytes()));
+        let fields = self.fields.iter();
+        fields.fold(packer, |p, (name, value)| p.put(name.as_bytes()).put(value.as_bytes())).close()
     }
 
     pub(super) fn unpack(payload: &[u8]) -> Option<Self> {
-        let mut unpacker = Unpacker::new(payload);
+        let mut unpacker = Unpacker::of(PAGE, payload)?;
         let mut kept = Self {
             account: unpacker.owned()?,
             action: unpacker.owned()?,
             method: unpacker.owned()?,
-            term_url: unpacker.owned()?,
-            return_url: unpacker.owned()?,
+            way_back: unpacker.owned()?,
             fields: Vec::new(),
         };
         while !unpacker.is_empty() {
             kept.fields.push((unpacker.owned()?, unpacker.owned()?));
         }
         Some(kept)
+    }
+}
+
+impl WayBack {
+    fn pack(&self) -> SecretBytes {
+        let texts = [&self.account, &self.term_url, &self.return_url];
+        texts.iter().fold(Packer::of(WAY_BACK), |p, text| p.put(text.as_bytes())).close()
+    }
+
+    pub(super) fn unpack(payload: &[u8]) -> Option<Self> {
+        let mut unpacker = Unpacker::of(WAY_BACK, payload)?;
+        Some(Self {
+            account: unpacker.owned()?,
+            term_url: unpacker.owned()?,
+            return_url: unpacker.owned()?,
+        })
     }
 }
 
@@ -77,9 +99,12 @@ impl Flow {
     ) -> Result<(), Refusal> {
         let rules = &scope.account.profile.challenge;
         let Some(parts) = Parts::of(value, rules) else { return Ok(()) };
-        let kept = read(scope, &parts)?;
+        let (mut kept, way_back) = read(scope, &parts)?;
         match scope.account.three_ds.handoff {
             Handoff::Page => {
+                if let Some(way_back) = way_back {
+                    kept.way_back = self.keep(way_back.pack(), now)?;
+                }
                 let id = self.keep(kept.pack(), now)?;
                 changes.put_text(parts.action.span(), &self.start_url(&id));
                 if let Some(method) = parts.method {
@@ -92,8 +117,8 @@ impl Flow {
             }
             Handoff::Inline => {
                 refuse_card_inside(scope, value)?;
-                if let (Some(place), false) = (parts.term_url(rules), kept.term_url.is_empty()) {
-                    let id = self.keep(kept.pack(), now)?;
+                if let (Some(place), Some(way_back)) = (parts.term_url(rules), way_back) {
+                    let id = self.keep(way_back.pack(), now)?;
                     changes.put_text(place.span(), &self.relay_url(&id));
                 }
             }
@@ -101,11 +126,7 @@ impl Flow {
         Ok(())
     }
 
-    pub(super) fn keep(
-        &self,
-        payload: crate::secret::SecretBytes,
-        now: Timestamp,
-    ) -> Result<String, Refusal> {
+    pub(super) fn keep(&self, payload: SecretBytes, now: Timestamp) -> Result<String, Refusal> {
         let id = self.vault.keep_relay(payload, PAYMENT_LIFE, now);
         let id = id.map_err(|_| Refusal::AnswerWithheld(Withheld::NotKept))?;
         Ok(id.reveal(str::to_owned))
@@ -163,7 +184,7 @@ impl<'d> Parts<'d> {
     }
 }
 
-fn read(scope: &Scope<'_>, parts: &Parts<'_>) -> Result<Kept, Refusal> {
+fn read(scope: &Scope<'_>, parts: &Parts<'_>) -> Result<(Kept, Option<WayBack>), Refusal> {
     let rules = &scope.account.profile.challenge;
     let action = parts.action.text().map(|text| text.as_str().to_owned()).unwrap_or_default();
     let method = parts.method.and_then(Value::text);
@@ -179,22 +200,19 @@ fn read(scope: &Scope<'_>, parts: &Parts<'_>) -> Result<Kept, Refusal> {
         fields.push(((*name).to_owned(), scalar(*value).ok_or(UNREADABLE)?));
     }
     let named = fields.iter().find(|(name, _)| *name == rules.term_url);
-    let term_url = match named {
-        Some((_, url)) if scope.account.three_ds.replace_term_url => {
-            return_address(url, scope.account)?
-        }
-        _ => String::new(),
+    let account = scope.account.name.clone();
+    let way_back = match named {
+        Some((_, url)) if scope.account.three_ds.replace_term_url => Some(WayBack {
+            account: account.clone(),
+            term_url: return_address(url, scope.account)?,
+            return_url: scope
+                .return_url
+                .and_then(|url| url.reveal(landing_page))
+                .unwrap_or_default(),
+        }),
+        _ => None,
     };
-    let return_url =
-        scope.return_url.map(|url| url.reveal(|url| String::from_utf8_lossy(url).into_owned()));
-    Ok(Kept {
-        account: scope.account.name.clone(),
-        action,
-        method,
-        term_url,
-        return_url: return_url.filter(|url| is_https(url)).unwrap_or_default(),
-        fields,
-    })
+    Ok((Kept { account, action, method, way_back: String::new(), fields }, way_back))
 }
 
 const UNREADABLE: Refusal = Refusal::AnswerWithheld(Withheld::Unreadable);
@@ -218,6 +236,12 @@ fn fields(params: Value<'_>) -> Result<Vec<(String, String)>, Refusal> {
 
 fn member<'d>(value: Value<'d>, name: &str) -> Option<Value<'d>> {
     value.members().find(|(key, _)| key.is_text(name)).map(|(_, value)| value)
+}
+
+/// The application's landing page as a URL that can stand in a header.
+pub(super) fn landing_page(text: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(text).ok().filter(|text| is_https(text))?;
+    Url::parse(text).ok().map(|url| url.to_string())
 }
 
 /// Whether a browser may be sent there: https, a DNS name, no user.
@@ -259,8 +283,7 @@ mod tests {
             account: "paymega".into(),
             action: "https://acs.example/a?b=c".into(),
             method: "POST".into(),
-            term_url: String::new(),
-            return_url: "https://shop.example/".into(),
+            way_back: String::new(),
             fields: vec![("MD".into(), String::new()), ("PaReq".into(), "e+/=\r\n".into())],
         };
         let back = kept.pack().reveal(Kept::unpack).unwrap();

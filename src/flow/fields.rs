@@ -98,6 +98,31 @@ impl<'b> Fields<'b> {
         findings.first().map(|finding| finding.span)
     }
 
+    /// Whether a verification value stands in clear under a name that says so: where a card field may
+    /// hold a token, no other spelling of the field brings the value past us.
+    pub(super) fn raw_cvv(&self) -> bool {
+        let short =
+            |text: &[u8]| matches!(text.len(), 3 | 4) && text.iter().all(u8::is_ascii_digit);
+        let named = |name: &str| {
+            let name = name.to_ascii_lowercase();
+            ["cvv", "cvc", "csc", "cvn", "security_code"].iter().any(|known| name.contains(known))
+        };
+        match self {
+            Self::Json(document) => document.values().any(|value| {
+                let key = value.key().and_then(Value::text);
+                let digits = match value.kind() {
+                    Kind::String => value.text().is_some_and(|text| short(text.as_bytes())),
+                    Kind::Number => short(value.raw()),
+                    _ => false,
+                };
+                digits && key.is_some_and(|key| named(key.as_str()))
+            }),
+            Self::Form(form) => form.fields().any(|field| {
+                named(field.name().as_str()) && short(field.value().as_str().as_bytes())
+            }),
+        }
+    }
+
     /// A card field that is neither text nor nothing.
     pub(super) fn not_text(&self, route: &Route) -> Option<String> {
         let wrong = |pointer: &Pointer| {

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::caller::App;
@@ -23,6 +23,9 @@ use super::identify::{Asked, Shown};
 use super::proof::Draft;
 use super::reveal::{Clear, Revealed};
 use super::{Flow, Forwarded, Refusal};
+
+/// The longest callback URL of an application: ours holds it sealed and must stay a usable URL.
+const CALLBACK_URL_MAX: usize = 2000;
 
 /// How long a signed request is remembered: longer than any clock may be off.
 const SIGNED_LIFE: Duration = Duration::from_secs(2 * 86_400);
@@ -104,6 +107,7 @@ pub struct Pending {
     pub(super) return_url: Option<SecretBytes>,
     pub(super) replaced: Replaced,
     pub(super) signature: Option<SecretBytes>,
+    pub(super) bearer: Option<SecretBytes>,
     pub(super) once: Option<Vec<u8>>,
 }
 
@@ -223,7 +227,7 @@ impl Flow {
             target: upstream.clone(),
             method: incoming.method.clone(),
             path_and_query: path_and_query(upstream, &incoming),
-            headers: headers(incoming.headers, known.authorization.as_ref()),
+            headers: headers(incoming.headers, known.authorization.as_ref(), place.route),
             body: final_body,
         };
         let pending = Pending {
@@ -235,6 +239,7 @@ impl Flow {
             cvv: revealed.cvv,
             return_url,
             signature: None,
+            bearer: known.bearer.map(|bearer| bearer.secret),
             once: known.once,
         };
         Ok((draft, pending))
@@ -259,10 +264,12 @@ impl Flow {
     ) -> Result<(), Refusal> {
         for pointer in &place.route.request.callback_url {
             let Some(field) = fields.find(pointer)? else { continue };
-            let Content::Text(text) = &field.content else { continue };
-            if text.as_str().is_empty() {
-                continue;
-            }
+            let text = match &field.content {
+                Content::Null => continue,
+                Content::Text(text) if text.as_str().is_empty() => continue,
+                Content::Text(text) if text.as_str().len() <= CALLBACK_URL_MAX => text,
+                _ => return Err(Refusal::FieldInvalid(pointer.to_string())),
+            };
             let ours = self.callback_url(&place.account.name, app, text.as_str());
             let ours = ours.ok_or_else(|| Refusal::FieldInvalid(pointer.to_string()))?;
             changes.put_text(field.span, &ours);
@@ -360,9 +367,16 @@ fn refuse_raw_card(
     if contains_card(query, &nothing) || contains_card(incoming.path.as_bytes(), &nothing) {
         return Err(Refusal::RawCard(None));
     }
+    let passed = PASSED_ON.iter().filter_map(|name| incoming.headers.get(name));
+    if passed.into_iter().any(|value| contains_card(value.as_bytes(), &nothing)) {
+        return Err(Refusal::RawCard(None));
+    }
     let Some(fields) = body else { return Ok(()) };
     if let Some(pointer) = fields.not_text(route) {
         return Err(Refusal::FieldNotText(pointer));
+    }
+    if route.reveals() && fields.raw_cvv() {
+        return Err(Refusal::RawCard(None));
     }
     let Some(found) = fields.raw_card() else { return Ok(()) };
     let at_field = route.request.reveal.iter().find(|reveal| {
@@ -412,17 +426,32 @@ fn return_url(fields: &Fields<'_>, route: &Route) -> Option<SecretBytes> {
 fn headers(
     incoming: &HeaderMap,
     authorization: Option<&SecretBytes>,
+    route: &Route,
 ) -> Vec<(HeaderName, HeaderValue)> {
     let mut headers: Vec<(HeaderName, HeaderValue)> = PASSED_ON
         .iter()
         .filter_map(|name| Some((name.clone(), incoming.get(name)?.clone())))
         .collect();
+    if !route.answer.is_empty() {
+        want_json(&mut headers);
+    }
     let value = authorization.and_then(|value| value.reveal(|v| HeaderValue::from_bytes(v).ok()));
     if let Some(mut value) = value {
         value.set_sensitive(true);
         headers.push((AUTHORIZATION, value));
     }
     headers
+}
+
+/// An answer that is to be rewritten must be JSON: no other wish is passed on.
+fn want_json(headers: &mut [(HeaderName, HeaderValue)]) {
+    for (name, value) in headers.iter_mut().filter(|(name, _)| name == ACCEPT) {
+        let wish = value.as_bytes();
+        let fits = memchr::memmem::find(wish, b"json").is_some() || wish == b"*/*";
+        if *name == ACCEPT && !fits {
+            *value = HeaderValue::from_static("application/json");
+        }
+    }
 }
 
 /// The provider's own path and the query, as sent.

@@ -3,6 +3,7 @@
 use url::Url;
 
 use crate::card::{RelayId, Timestamp};
+use crate::vault::RelayState;
 
 use super::challenge::Kept;
 use super::{Flow, Refusal};
@@ -28,13 +29,17 @@ impl Drop for HandoffPage {
 }
 
 impl Flow {
-    /// The hand-off of a challenge. Looking at it consumes nothing: people reload pages.
+    /// The hand-off of a challenge. Looking at it consumes nothing, people reload pages; once the
+    /// browser has come back there is nothing to see any more.
     pub fn handoff_page(&self, id: &str, now: Timestamp) -> Result<HandoffPage, Refusal> {
         let relay = RelayId::parse(id).ok().and_then(|id| self.vault.relay(&id, now).ok());
         let relay = relay.ok_or(Refusal::SessionUnknown)?;
         let kept = relay.payload.reveal(Kept::unpack).ok_or(Refusal::SessionUnknown)?;
         let account = self.registry.account(&kept.account).ok_or(Refusal::SessionUnknown)?;
-        let ours = (!kept.term_url.is_empty()).then(|| self.relay_url(id));
+        if !kept.way_back.is_empty() && !self.is_open(&kept.way_back, now) {
+            return Err(Refusal::SessionUnknown);
+        }
+        let ours = (!kept.way_back.is_empty()).then(|| self.relay_url(&kept.way_back));
         let term_url = &account.profile.challenge.term_url;
         let mut fields = query_fields(&kept);
         fields.extend(kept.fields.iter().map(|(name, value)| match &ours {
@@ -45,6 +50,11 @@ impl Flow {
         let ancestors = apps.flat_map(|app| app.origins.iter().cloned()).collect();
         let (action, method) = (kept.action.clone(), kept.method.clone());
         Ok(HandoffPage { action, method, fields, ancestors })
+    }
+
+    fn is_open(&self, way_back: &str, now: Timestamp) -> bool {
+        let relay = RelayId::parse(way_back).ok().and_then(|id| self.vault.relay(&id, now).ok());
+        relay.is_some_and(|relay| relay.state == RelayState::Issued)
     }
 }
 

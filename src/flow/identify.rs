@@ -215,6 +215,9 @@ impl Flow {
                 held.credentials.public_key.as_ref().is_some_and(|key| key.ct_eq(value.as_bytes()))
             })
         });
+        if shown.is_some() && held.is_none() {
+            return Err(Refusal::CallerUnknown);
+        }
         let by_value = held.and_then(|held| self.apps.named(&held.app));
         plain(agree(known, by_value)?)
     }

@@ -12,6 +12,7 @@ mod callback;
 mod capture;
 mod challenge;
 mod changes;
+mod conceal;
 mod fields;
 mod forward;
 mod handoff;

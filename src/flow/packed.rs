@@ -9,6 +9,11 @@ use crate::secret::{CleartextBody, SecretBytes};
 pub(super) struct Packer(CleartextBody);
 
 impl Packer {
+    /// A payload of one kind, so that none is ever read as another.
+    pub(super) fn of(kind: &str) -> Self {
+        Self::default().put(kind.as_bytes())
+    }
+
     pub(super) fn put(mut self, text: &[u8]) -> Self {
         let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
         self.0.extend_from_slice(&length.to_be_bytes());
@@ -29,6 +34,12 @@ pub(super) struct Unpacker<'p>(&'p [u8]);
 impl<'p> Unpacker<'p> {
     pub(super) fn new(payload: &'p [u8]) -> Self {
         Self(payload)
+    }
+
+    /// The texts of a payload of that kind.
+    pub(super) fn of(kind: &str, payload: &'p [u8]) -> Option<Self> {
+        let mut unpacker = Self::new(payload);
+        (unpacker.bytes()? == kind.as_bytes()).then_some(unpacker)
     }
 
     pub(super) fn bytes(&mut self) -> Option<&'p [u8]> {

@@ -12,7 +12,7 @@ use crate::vault::{Begun, RelayState, Tenant};
 use crate::wire::{Encoding, Value};
 
 use super::answer::{Scope, with_known};
-use super::challenge::is_https;
+use super::challenge::{is_https, landing_page};
 use super::changes::Changes;
 use super::fields::{self, Content, Fields};
 use super::forward::{Prepared, audience, form_only};
@@ -56,6 +56,9 @@ pub struct FormTicket {
     revealed: Revealed,
 }
 
+/// Kind of payload.
+const FORM: &str = "form";
+
 /// What is kept of a form until it has been posted.
 struct Kept {
     account: String,
@@ -67,12 +70,12 @@ struct Kept {
 impl Kept {
     fn pack(&self) -> SecretBytes {
         let texts = [&self.account, &self.tenant, &self.url, &self.return_url];
-        let packer = texts.iter().fold(Packer::default(), |p, text| p.put(text.as_bytes()));
+        let packer = texts.iter().fold(Packer::of(FORM), |p, text| p.put(text.as_bytes()));
         packer.close()
     }
 
     fn unpack(payload: &[u8]) -> Option<Self> {
-        let mut unpacker = Unpacker::new(payload);
+        let mut unpacker = Unpacker::of(FORM, payload)?;
         Some(Self {
             account: unpacker.owned()?,
             tenant: unpacker.owned()?,
@@ -101,15 +104,12 @@ impl Flow {
         if !listed {
             return Err(refused);
         }
-        let return_url = scope.return_url.map(|url| url.reveal(<[u8]>::to_vec));
+        let return_url = scope.return_url.and_then(|url| url.reveal(landing_page));
         let kept = Kept {
             account: scope.account.name.clone(),
             tenant: scope.audience.tenant.as_str().to_owned(),
             url: text.as_str().to_owned(),
-            return_url: return_url
-                .and_then(|url| String::from_utf8(url).ok())
-                .filter(|url| is_https(url))
-                .unwrap_or_default(),
+            return_url: return_url.unwrap_or_default(),
         };
         let id = self.keep(kept.pack(), now)?;
         changes.put_text(value.span(), &self.public(&format!("/payform/{id}")));

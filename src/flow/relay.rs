@@ -12,10 +12,11 @@ use crate::card::{RelayId, Timestamp};
 use crate::provider::{Account, ProviderHost, RelayMode};
 use crate::secret::{CleartextBody, SecretBytes};
 use crate::vault::{Begun, RelayState};
-use crate::wire::Known;
+use crate::wire::{Known, contains_card};
 
 use super::answer::clean;
-use super::challenge::Kept;
+use super::challenge::WayBack;
+use super::conceal::Concealed;
 use super::forward::Prepared;
 use super::packed::{Packer, Unpacker};
 use super::{Answer, Flow, Forwarded, Refusal};
@@ -83,10 +84,10 @@ impl Flow {
     ) -> Result<Step, Refusal> {
         let id = RelayId::parse(id).map_err(|_| Refusal::SessionUnknown)?;
         let relay = self.vault.relay(&id, now).map_err(|_| Refusal::SessionUnknown)?;
-        let kept = relay.payload.reveal(Kept::unpack).ok_or(Refusal::SessionUnknown)?;
-        if kept.term_url.is_empty() {
-            return Err(Refusal::SessionUnknown);
+        if relay.state == RelayState::Done {
+            return self.look(&id, relay.state, now);
         }
+        let kept = relay.payload.reveal(WayBack::unpack).ok_or(Refusal::SessionUnknown)?;
         if back.method == Method::GET && !carries_result(back.query) {
             return self.look(&id, relay.state, now);
         }
@@ -128,7 +129,7 @@ impl Flow {
     fn first(
         &self,
         id: RelayId,
-        kept: &Kept,
+        kept: &WayBack,
         account: &Account,
         host: ProviderHost,
         back: Return<'_>,
@@ -226,7 +227,8 @@ pub(super) fn passed_back(
     return_url: &str,
     known: &Known<'_>,
 ) -> Relayed {
-    let location = location(&answer.headers, base);
+    let location = location(&answer.headers, base)
+        .filter(|location| !contains_card(location.as_bytes(), known));
     let redirects = (300..400).contains(&answer.status);
     match (redirects, location) {
         (true, Some(location)) => see_other(location),
@@ -236,7 +238,7 @@ pub(super) fn passed_back(
 }
 
 fn page(answer: Answer, known: &Known<'_>) -> Option<Relayed> {
-    let scrubbed = clean(answer, None, known).ok()?;
+    let scrubbed = clean(answer, None, known, &Concealed::default()).ok()?;
     let (status, headers, body) = scrubbed.into_parts();
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     Some(Relayed {
@@ -251,7 +253,8 @@ fn page(answer: Answer, known: &Known<'_>) -> Option<Relayed> {
 fn location(headers: &HeaderMap, base: &str) -> Option<String> {
     let text = headers.get(LOCATION)?.to_str().ok()?;
     let url = Url::parse(base).ok()?.join(text).ok()?;
-    let plain = matches!(url.scheme(), "https" | "http") && url.password().is_none();
+    let nobody = url.username().is_empty() && url.password().is_none();
+    let plain = matches!(url.scheme(), "https" | "http") && nobody;
     let whole = if Url::parse(text).is_ok() { text.to_owned() } else { url.to_string() };
     plain.then_some(whole)
 }

@@ -216,6 +216,10 @@ pub fn parts(prepared: Prepared) -> Sent {
     }
 }
 
+pub fn answer(status: u16, pairs: &[(&str, &str)], raw: &[u8]) -> Answer {
+    Answer { status, headers: headers(pairs), body: body(raw) }
+}
+
 pub fn refusal<T>(outcome: Result<T, Refusal>) -> String {
     match outcome {
         Ok(_) => "passed".to_owned(),

@@ -190,3 +190,38 @@ fn a_callback_without_a_destination_is_not_acknowledged() {
     let bench = Bench::new();
     assert_eq!(refusal(signed(&bench, &notice("cpi_1", "created", 1))), "CallbackUndeliverable");
 }
+
+#[test]
+fn an_address_that_does_not_open_is_not_replaced_by_the_default_one() {
+    let bench = Bench::with(DEFAULT, "");
+    let raw = notice("cpi_1", "processed", 10);
+    let signature = sign("live_secret", raw.as_bytes());
+    for sealed in ["AAAA", "", "x.y"] {
+        let seen = refusal(judged(&bench, Some(sealed), raw.as_bytes(), &signature));
+        assert_eq!(seen, "CallbackUndeliverable", "{sealed}");
+    }
+    assert!(judged(&bench, None, raw.as_bytes(), &signature).is_ok());
+}
+
+#[test]
+fn a_time_of_tomorrow_or_later_does_not_overtake_everything() {
+    let bench = Bench::with(DEFAULT, "");
+    let far = NOW.as_secs() * 1000;
+    assert_eq!(refusal(signed(&bench, &notice("cpi_1", "processed", far))), "CallbackUnreadable");
+    assert!(signed(&bench, &notice("cpi_1", "processed", NOW.as_secs())).is_ok());
+}
+
+#[test]
+fn a_callback_url_that_would_not_fit_is_refused() {
+    let bench = Bench::new();
+    for bad in [
+        format!("\"https://shop.example/{}\"", "x".repeat(2000)),
+        "[\"https://shop.example/\"]".to_owned(),
+        "{}".to_owned(),
+        "1".to_owned(),
+    ] {
+        let json = format!(r#"{{"data":{{"attributes":{{"callback_url":{bad}}}}}}}"#);
+        let seen = refusal(bench.call("POST", "/paymega/api/payment-invoices", json.as_bytes()));
+        assert_eq!(seen, "FieldInvalid(\"/data/attributes/callback_url\")", "{bad:.40}");
+    }
+}

@@ -247,3 +247,79 @@ fn a_client_with_a_handle_needs_nothing_else() {
     let headers = bearer(&handle);
     assert_eq!(headers.len(), 2, "authorization and content type, as the document says");
 }
+
+/// An invoice's success that is not clearly JSON cannot be rewritten, so it cannot be passed on.
+#[test]
+fn a_success_that_cannot_be_rewritten_is_withheld_whatever_its_type_says() {
+    let json = r#"{"data":{"attributes":{"flow_data":{"metadata":{"token":"jwt.of.one"}}}}}"#;
+    for (kind, raw) in [
+        ("text/html", format!("\u{feff}{json}")),
+        ("text/html", format!("Warning: x in y.php\n{json}")),
+        ("application/json", format!("{json} // done")),
+        ("text/json", json.replace("{\"data\"", "{\"x\":1,\"x\":2,\"data\"")),
+        ("application/xml", "<token>jwt.of.one</token>".to_owned()),
+        ("text/plain; charset=utf-16", json.to_owned()),
+    ] {
+        let bench = Bench::new();
+        let (_, pending) =
+            bench.call("POST", "/paymega/api/payment-invoices", b"{\"data\":{}}").unwrap();
+        let answer = crate::bench::answer(201, &[("content-type", kind)], raw.as_bytes());
+        let seen = crate::bench::refusal(pending.finish(answer, &bench.flow, crate::bench::NOW));
+        assert!(seen.starts_with("AnswerWithheld"), "{kind}: {seen}");
+    }
+    let bench = Bench::new();
+    let (_, pending) =
+        bench.call("POST", "/paymega/api/payment-invoices", b"{\"data\":{}}").unwrap();
+    let answer = crate::bench::answer(201, &[("content-type", "text/html")], json.as_bytes());
+    let scrubbed = pending.finish(answer, &bench.flow, crate::bench::NOW).unwrap();
+    let text = String::from_utf8(scrubbed.into_parts().2.as_bytes().to_vec()).unwrap();
+    assert!(text.contains("brr_") && !text.contains("jwt.of.one"), "{text}");
+}
+
+#[test]
+fn the_providers_credentials_do_not_come_back() {
+    let bench = Bench::new();
+    let real = crate::bench::basic(("coma_real_paymega", "real-paymega-key"), false);
+    let real = real["authorization"].to_str().unwrap();
+    let (_, pending) =
+        bench.call("POST", "/paymega/api/payment-invoices", b"{\"data\":{}}").unwrap();
+    let html = format!("<p>Authorization: {real} key real-paymega-key live_secret</p>");
+    let headers = [("content-type", "text/html"), ("x-request-id", "real-paymega-key")];
+    let answer = crate::bench::answer(500, &headers, html.as_bytes());
+    let scrubbed = pending.finish(answer, &bench.flow, crate::bench::NOW).unwrap();
+    let (_, headers, body) = scrubbed.into_parts();
+    let text = String::from_utf8(body.as_bytes().to_vec()).unwrap();
+    assert!(!text.contains(&real[6..]) && !text.contains("real-paymega-key"), "{text}");
+    assert!(!text.contains("live_secret") && !headers.contains_key("x-request-id"), "{text}");
+
+    let handle = bench.handle("paymega");
+    let (token, cvv) = bench.shop_card();
+    let (_, pending) = bench.sale("paymega", &handle, &sale_json(&token, &cvv)).unwrap();
+    let echo = br#"{"error":"Invalid token: jwt.of.one"}"#;
+    let text = bench.answer(pending, 401, echo).unwrap().into_parts().2;
+    assert_eq!(text.as_bytes(), br#"{"error":"Invalid token: **********"}"#);
+
+    let (_, pending) =
+        bench.call("POST", "/paymega/api/payment-invoices", b"{\"data\":{}}").unwrap();
+    let twice = br#"{"data":{"attributes":{"flow_data":{"metadata":{"token":"jwt.of.one"}},"hpp_url":"https://x/?t=jwt.of.one"}}}"#;
+    let text = bench.answer(pending, 201, twice).unwrap().into_parts().2;
+    let text = std::str::from_utf8(text.as_bytes()).unwrap();
+    assert!(text.contains("brr_") && text.contains("https://x/?t=**********"), "{text}");
+}
+
+#[test]
+fn an_application_cannot_ask_for_an_answer_that_cannot_be_rewritten() {
+    let bench = Bench::new();
+    for (wish, sent_on) in [
+        ("application/xml", "application/json"),
+        ("text/html, */*;q=0.1", "application/json"),
+        ("application/vnd.api+json", "application/vnd.api+json"),
+        ("*/*", "*/*"),
+    ] {
+        let mut headers = crate::bench::basic(SHOP, false);
+        headers.insert("accept", wish.parse().unwrap());
+        let path = "/paymega/api/payment-invoices/cpi_1";
+        let (draft, _) = bench.prepare("GET", path, &headers, b"").unwrap();
+        assert_eq!(sent(draft).headers["accept"], sent_on, "{wish}");
+    }
+}

@@ -360,3 +360,52 @@ fn a_revoked_card_is_gone_and_metadata_shows_first_six_and_last_four_only() {
     let seen = refusal(bench.sale("paymega", &handle, &sale_json(&token, &cvv)));
     assert!(seen.starts_with("TokenUnknown"), "{seen}");
 }
+
+#[test]
+fn card_data_in_headers_and_under_other_names_is_refused_too() {
+    let bench = Bench::new();
+    let handle = bench.handle("paymega");
+    let (token, cvv) = bench.shop_card();
+    let json = sale_json(&token, &cvv);
+    for name in ["user-agent", "accept-language", "accept"] {
+        let mut map = bearer(&handle);
+        map.insert(name, PAN.parse().unwrap());
+        let path = "/paymega/cardgate/payment/sale";
+        let seen = refusal(bench.prepare("POST", path, &map, json.as_bytes()));
+        assert_eq!(seen, "RawCard(None)", "{name}");
+    }
+    for other in ["CVV2", "cvc", "card_cvv", "csc", "securityCode_cvn"] {
+        for value in ["\"123\"", "123", "\"1234\""] {
+            let extra = format!("\"browser_info\": {{ \"{other}\": {value},");
+            let json = json.replace("\"browser_info\": {", &extra);
+            let seen = refusal(bench.sale("paymega", &handle, &json));
+            assert!(seen.starts_with("RawCard"), "{other} {value}: {seen}");
+        }
+    }
+    still_pays(&bench, &handle, &token, &cvv);
+}
+
+#[test]
+fn a_fresh_cvv_counts_as_one_of_the_sessions_cards() {
+    let bench = Bench::new();
+    let (token, _) = bench.shop_card();
+    let session = bench.session(SHOP_KEY);
+    let again = format!(r#"{{"card":{{"token":"{token}","cvv":"321"}}}}"#);
+    let taken = (0..20).take_while(|_| bench.capture_raw(&session, &again).is_ok()).count();
+    assert_eq!(taken, 5, "the session's number of cards");
+}
+
+#[test]
+fn an_unknown_public_key_is_nobody_even_beside_a_known_key() {
+    let bench = Bench::new();
+    let map = headers(&[("portcullis-key", SHOP_KEY), ("content-type", "application/json")]);
+    let path = "/paymega/public/payment-prerequest";
+    for (json, expected) in [
+        (r#"{"public_key":"pk_virtual_shop"}"#, "passed"),
+        (r#"{"public_key":"pk_live_real_paymega"}"#, "CallerUnknown"),
+        (r#"{"public_key":"x"}"#, "CallerUnknown"),
+        ("{}", "FieldMissing(\"/public_key\")"),
+    ] {
+        assert_eq!(refusal(bench.prepare("POST", path, &map, json.as_bytes())), expected, "{json}");
+    }
+}

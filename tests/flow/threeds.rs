@@ -32,6 +32,16 @@ fn relay_id(action: &str) -> String {
     action.split('/').nth(4).unwrap().to_owned()
 }
 
+/// The id of the way back, as the hand-off page carries it in the form.
+fn way_back(bench: &Bench, seen: &str) -> String {
+    let start = relay_id(&member(seen.as_bytes(), "action"));
+    let page = bench.flow.handoff_page(&start, NOW).unwrap();
+    let ours = &page.fields.iter().find(|(name, _)| name == "TermUrl").unwrap().1;
+    let id = relay_id(ours);
+    assert_ne!(id, start, "whoever sees the return address cannot look at the page");
+    id
+}
+
 fn post(raw: &[u8], map: &HeaderMap) -> (Method, Vec<u8>, HeaderMap) {
     (Method::POST, raw.to_vec(), map.clone())
 }
@@ -75,7 +85,7 @@ fn the_seeds_challenge_stays_here_and_the_application_gets_the_same_shape() {
     let field = |name: &str| page.fields.iter().find(|(known, _)| known == name).unwrap().1.clone();
     assert_eq!(field("PaReq"), member(ANSWER.as_bytes(), "PaReq"), "opaque");
     let ours = field("TermUrl");
-    assert_eq!(ours, format!("https://pay.test/3ds/{}", relay_id(&action)));
+    assert!(ours.starts_with("https://pay.test/3ds/") && !ours.ends_with("/start"), "{ours}");
     assert!(ours.len() <= 200);
     assert_eq!(page.ancestors, ["https://shop.example", "https://other.example"]);
 }
@@ -84,7 +94,7 @@ fn the_seeds_challenge_stays_here_and_the_application_gets_the_same_shape() {
 fn the_browsers_return_goes_on_unchanged_to_the_providers_own_address() {
     let bench = Bench::with(LISTED, "");
     let seen = text(answered(&bench, "paymega", ANSWER).unwrap());
-    let id = relay_id(&member(seen.as_bytes(), "action"));
+    let id = way_back(&bench, &seen);
     let raw = b"PaRes=eJ%2B%2F%3D%0D%0A+x&MD=&extra=1&MD=2&\xff".as_slice();
     let map = headers(&[
         ("content-type", "application/x-www-form-urlencoded"),
@@ -122,7 +132,7 @@ fn the_browsers_return_goes_on_unchanged_to_the_providers_own_address() {
 fn a_get_return_appends_its_query_and_one_without_a_result_uses_nothing_up() {
     let bench = Bench::with(LISTED, "");
     let seen = text(answered(&bench, "paymega", ANSWER).unwrap());
-    let id = relay_id(&member(seen.as_bytes(), "action"));
+    let id = way_back(&bench, &seen);
     let map = HeaderMap::new();
     for query in [None, Some(""), Some("utm=1")] {
         assert!(matches!(begin(&bench, &id, &Method::GET, query, b"", &map), Step::Idle));
@@ -141,7 +151,7 @@ fn a_get_return_appends_its_query_and_one_without_a_result_uses_nothing_up() {
 fn a_return_that_was_not_sent_can_be_tried_again_and_one_in_doubt_cannot() {
     let bench = Bench::with(LISTED, "");
     let seen = text(answered(&bench, "paymega", ANSWER).unwrap());
-    let id = relay_id(&member(seen.as_bytes(), "action"));
+    let id = way_back(&bench, &seen);
     let map = headers(&[("content-type", "application/x-www-form-urlencoded")]);
     let step = || begin(&bench, &id, &Method::POST, None, b"PaRes=1", &map);
     let Step::Send(_, ticket) = step() else { panic!() };
@@ -163,7 +173,7 @@ fn a_return_that_was_not_sent_can_be_tried_again_and_one_in_doubt_cannot() {
 fn a_page_of_the_provider_is_passed_back_clean() {
     let bench = Bench::with(LISTED, "");
     let seen = text(answered(&bench, "paymega", ANSWER).unwrap());
-    let id = relay_id(&member(seen.as_bytes(), "action"));
+    let id = way_back(&bench, &seen);
     let map = HeaderMap::new();
     let Step::Send(_, ticket) = begin(&bench, &id, &Method::POST, None, b"PaRes=1", &map) else {
         panic!()
@@ -184,6 +194,7 @@ fn a_return_address_without_a_scheme_is_https_on_a_listed_host() {
     let id = relay_id(&member(seen.as_bytes(), "action"));
     let page = bench.flow.handoff_page(&id, NOW).unwrap();
     assert_eq!(page.action, "https://acs.pay_domain/acspage/cap?RID=8&VAA=A", "escapes are read");
+    let id = way_back(&bench, &seen);
     let map = HeaderMap::new();
     let Step::Send(prepared, _) = begin(&bench, &id, &Method::POST, None, b"PaRes=1", &map) else {
         panic!()
@@ -266,7 +277,7 @@ fn milkypays_return_address_stays_until_the_account_says_otherwise() {
     let id = relay_id(&member(seen.as_bytes(), "action"));
     let page = bench.flow.handoff_page(&id, NOW).unwrap();
     let term_url = &page.fields.iter().find(|(name, _)| name == "TermUrl").unwrap().1;
-    assert_eq!(*term_url, format!("https://pay.test/3ds/{id}"));
+    assert!(term_url.starts_with("https://pay.test/3ds/") && !term_url.contains(&id));
 }
 
 #[test]
@@ -290,7 +301,7 @@ fn redirect307_sends_the_browser_itself() {
     let mode = "[account.three_ds]\nrelay = \"redirect307\"\nhosts = [\"card.psp.name\"]\n";
     let bench = Bench::with(mode, "");
     let seen = text(answered(&bench, "paymega", ANSWER).unwrap());
-    let id = relay_id(&member(seen.as_bytes(), "action"));
+    let id = way_back(&bench, &seen);
     let map = HeaderMap::new();
     for _ in 0..2 {
         let step = begin(&bench, &id, &Method::POST, None, b"PaRes=1", &map);
@@ -355,4 +366,55 @@ fn answer_headers_are_those_of_the_list_and_carry_no_card() {
     let mut names: Vec<_> = headers.keys().map(|name| name.as_str().to_owned()).collect();
     names.sort();
     assert_eq!(names, ["content-type", "retry-after"]);
+}
+
+#[test]
+fn the_hand_off_page_is_gone_once_the_browser_has_come_back() {
+    let bench = Bench::with(LISTED, "");
+    let seen = text(answered(&bench, "paymega", ANSWER).unwrap());
+    let start = relay_id(&member(seen.as_bytes(), "action"));
+    let id = way_back(&bench, &seen);
+    assert!(bench.flow.handoff_page(&start, NOW).is_ok(), "a reload is fine before");
+    let map = HeaderMap::new();
+    let Step::Send(_, ticket) = begin(&bench, &id, &Method::POST, None, b"PaRes=1", &map) else {
+        panic!()
+    };
+    assert!(bench.flow.handoff_page(&start, NOW).is_err());
+    let answer = reply(302, &[("location", "https://shop.example/back")], b"");
+    bench.flow.finish_return(ticket, Ok(answer), NOW).unwrap();
+    assert!(bench.flow.handoff_page(&start, NOW).is_err());
+}
+
+#[test]
+fn a_page_is_not_a_way_back_nor_the_other_way_round() {
+    let bench = Bench::with("[account.three_ds]\nhosts = [\"card.psp.name\"]\n", "");
+    let seen = text(answered(&bench, "paymega", ANSWER).unwrap());
+    let start = relay_id(&member(seen.as_bytes(), "action"));
+    let back = way_back(&bench, &seen);
+    let map = HeaderMap::new();
+    let there =
+        Return { method: &Method::POST, query: None, headers: &map, body: body(b"PaRes=1") };
+    assert!(refusal(bench.flow.begin_return(&start, there, NOW)).contains("SessionUnknown"));
+    assert!(bench.flow.handoff_page(&back, NOW).is_err());
+}
+
+#[test]
+fn a_return_takes_no_card_to_the_shop() {
+    let bench = Bench::with(LISTED, "");
+    for bad in [
+        format!("https://shop.example/back?pan={PAN}"),
+        "https://user@evil.example/".to_owned(),
+        "https://user:pass@evil.example/".to_owned(),
+    ] {
+        let seen = text(answered(&bench, "paymega", ANSWER).unwrap());
+        let id = way_back(&bench, &seen);
+        let map = HeaderMap::new();
+        let Step::Send(_, ticket) = begin(&bench, &id, &Method::POST, None, b"PaRes=1", &map)
+        else {
+            panic!()
+        };
+        let answer = reply(302, &[("location", &bad)], b"");
+        let told = bench.flow.finish_return(ticket, Ok(answer), NOW).unwrap();
+        assert_eq!(told.location.as_deref(), Some("https://shop.example/back"), "{bad}");
+    }
 }
