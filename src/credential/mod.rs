@@ -8,14 +8,19 @@ pub mod access_headers;
 mod basic;
 mod bearer;
 mod body_hmac;
+mod encoding;
 mod keys;
+mod normalise;
+mod pem;
 pub mod sandwich_digest;
 pub mod sorted_digest;
 
 pub use basic::{Basic, PresentedBasic};
 pub use bearer::PresentedBearer;
 pub use body_hmac::BodyHmac;
-pub use keys::{SigningKey, VerifyingKey};
+pub use keys::{
+    KeyEncoding, KeyError, Prehash, SignatureEncoding, SigningFailed, SigningKey, VerifyingKey,
+};
 
 /// How a request to one of a provider's interfaces proves who sends it. A closed set: a new scheme
 /// is a variant here and a file beside this one.

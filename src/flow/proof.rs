@@ -114,7 +114,10 @@ impl Access {
 
     /// A key that the same signed request has again.
     pub(super) fn once(&self, account: &str) -> Vec<u8> {
-        let key = Packer::default().put(account.as_bytes()).put(&self.signature);
+        // Padding is another spelling of the same signature.
+        let bare = self.signature.trim_ascii_end();
+        let bare = bare.strip_suffix(b"==").or(bare.strip_suffix(b"=")).unwrap_or(bare);
+        let key = Packer::default().put(account.as_bytes()).put(bare);
         key.close().reveal(<[u8]>::to_vec)
     }
 }
@@ -159,8 +162,8 @@ impl AsRef<[u8]> for Bytes<'_> {
 /// `key1:key2:0`, as the scheme writes it.
 fn path(value: Value<'_>) -> CleartextBody {
     let mut path = CleartextBody::with_capacity(48);
-    for step in value.steps() {
-        if !path.is_empty() {
+    for (depth, step) in value.steps().enumerate() {
+        if depth > 0 {
             path.push(b':');
         }
         match step {

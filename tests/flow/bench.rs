@@ -97,6 +97,34 @@ secret = {{ file = "shop-acme.secret" }}
         Self::from(folder, text)
     }
 
+    /// One account of one of the shipped profiles, named like it.
+    pub fn one(provider: &str, account: &str, files: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        files.iter().for_each(|(name, text)| write_secret(folder.path(), name, text));
+        let profiles = concat!(env!("CARGO_MANIFEST_DIR"), "/config/providers");
+        let app = app("shop", SHOP_KEY)
+            .replace("[\"paymega\", \"milkypay\"]", &format!("[\"{provider}\"]"));
+        let text = format!(
+            r#"
+providers = ["{profiles}/{provider}.toml"]
+[public]
+url = "https://pay.test"
+certificate = "public.pem"
+key = "public.key"
+[private]
+certificate = "private.pem"
+key = "private.key"
+{app}
+[[account]]
+name = "{provider}"
+provider = "{provider}"
+mode = "test"
+{account}
+"#
+        );
+        Self::from(folder, text)
+    }
+
     pub fn from(folder: tempfile::TempDir, text: String) -> Self {
         let config = config::parse(&folder.path().join("portcullis.toml"), text);
         let config = config.unwrap_or_else(|problems| {

@@ -4,6 +4,8 @@ mod bench;
 mod callbacks;
 mod fifth;
 mod golden;
+mod highhelp;
+mod qostiq;
 mod refusals;
 mod splicing;
 mod threeds;

@@ -161,6 +161,15 @@ pub(crate) struct Line {
     wire: Wire,
 }
 
+/// Gone means gone, without a farewell.
+impl Drop for Line {
+    fn drop(&mut self) {
+        if let Wire::Http2 { driver, .. } = &self.wire {
+            driver.abort();
+        }
+    }
+}
+
 impl Line {
     /// Connects to `https://localhost:port`; ALPN says which HTTP it is.
     pub(crate) async fn open(base: &str, tls: &Arc<ClientConfig>) -> io::Result<Self> {

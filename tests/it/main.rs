@@ -11,4 +11,5 @@ mod line;
 mod merchant;
 mod operation;
 mod refused;
+mod tap;
 mod transport;

@@ -6,10 +6,12 @@ mod caller;
 mod sale;
 
 use portcullis_sandbox::visitor::Tokens;
+use portcullis_sandbox::world::Options;
 use portcullis_sandbox::world::accounts::App;
 
 use super::house::{House, Ready, assert_problem};
 use super::line::{Ask, Line, Version};
+use super::tap::Tap;
 
 /// What a row can be made of.
 struct Scene<'h> {
@@ -54,6 +56,7 @@ type Row = (&'static str, u16, &'static str, fn(&Scene<'_>) -> Ask);
 
 /// Lines and cards that all rows of one HTTP version share.
 struct Table {
+    tap: Tap,
     house: House,
     version: Version,
     private: Line,
@@ -66,7 +69,9 @@ struct Table {
 
 impl Table {
     async fn set(version: Version) -> Self {
-        let house = House::open().await;
+        let tap = Tap::open().await;
+        let adjust = Some(tap.adjust("/"));
+        let house = House::with(Options { adjust, ..Options::default() }).await;
         // What belongs to the test and not to the row goes over HTTP/1.1.
         let mut private = house.private(Version::Http1).await;
         let mut public = house.public(Version::Http1).await;
@@ -78,7 +83,7 @@ impl Table {
         let foreign = house.ready_over(&mut private, &mut public, "paymega", App::Stall).await;
         let elsewhere =
             house.ready_over(&mut private, &mut public, "paymega-relay", App::Shop).await;
-        Self { house, version, private, public, second, foreign, revoked, elsewhere }
+        Self { tap, house, version, private, public, second, foreign, revoked, elsewhere }
     }
 
     async fn ready(&mut self) -> Ready {
@@ -102,13 +107,14 @@ impl Table {
         eprintln!("{:?}: {name}", self.version);
         let ready = self.ready().await;
         let ask = make(&self.scene(&ready));
-        let before = self.house.received();
+        let (before, sent) = (self.house.received(), self.tap.bytes());
         let answer = self.house.private(self.version).await.send(&ask).await;
         let document = assert_problem(&answer, status, code, "no");
         assert_eq!(document["retry"], "safe", "{name}");
         assert_eq!(answer.header("portcullis-replaced"), None, "{name}");
         assert_eq!(answer.header("portcullis-upstream-status"), None, "{name}");
         assert_eq!(self.house.received(), before, "{name}: it went to the provider");
+        assert_eq!(self.tap.bytes(), sent, "{name}: some of it went to the provider");
         self.house.assert_pays(&mut self.private, &ready).await;
         assert_eq!(self.house.received(), before + 1, "{name}");
     }

@@ -1,0 +1,131 @@
+//! Bytes as text, for signatures and keys: hexadecimal and base64.
+//!
+//! What passes here may be a card or a digest over one: everything is written into memory that is
+//! wiped.
+
+use base64::Engine as _;
+use base64::alphabet;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use zeroize::Zeroizing;
+
+use crate::secret::CleartextBody;
+
+const TOLERANT: GeneralPurposeConfig =
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
+
+/// Written with padding, read with or without.
+pub(super) const BASE64: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, TOLERANT);
+
+/// Written without padding, read with or without.
+pub(super) const BASE64_URL: GeneralPurpose =
+    GeneralPurpose::new(&alphabet::URL_SAFE, TOLERANT.with_encode_padding(false));
+
+/// Base64, with `room` bytes left for what the caller appends.
+#[expect(clippy::expect_used, reason = "every three bytes, also begun ones, have four characters")]
+pub(super) fn base64(engine: &GeneralPurpose, bytes: &[u8], room: usize) -> CleartextBody {
+    let mut text = CleartextBody::from(vec![0; bytes.len().div_ceil(3) * 4 + room]);
+    let written = engine.encode_slice(bytes, text.as_mut_bytes()).expect("the text fits");
+    text.truncate(written);
+    text
+}
+
+/// The bytes behind base64; `None` when it is not that. Padding is whole or it is not there, so
+/// that nothing has more than these two spellings.
+pub(super) fn from_base64(engine: &GeneralPurpose, text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    if text.ends_with(b"=") && !text.len().is_multiple_of(4) {
+        return None;
+    }
+    let mut bytes = Zeroizing::new(vec![0; text.len().div_ceil(4) * 3]);
+    let written = engine.decode_slice(text, &mut bytes).ok()?;
+    bytes.truncate(written);
+    Some(bytes)
+}
+
+/// Lower-case hexadecimal.
+pub(super) fn hex(bytes: &[u8]) -> CleartextBody {
+    let mut text = CleartextBody::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        text.push(digit(byte >> 4));
+        text.push(digit(byte & 0x0f));
+    }
+    text
+}
+
+/// The bytes behind hexadecimal digits of either case; `None` when they are not that.
+pub(super) fn from_hex(text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+    let (pairs, rest) = text.as_chunks::<2>();
+    let mut bytes = Zeroizing::new(Vec::with_capacity(pairs.len()));
+    for [high, low] in pairs {
+        bytes.push(value(*high)? << 4 | value(*low)?);
+    }
+    rest.is_empty().then_some(bytes)
+}
+
+/// The digit of a value below sixteen.
+fn digit(value: u8) -> u8 {
+    if value < 10 { b'0' + value } else { b'a' + (value - 10) }
+}
+
+fn value(digit: u8) -> Option<u8> {
+    match digit {
+        b'0'..=b'9' => Some(digit - b'0'),
+        b'a'..=b'f' => Some(digit - b'a' + 10),
+        b'A'..=b'F' => Some(digit - b'A' + 10),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 4648 section 10.
+    const RFC: [(&str, &str, &str); 7] = [
+        ("", "", ""),
+        ("f", "Zg==", "66"),
+        ("fo", "Zm8=", "666f"),
+        ("foo", "Zm9v", "666f6f"),
+        ("foob", "Zm9vYg==", "666f6f62"),
+        ("fooba", "Zm9vYmE=", "666f6f6261"),
+        ("foobar", "Zm9vYmFy", "666f6f626172"),
+    ];
+
+    #[test]
+    fn the_examples_of_rfc_4648_are_written_and_read() {
+        for (bytes, padded, digits) in RFC {
+            let (bytes, bare) = (bytes.as_bytes(), padded.trim_end_matches('='));
+            assert_eq!(base64(&BASE64, bytes, 0).as_bytes(), padded.as_bytes());
+            assert_eq!(base64(&BASE64_URL, bytes, 9).as_bytes(), bare.as_bytes());
+            assert_eq!(hex(bytes).as_bytes(), digits.as_bytes());
+            for text in [padded, bare] {
+                assert_eq!(*from_base64(&BASE64, text.as_bytes()).unwrap(), bytes);
+                assert_eq!(*from_base64(&BASE64_URL, text.as_bytes()).unwrap(), bytes);
+            }
+            assert_eq!(*from_hex(digits.as_bytes()).unwrap(), bytes);
+            assert_eq!(*from_hex(digits.to_uppercase().as_bytes()).unwrap(), bytes);
+        }
+    }
+
+    #[test]
+    fn every_byte_survives() {
+        let all: Vec<u8> = (0..=255).collect();
+        assert_eq!(*from_hex(hex(&all).as_bytes()).unwrap(), all);
+        for engine in [BASE64, BASE64_URL] {
+            assert_eq!(*from_base64(&engine, base64(&engine, &all, 0).as_bytes()).unwrap(), all);
+        }
+    }
+
+    #[test]
+    fn what_is_not_the_encoding_is_refused() {
+        for bad in ["0", "0g", "0x00", "00 ", " 00", "é"] {
+            assert!(from_hex(bad.as_bytes()).is_none(), "{bad}");
+        }
+        // A length that cannot be, a stray sign, padding inside, bits that no encoder leaves.
+        for bad in ["Z", "Zm9v\n", "Zg==Zg==", "Zh==", "Zh", "Zg=", "Zm9v====", "é"] {
+            assert!(from_base64(&BASE64, bad.as_bytes()).is_none(), "{bad}");
+            assert!(from_base64(&BASE64_URL, bad.as_bytes()).is_none(), "{bad}");
+        }
+        assert!(from_base64(&BASE64, b"-_-_").is_none());
+        assert!(from_base64(&BASE64_URL, b"+/+/").is_none());
+    }
+}
