@@ -208,6 +208,7 @@ fn reveal(table: Table<'_>) -> Option<Reveal> {
 fn answer_rules(table: &Table<'_>) -> AnswerRules {
     AnswerRules {
         handle: pointers(table, "handle"),
+        handle_except: table.texts("handle_except"),
         callback_url: pointers(table, "callback_url"),
         challenge: pointers(table, "challenge"),
         payform_url: pointer(table, "payform_url"),

@@ -13,7 +13,7 @@ use crate::card::{Card, Cvv, Timestamp};
 use crate::provider::{Account, AnswerRules};
 use crate::secret::{CleartextBody, SecretBytes};
 use crate::vault::Audience;
-use crate::wire::{Document, Encoding, Known, Pointer, Text, contains_card, parse, scrub};
+use crate::wire::{Document, Encoding, Known, Pointer, Text, Value, contains_card, parse, scrub};
 
 use super::changes::Changes;
 use super::conceal::Concealed;
@@ -271,11 +271,19 @@ impl Flow {
         concealed: &mut Concealed,
         now: Timestamp,
     ) -> Result<(), Refusal> {
-        let values = rules.handle.iter().map(|pointer| document.select(pointer));
-        for value in values.into_iter().find(|values| !values.is_empty()).unwrap_or_default() {
-            let Some(token) = value.text().filter(|text| !text.as_str().is_empty()) else {
-                continue;
-            };
+        let secret = |value: &Value<'_>| {
+            let text = value.text();
+            text.is_some_and(|text| {
+                let text = text.as_str();
+                !text.is_empty() && rules.handle_except.iter().all(|word| word != text)
+            })
+        };
+        let found = rules.handle.iter().map(|pointer| {
+            let values = document.select(pointer).into_iter();
+            values.filter(|value| secret(value)).collect::<Vec<_>>()
+        });
+        for value in found.into_iter().find(|values| !values.is_empty()).unwrap_or_default() {
+            let Some(token) = value.text() else { continue };
             let keep = |context: &[u8]| {
                 let life = super::bearer::life(token.as_str(), now).unwrap_or(PAYMENT_LIFE);
                 self.vault.keep_bearer(token.as_bytes(), &scope.audience, context, life, now)

@@ -162,6 +162,8 @@ impl Part {
 pub struct AnswerRules {
     /// Where the provider hands out a secret of this payment; the application gets a handle.
     pub handle: Vec<Pointer>,
+    /// Words that stand there instead of a secret when there is none.
+    pub handle_except: Vec<String>,
     /// Where our callback URL comes back; the application gets its own.
     pub callback_url: Vec<Pointer>,
     /// Where challenges are, objects with the members that [`Challenge`] names.

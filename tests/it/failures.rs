@@ -131,8 +131,7 @@ async fn a_gate_that_only_moved_gets_the_card() {
     let mut house = House::with(Options { adjust: Some(adjust), ..Options::default() }).await;
     let (gate, received) = gate_of(&house.world.ca).await;
     port.store(gate.port(), Ordering::SeqCst);
-    let other = house.world.another("moved", |_| {}).await.unwrap();
-    house.world.addresses = other.addresses.clone();
+    let _other = house.move_to_another("moved").await;
     let ready = house.ready("paymega-relay").await;
     let answer = house.private(Version::Http1).await.send(&ready.ask()).await;
     assert_eq!(answer.status, 200, "{}", answer.text());

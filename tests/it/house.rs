@@ -1,6 +1,9 @@
 //! A whole world of its own for one test: a real Portcullis between simulators. Where it ends, the
 //! complete log of the process is searched for everything that may never stand in it.
 
+use std::net::TcpListener;
+use std::sync::atomic::{AtomicU16, Ordering};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -14,7 +17,8 @@ use portcullis_sandbox::shop::gateway::bearer_of;
 use portcullis_sandbox::text::quote;
 use portcullis_sandbox::visitor::{Tokens, TypedCard, tokens_of};
 use portcullis_sandbox::world::accounts::App;
-use portcullis_sandbox::world::{Options, Proxy, World};
+use portcullis_sandbox::world::proxy::Portcullis;
+use portcullis_sandbox::world::{Options, Ports, Proxy, World};
 use serde_json::Value;
 
 use super::line::{Ask, Line, Tls, Version};
@@ -75,10 +79,20 @@ impl House {
         Self::with(Options::default()).await
     }
 
-    pub(crate) async fn with(options: Options) -> Self {
+    pub(crate) async fn with(mut options: Options) -> Self {
         let proxy = Proxy::Binary(env!("CARGO_BIN_EXE_portcullis").into());
+        let [public, private, admin, paymega, milkypay] = free_ports();
+        options.ports = Ports { public, private, admin, paymega, milkypay, ..Ports::default() };
         let world = World::start(Options { proxy, ..options }).await.unwrap();
         Self { world }
+    }
+
+    /// A second Portcullis beside the first; the house calls this one from now on.
+    pub(crate) async fn move_to_another(&mut self, name: &str) -> Portcullis {
+        let ports = free_ports();
+        let other = self.world.another(name, |settings| settings.ports = ports).await.unwrap();
+        self.world.addresses = other.addresses.clone();
+        other
     }
 
     pub(crate) fn tls(&self) -> Tls {
@@ -263,6 +277,18 @@ impl Drop for House {
         assert!(!log.is_empty(), "Portcullis wrote no log");
         assert_eq!(self.leak_in(&log), None, "in the log of Portcullis");
     }
+}
+
+/// Ports that nobody has. They lie below those that the system gives to clients: while nobody
+/// listens, a connection of another test must not take them.
+fn free_ports<const COUNT: usize>() -> [u16; COUNT] {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = u16::try_from(std::process::id() % 1_000).unwrap() * 12;
+    let mut ports = std::iter::repeat_with(|| {
+        20_000 + first.wrapping_add(NEXT.fetch_add(1, Ordering::SeqCst)) % 12_000
+    })
+    .filter(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok());
+    std::array::from_fn(|_| ports.next().unwrap())
 }
 
 pub(crate) fn card() -> TypedCard {

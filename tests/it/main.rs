@@ -10,6 +10,7 @@ mod house;
 mod line;
 mod merchant;
 mod operation;
+mod probe;
 mod refused;
 mod tap;
 mod transport;

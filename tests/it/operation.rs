@@ -203,8 +203,7 @@ async fn a_stop_lets_a_running_sale_end_and_loses_nothing() {
     let adjust = Box::new(|config: String| format!("{config}\n[server]\nshutdown_seconds = 1\n"));
     let mut house = House::with(Options { adjust: Some(adjust), ..Options::default() }).await;
     for version in Version::BOTH {
-        let mut other = house.world.another(&format!("{version:?}"), |_| {}).await.unwrap();
-        house.world.addresses = other.addresses.clone();
+        let mut other = house.move_to_another(&format!("{version:?}")).await;
         let ready = house.ready("paymega").await;
         let mut idle = house.private(version).await;
         assert_eq!(idle.send(&house.read("paymega", &ready.invoice)).await.status, 200);
