@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::caller::Apps;
 use crate::credential::{Basic, Scheme, SigningKey, VerifyingKey};
-use crate::provider::{CallbackKeys, Credentials, Profile, Proof, Virtual};
+use crate::provider::{Access, CallbackKeys, Credentials, Profile, Proof, Virtual};
 use crate::secret::SecretBytes;
 
 use super::reader::Table;
@@ -17,8 +17,9 @@ pub(super) fn credentials(table: &Table<'_>, profile: &Profile) -> (Credentials,
     let mut callback_keys = CallbackKeys::default();
     if needs(profile, Scheme::AccessHeaders) {
         held.merchant_id = Some(keys.text("merchant_id"));
-        held.request_key = signing_key(&keys, "request_key", "request_algorithm").map(Arc::new);
-        callback_keys.alerts = alert_keys(&keys);
+        let key = signing_key(&keys, "request_key", "request_algorithm", profile.access);
+        held.request_key = key.map(Arc::new);
+        callback_keys.alerts = alert_keys(&keys, profile.access);
     }
     callback_keys.secrets = callback_secrets(&keys, profile, &held);
     keys.finish();
@@ -35,9 +36,11 @@ pub(super) fn virtuals(table: &Table<'_>, profile: &Profile, apps: &Apps) -> Vec
         let keys = by_app.table(app);
         let credentials = held(&keys, profile);
         let signs = needs(profile, Scheme::AccessHeaders);
-        let check = |key, algorithm| verifying_key(&keys, key, algorithm);
+        let check = |key, algorithm| verifying_key(&keys, key, algorithm, profile.access);
         let request_check = signs.then(|| check("request_key", "request_algorithm")).flatten();
-        let alert_key = signs.then(|| signing_key(&keys, "alert_key", "alert_algorithm")).flatten();
+        let alert_key = signs
+            .then(|| signing_key(&keys, "alert_key", "alert_algorithm", profile.access))
+            .flatten();
         keys.finish();
         Virtual { app: app.to_owned(), credentials, request_check, alert_key }
     });
@@ -101,26 +104,32 @@ fn algorithm(table: &Table<'_>, key: &str) -> Algorithm {
     }
 }
 
-fn signing_key(table: &Table<'_>, key: &str, named: &str) -> Option<SigningKey> {
+fn signing_key(table: &Table<'_>, key: &str, named: &str, access: Access) -> Option<SigningKey> {
     let algorithm = algorithm(table, named);
     let text = secrets::required(table, key)?;
     let made = match algorithm {
         Algorithm::Rsa => SigningKey::rsa_pem(&text).ok(),
-        Algorithm::Hmac => Some(SigningKey::hmac(text)),
+        Algorithm::Hmac => SigningKey::hmac_text(&text, access.key_encoding).ok(),
     };
     if made.is_none() {
-        table.fail(key, "is not an RSA private key in PEM (PKCS#8) of 2048 bits or more");
+        table
+            .fail(key, "is not an RSA private key in PEM of 2048 bits or more, or not an HMAC key");
     }
-    made
+    made.map(|key| key.with_encoding(access.signature_encoding))
 }
 
-fn verifying_key(table: &Table<'_>, key: &str, named: &str) -> Option<VerifyingKey> {
+fn verifying_key(
+    table: &Table<'_>,
+    key: &str,
+    named: &str,
+    access: Access,
+) -> Option<VerifyingKey> {
     let algorithm = algorithm(table, named);
     let text = secrets::required(table, key)?;
-    read_verifying_key(algorithm, text, table, key)
+    read_verifying_key(algorithm, &text, table, key, access)
 }
 
-fn alert_keys(table: &Table<'_>) -> Vec<VerifyingKey> {
+fn alert_keys(table: &Table<'_>, access: Access) -> Vec<VerifyingKey> {
     let algorithm = algorithm(table, "alert_algorithm");
     let texts = secrets::list(table, "alert_keys");
     if texts.is_empty() {
@@ -128,22 +137,26 @@ fn alert_keys(table: &Table<'_>) -> Vec<VerifyingKey> {
     }
     texts
         .into_iter()
-        .filter_map(|text| read_verifying_key(algorithm, text, table, "alert_keys"))
+        .filter_map(|text| read_verifying_key(algorithm, &text, table, "alert_keys", access))
         .collect()
 }
 
 fn read_verifying_key(
     algorithm: Algorithm,
-    text: SecretBytes,
+    text: &SecretBytes,
     table: &Table<'_>,
     key: &str,
+    access: Access,
 ) -> Option<VerifyingKey> {
     let made = match algorithm {
-        Algorithm::Rsa => VerifyingKey::rsa_pem(&text).ok(),
-        Algorithm::Hmac => Some(VerifyingKey::hmac(text)),
+        Algorithm::Rsa => VerifyingKey::rsa_pem(text).ok(),
+        Algorithm::Hmac => VerifyingKey::hmac_text(text, access.key_encoding).ok(),
     };
     if made.is_none() {
-        table.fail(key, "is not an RSA public key in PEM (SubjectPublicKeyInfo)");
+        table.fail(
+            key,
+            "is not an RSA public key in PEM (SubjectPublicKeyInfo), or not an HMAC key",
+        );
     }
-    made
+    made.map(|key| key.with_encoding(access.signature_encoding))
 }

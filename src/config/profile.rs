@@ -4,10 +4,11 @@ use std::path::Path;
 
 use http::{HeaderName, Method};
 
-use crate::credential::{BodyHmac, Scheme};
+use crate::credential::access_headers::{BoolStyle, NormaliseRules, NullStyle};
+use crate::credential::{BodyHmac, KeyEncoding, Prehash, Scheme, SignatureEncoding};
 use crate::provider::{
-    AnswerRules, Api, BodySignature, CallbackRules, Challenge, HostPort, Inside, Part, PathPattern,
-    Payform, Profile, Proof, ProviderHost, RequestRules, Reveal, Route,
+    Access, AnswerRules, Api, BodySignature, CallbackRules, Challenge, HostPort, Inside, Part,
+    PathPattern, Payform, Profile, Proof, ProviderHost, RequestRules, Reveal, Route,
 };
 use crate::wire::{Encoding, Pointer};
 
@@ -55,6 +56,7 @@ fn profile(root: &Table<'_>) -> Profile {
         challenge: challenge(root),
         callback: root.optional_table("callback").and_then(callback),
         payform: root.optional_table("payform").map(payform),
+        access: access(root),
     }
 }
 
@@ -236,6 +238,40 @@ fn challenge(root: &Table<'_>) -> Challenge {
     };
     table.finish();
     challenge
+}
+
+fn access(root: &Table<'_>) -> Access {
+    let table = root.table_or_empty("access");
+    let rules = NormaliseRules {
+        bool_style: knob(&table, "bool_style", "one_zero", BoolStyle::named),
+        null_style: knob(&table, "null_style", "none", NullStyle::named),
+    };
+    let access = Access {
+        rules,
+        prehash: knob(&table, "rsa_prehash", "double", Prehash::named),
+        key_encoding: knob(&table, "hmac_key_encoding", "utf8", KeyEncoding::named),
+        signature_encoding: knob(
+            &table,
+            "signature_encoding",
+            "base64url",
+            SignatureEncoding::named,
+        ),
+    };
+    table.finish();
+    access
+}
+
+/// A word out of a closed set, with the default that its type has.
+fn knob<T: Default>(
+    table: &Table<'_>,
+    key: &str,
+    default: &str,
+    named: impl Fn(&str) -> Option<T>,
+) -> T {
+    named(&table.text_or(key, default)).unwrap_or_else(|| {
+        table.fail(key, "is not one of the words that docs/add-a-provider.md lists for it");
+        T::default()
+    })
 }
 
 fn payform(table: Table<'_>) -> Payform {

@@ -313,7 +313,8 @@ impl Notice {
             Proof::AccessHeaders(_) => {
                 if let Some(key) = &held.alert_key {
                     let body = parse(self.body.as_bytes())?;
-                    let signed = proof::access_headers(key, &body, now);
+                    let signed =
+                        proof::access_headers(key, &body, self.account.profile.access, now);
                     let (headers, _) = signed.ok_or(Refusal::SigningFailed)?;
                     self.headers.extend(headers);
                 }
@@ -387,9 +388,10 @@ fn is_genuine(
         Proof::AccessHeaders(tolerance) => {
             let access = proof::access(callback.headers).ok_or(Refusal::SignatureRefused)?;
             let fields = read_callback(encoding, body)?;
-            let message = access.message(fields.json().ok_or(Refusal::CallbackUnreadable)?);
+            let open = account.profile.access;
+            let message = access.message(fields.json().ok_or(Refusal::CallbackUnreadable)?, open);
             let mut keys = account.callback_keys.alerts.iter();
-            match keys.any(|key| access.made_by(key, &message)) {
+            match keys.any(|key| access.made_by(key, message.as_bytes(), open)) {
                 true if !access.is_fresh(*tolerance, now) => Err(Refusal::CallbackStale),
                 genuine => Ok(genuine),
             }

@@ -114,9 +114,12 @@ impl Flow {
     ) -> Result<Identified<'f>, Refusal> {
         let body = asked.body.and_then(Fields::json).ok_or(Refusal::BodyUnexpected)?;
         let access = proof::access(shown.headers).ok_or(Refusal::CallerSignature)?;
-        let message = access.message(body);
+        let open = asked.account.profile.access;
+        let message = access.message(body, open);
         let held = asked.account.virtuals.iter().find(|held| {
-            held.request_check.as_ref().is_some_and(|key| access.made_by(key, &message))
+            held.request_check
+                .as_ref()
+                .is_some_and(|key| access.made_by(key, message.as_bytes(), open))
         });
         let app = held.and_then(|held| self.apps.named(&held.app));
         let app = agree(known, Some(app.ok_or(Refusal::CallerSignature)?))?;

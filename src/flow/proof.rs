@@ -9,9 +9,9 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::card::Timestamp;
-use crate::credential::access_headers::{self, Prehash, Scalar, SigningKey, VerifyingKey};
+use crate::credential::access_headers::{self, Scalar, SigningKey, VerifyingKey};
 use crate::credential::{Scheme, sorted_digest};
-use crate::provider::{Account, ProviderHost, Route};
+use crate::provider::{Access as Spelled, Account, ProviderHost, Route};
 use crate::secret::{CleartextBody, SecretBytes};
 use crate::wire::{Document, Kind, Pointer, Step, Text, Value, parse};
 
@@ -100,12 +100,12 @@ pub(super) fn access(headers: &HeaderMap) -> Option<Access> {
 
 impl Access {
     /// What was signed: the normalised body and the time.
-    pub(super) fn message(&self, body: &Document<'_>) -> CleartextBody {
-        message(body, self.timestamp)
+    pub(super) fn message(&self, body: &Document<'_>, open: Spelled) -> CleartextBody {
+        message(body, self.timestamp, open)
     }
 
-    pub(super) fn made_by(&self, key: &VerifyingKey, message: &CleartextBody) -> bool {
-        key.verify(message.as_bytes(), &self.signature, Prehash::Double)
+    pub(super) fn made_by(&self, key: &VerifyingKey, message: &[u8], open: Spelled) -> bool {
+        key.verify(message, &self.signature, open.prehash)
     }
 
     pub(super) fn is_fresh(&self, tolerance: u64, now: Timestamp) -> bool {
@@ -126,19 +126,20 @@ impl Access {
 pub(super) fn access_headers(
     key: &SigningKey,
     body: &Document<'_>,
+    open: Spelled,
     now: Timestamp,
 ) -> Option<(Vec<(HeaderName, HeaderValue)>, SecretBytes)> {
-    let message = message(body, now.as_secs());
-    let signature = key.sign(message.as_bytes(), Prehash::Double).ok()?;
+    let message = message(body, now.as_secs(), open);
+    let signature = key.sign(message.as_bytes(), open.prehash).ok()?;
     let mut value = signature.reveal(|text| HeaderValue::from_bytes(text)).ok()?;
     value.set_sensitive(true);
     let time = HeaderValue::from_str(&now.as_secs().to_string()).ok()?;
     Some((vec![(TIMESTAMP, time), (SIGNATURE, value)], signature))
 }
 
-fn message(body: &Document<'_>, timestamp: u64) -> CleartextBody {
+fn message(body: &Document<'_>, timestamp: u64, open: Spelled) -> CleartextBody {
     let lines = body.values().map(|value| (Bytes::Own(path(value)), scalar(value)));
-    let normalised = access_headers::normalise(lines);
+    let normalised = access_headers::normalise_by(open.rules, lines);
     access_headers::message(normalised.as_bytes(), timestamp)
 }
 
@@ -263,7 +264,8 @@ impl Draft {
         let key = credentials.request_key.as_ref().ok_or(Refusal::UpstreamMissing)?;
         let merchant = credentials.merchant_id.as_deref().ok_or(Refusal::UpstreamMissing)?;
         let body = parse(self.body.as_bytes())?;
-        let (headers, signature) = access_headers(key, &body, now).ok_or(Refusal::SigningFailed)?;
+        let (headers, signature) = access_headers(key, &body, account.profile.access, now)
+            .ok_or(Refusal::SigningFailed)?;
         self.headers.extend(headers);
         let named = [
             (MERCHANT, Some(merchant.to_owned())),

@@ -16,8 +16,8 @@ pub use account::{
 pub use host::{HostPort, ProviderHost};
 pub use path::{PathPattern, is_plain_path};
 pub use profile::{
-    AnswerRules, Api, BodySignature, CallbackRules, Challenge, Inside, Part, Payform, Profile,
-    Proof, RequestRules, Reveal, Route,
+    Access, AnswerRules, Api, BodySignature, CallbackRules, Challenge, Inside, Part, Payform,
+    Profile, Proof, RequestRules, Reveal, Route,
 };
 
 use std::sync::Arc;

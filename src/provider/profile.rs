@@ -2,7 +2,8 @@
 
 use http::{HeaderName, Method};
 
-use crate::credential::{BodyHmac, Scheme};
+use crate::credential::access_headers::NormaliseRules;
+use crate::credential::{BodyHmac, KeyEncoding, Prehash, Scheme, SignatureEncoding};
 use crate::wire::{Encoding, Pointer};
 
 use super::{HostPort, PathPattern};
@@ -26,6 +27,8 @@ pub struct Profile {
     pub callback: Option<CallbackRules>,
     /// Its card form; `None` when cards go by API.
     pub payform: Option<Payform>,
+    /// How [`Scheme::AccessHeaders`] is spelled here.
+    pub access: Access,
 }
 
 /// One of a provider's interfaces: the second path segment of a gateway route.
@@ -257,6 +260,19 @@ impl Proof {
             Self::AccessHeaders(_) => "access_headers",
         }
     }
+}
+
+/// The points of signed headers that the provider's document leaves open.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct Access {
+    /// How scalars are written.
+    pub rules: NormaliseRules,
+    /// What RSA signs.
+    pub prehash: Prehash,
+    /// How the text of an HMAC key is read.
+    pub key_encoding: KeyEncoding,
+    /// How signatures are written.
+    pub signature_encoding: SignatureEncoding,
 }
 
 /// The card form of providers that take it from the browser.

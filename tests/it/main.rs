@@ -10,7 +10,6 @@ mod house;
 mod line;
 mod merchant;
 mod operation;
-mod probe;
 mod refused;
 mod tap;
 mod transport;
