@@ -2,7 +2,7 @@
 //! cookies, no scripts: a form that a script would submit is submitted by hand.
 
 use crate::client::{Answer, Call, Client};
-use crate::text::encode_form;
+use crate::text::{encode_form, escape};
 use anyhow::{Context, Result, bail};
 use http::Method;
 use url::Url;
@@ -64,6 +64,25 @@ impl Form {
             }
         }
         form
+    }
+
+    /// A page that submits this form by itself.
+    #[must_use]
+    pub fn self_submitting(&self, title: &str) -> String {
+        let one = |(name, value): &(String, String)| {
+            let (name, value) = (escape(name), escape(value));
+            format!(r#"<input type="hidden" name="{name}" value="{value}">"#)
+        };
+        let inputs: String = self.fields.iter().map(one).collect();
+        format!(
+            "<!doctype html><html><head><meta charset=\"utf-8\"><title>{title}</title></head><body>\
+             <form method=\"{}\" action=\"{}\" accept-charset=\"utf-8\">{inputs}\
+             <button>Continue</button></form><script>document.forms[0].submit()</script>\
+             </body></html>",
+            escape(&self.method),
+            escape(&self.action),
+            title = escape(title),
+        )
     }
 
     /// One field's value.

@@ -63,6 +63,19 @@ impl Call {
         self
     }
 
+    /// Replaces a header, or takes it away if the value is empty.
+    #[must_use]
+    pub fn replaced(mut self, name: &str, value: &str) -> Self {
+        self.headers.remove(name);
+        if value.is_empty() { self } else { self.header(name, value) }
+    }
+
+    /// A header that was set.
+    #[must_use]
+    pub fn header_value(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
     /// Where it goes.
     #[must_use]
     pub fn url(&self) -> &str {

@@ -5,7 +5,9 @@ use clap::Parser;
 use portcullis_sandbox::corefy::callback::Pace;
 use portcullis_sandbox::corefy::cards::CARDS;
 use portcullis_sandbox::once;
+use portcullis_sandbox::world::accounts::App;
 use portcullis_sandbox::world::{Options, Ports, Proxy, World};
+use portcullis_sandbox::{highhelp, qostiq};
 use serde_json::{Map, Value, json};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -56,6 +58,12 @@ struct Flags {
     /// Port of MilkyPay.
     #[arg(long, value_name = "PORT")]
     milkypay_port: Option<u16>,
+    /// Port of Qostiq.
+    #[arg(long, value_name = "PORT")]
+    qostiq_port: Option<u16>,
+    /// Port of HighHelp.
+    #[arg(long, value_name = "PORT")]
+    highhelp_port: Option<u16>,
     /// Port of the control server.
     #[arg(long, value_name = "PORT")]
     control_port: Option<u16>,
@@ -79,6 +87,8 @@ impl Flags {
             acs: port(self.acs_port, 8449),
             paymega: port(self.paymega_port, 9001),
             milkypay: port(self.milkypay_port, 9002),
+            qostiq: port(self.qostiq_port, 9003),
+            highhelp: port(self.highhelp_port, 9004),
             control: port(self.control_port, 9009),
         }
     }
@@ -143,7 +153,7 @@ fn kept(flags: &Flags, world: &World) {
 fn addresses(world: &World) -> Result<Value> {
     let mut accounts = Map::new();
     for held in &world.accounts {
-        let gateway = world.gateway(&held.name, portcullis_sandbox::world::accounts::App::Shop)?;
+        let gateway = world.gateway(&held.name, App::Shop)?;
         let account = json!({
             "provider": held.brand.name,
             "id": held.shop.id,
@@ -156,6 +166,30 @@ fn addresses(world: &World) -> Result<Value> {
         accounts.insert(held.name.clone(), account);
     }
     let path = |path: PathBuf| path.to_string_lossy().into_owned();
+    for held in &world.qostiq_accounts {
+        let client = world.piastrix(held.name, App::Shop)?;
+        let account = json!({
+            "provider": "qostiq",
+            "shop_id": client.shop_id,
+            "secret": client.secret,
+            "core": client.core,
+            "card": client.card,
+        });
+        accounts.insert(held.name.to_owned(), account);
+    }
+    for held in &world.highhelp_accounts {
+        let client = world.highhelp(held.name, App::Shop)?;
+        let file = |end: &str| path(world.folder().join(format!("apps/shop-{}{end}", held.name)));
+        let account = json!({
+            "provider": "highhelp",
+            "project_id": client.project_id,
+            "algorithm": client.key.algorithm(),
+            "key": file(".pem"),
+            "alert_key": file("-alert.pub"),
+            "api": client.api,
+        });
+        accounts.insert(held.name.to_owned(), account);
+    }
     Ok(json!({
         "public": world.addresses.public,
         "private": world.addresses.private,
@@ -164,12 +198,14 @@ fn addresses(world: &World) -> Result<Value> {
         "acs": world.acs.url(),
         "paymega": format!("https://{}", world.paymega.authority()),
         "milkypay": format!("https://{}", world.milkypay.authority()),
+        "qostiq": format!("https://{}", world.qostiq.authority()),
+        "highhelp": format!("https://{}", world.highhelp.authority()),
         "control": world.control.url(),
         "ca": path(world.folder().join("tls/ca.pem")),
         "logs": path(world.folder().join("logs")),
         "portcullis_pid": world.proxy()?.pid(),
         "config": path(world.config()),
-        "portcullis_key": world.key(portcullis_sandbox::world::accounts::App::Shop),
+        "portcullis_key": world.key(App::Shop),
         "accounts": accounts,
     }))
 }
@@ -186,7 +222,8 @@ fn greet(world: &World) -> Result<()> {
   Portcullis, admin      {admin}/metrics
   The bank's page        {acs}
   Paymega, MilkyPay      https://{paymega}  https://{milkypay}   (simulated)
-  Control of both        {control}
+  Qostiq, HighHelp       https://{qostiq}  https://{highhelp}   (simulated)
+  Control of all four    {control}
 
   Certificates come from a throw-away CA: {folder}/tls/ca.pem
   Without importing it, open the shop and {public} once each and accept them.
@@ -199,10 +236,17 @@ fn greet(world: &World) -> Result<()> {
         acs = world.acs.url(),
         paymega = world.paymega.authority(),
         milkypay = world.milkypay.authority(),
+        qostiq = world.qostiq.authority(),
+        highhelp = world.highhelp.authority(),
         control = world.control.url(),
     );
     for card in CARDS {
         println!("    {}   {}", card.number, card.shows);
+    }
+    let qostiq = qostiq::cards::CARDS.map(|card| (qostiq::TITLE, card));
+    let highhelp = highhelp::cards::CARDS.map(|card| (highhelp::TITLE, card));
+    for (title, card) in qostiq.into_iter().chain(highhelp) {
+        println!("    {}   {title}: {}", card.number, card.shows);
     }
     println!(
         "

@@ -55,6 +55,23 @@ pub fn encode_form(fields: &[(String, String)]) -> String {
     url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish()
 }
 
+/// `2026-11-21 04:10:00`, UTC.
+#[must_use]
+pub fn timestamp(unix_seconds: u64) -> String {
+    let (day, second) = (unix_seconds / 86_400, unix_seconds % 86_400);
+    // Days of a calendar whose years begin in March, so that a leap day ends one.
+    let since = day + 719_468;
+    let (era, of_era) = (since / 146_097, since % 146_097);
+    let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let shifted = (5 * of_year + 2) / 153;
+    let date = of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let year = era * 400 + year + u64::from(month <= 2);
+    let (hour, minute) = (second / 3_600, second % 3_600 / 60);
+    format!("{year:04}-{month:02}-{date:02} {hour:02}:{minute:02}:{:02}", second % 60)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,6 +79,13 @@ mod tests {
     #[test]
     fn a_template_is_filled_in_one_pass() {
         assert_eq!(fill("a $x b $y_z.", &[("x", "$y_z"), ("y_z", "1")]), "a $y_z b 1.");
+    }
+
+    #[test]
+    fn a_time_is_written_as_people_read_it() {
+        assert_eq!(timestamp(951_782_399), "2000-02-28 23:59:59");
+        assert_eq!(timestamp(951_782_400), "2000-02-29 00:00:00");
+        assert_eq!(timestamp(1_706_182_847), "2024-01-25 11:40:47");
     }
 
     #[test]

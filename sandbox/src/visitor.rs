@@ -219,6 +219,25 @@ impl Visitor {
         bail!("the bank's page was never reached")
     }
 
+    /// Goes wherever pages that submit themselves lead: from the shop's page to the bank's, or back
+    /// to the shop.
+    pub async fn walk(&self, paid: &Paid) -> Result<Page> {
+        let page = self.browser.open(&format!("{}{}", self.shop, paid.next)).await?;
+        self.walk_on(page).await
+    }
+
+    /// The same from a page on.
+    pub async fn walk_on(&self, mut page: Page) -> Result<Page> {
+        for _ in 0..6 {
+            let Ok(form) = page.form() else { return Ok(page) };
+            if !form.buttons.is_empty() {
+                return Ok(page);
+            }
+            page = self.browser.submit(&page, &form, None).await?;
+        }
+        bail!("the pages lead nowhere")
+    }
+
     /// Presses a button of the bank's page; what comes is the form back to the shop, or the page
     /// after it.
     pub async fn press(&self, page: &Page, button: &str) -> Result<Page> {

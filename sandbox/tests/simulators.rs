@@ -3,28 +3,22 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod common;
+
+use common::{SOON, card, ear, world};
 use portcullis_sandbox::acs::Style;
 use portcullis_sandbox::browser::Browser;
 use portcullis_sandbox::client::Call;
 use portcullis_sandbox::corefy::callback::signature;
 use portcullis_sandbox::corefy::cards::{CHALLENGED, CHALLENGED_V2, DECLINED, PLAIN};
 use portcullis_sandbox::corefy::faults::{Fault, TermAnswer};
-use portcullis_sandbox::http::{Reply, Request, Server};
 use portcullis_sandbox::random;
-use portcullis_sandbox::record::{Recorder, until};
+use portcullis_sandbox::record::until;
 use portcullis_sandbox::shop::gateway::{CardFields, Gateway, NewInvoice, bearer_of};
 use portcullis_sandbox::shop::order::Challenge;
-use portcullis_sandbox::world::{Options, Proxy, World};
+use portcullis_sandbox::world::World;
 use serde_json::{Value, json};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-
-const SOON: Duration = Duration::from_secs(5);
-
-async fn world() -> World {
-    World::start(Options { proxy: Proxy::None, ..Options::default() }).await.unwrap()
-}
 
 fn new_invoice(callback_url: &str) -> NewInvoice {
     NewInvoice {
@@ -35,17 +29,6 @@ fn new_invoice(callback_url: &str) -> NewInvoice {
     }
 }
 
-fn card(number: &str) -> CardFields {
-    CardFields {
-        number: number.to_owned(),
-        holder: "Card Holder".to_owned(),
-        cvv: "123".to_owned(),
-        month: "10".to_owned(),
-        year: "35".to_owned(),
-        browser_info: Value::Null,
-    }
-}
-
 /// An invoice: id and bearer token.
 async fn made(gateway: &Gateway) -> (String, String) {
     let answer = gateway.create_invoice(&new_invoice("")).await.unwrap();
@@ -53,23 +36,6 @@ async fn made(gateway: &Gateway) -> (String, String) {
     let document = answer.json().unwrap();
     let id = document.pointer("/data/id").and_then(Value::as_str).unwrap().to_owned();
     (id, bearer_of(&document).unwrap().to_owned())
-}
-
-/// A place for callbacks that says 200 from the given attempt on.
-async fn ear(world: &World, from: usize) -> (Server, Arc<Recorder>, String) {
-    let heard = Arc::new(Recorder::default());
-    let (recorder, attempts) = (Arc::clone(&heard), Arc::new(AtomicUsize::new(0)));
-    let serve = move |request: Request| {
-        recorder.keep("callback", &request);
-        // 204 is not 200: the platform comes again.
-        let late = attempts.fetch_add(1, Ordering::SeqCst) + 1 >= from;
-        std::future::ready(Reply::text(if late { 200 } else { 204 }, ""))
-    };
-    let listener = Server::bind(0).await.unwrap();
-    let tls = world.ca.localhost("ear").unwrap().acceptor().unwrap();
-    let server = Server::serve(listener, Some(tls), serve).unwrap();
-    let url = format!("https://localhost:{}/callback", server.port());
-    (server, heard, url)
 }
 
 #[tokio::test]

@@ -115,7 +115,8 @@ pub fn plan(number: &str, month: &str, year: &str) -> Plan {
     Plan { challenge: card.challenge, outcome }
 }
 
-fn resolution(month: &str, year: &str) -> &'static str {
+/// Why a card that fails is refused, by its expiry.
+pub(crate) fn resolution(month: &str, year: &str) -> &'static str {
     let named = RESOLUTIONS.iter().find(|(m, y, _)| *m == month && *y == year);
     named.map_or("general_fatal_error", |(_, _, resolution)| resolution)
 }
@@ -133,6 +134,12 @@ pub fn passes_luhn(number: &str) -> bool {
         })
         .sum();
     number.bytes().all(|byte| byte.is_ascii_digit()) && sum.is_multiple_of(10)
+}
+
+/// Digits, the right length, the right check digit: a token in this place is an error.
+#[must_use]
+pub fn is_card_number(text: &str) -> bool {
+    (12..=19).contains(&text.len()) && passes_luhn(text)
 }
 
 /// The network's name as the platform spells it.

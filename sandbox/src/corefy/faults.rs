@@ -69,7 +69,12 @@ impl Faults {
     }
 
     /// A refusal that takes the place of the work.
-    pub(super) fn instead(&self, route: &str, request: &Request) -> Option<Reply> {
+    pub(crate) fn instead(
+        &self,
+        route: &str,
+        request: &Request,
+        refusal: fn(&str) -> Reply,
+    ) -> Option<Reply> {
         let fault = lock(&self.routes).get(route).copied()?;
         let (number, cvv) = card_of(request);
         match fault {
@@ -84,7 +89,7 @@ impl Faults {
     }
 
     /// What becomes of the reply to work that was done.
-    pub(super) fn shape(&self, route: &str, request: &Request, reply: Reply) -> Reply {
+    pub(crate) fn shape(&self, route: &str, request: &Request, reply: Reply) -> Reply {
         let Some(fault) = lock(&self.routes).get(route).copied() else { return reply };
         match fault {
             Fault::Silent => reply.delivered(Delivery::Never),
@@ -99,10 +104,6 @@ impl Faults {
     }
 }
 
-fn refusal(detail: &str) -> Reply {
-    super::errors::error(422, "Unprocessable Entity", detail)
-}
-
 fn stack_trace(number: &str, cvv: &str) -> String {
     let groups: Vec<&str> = (0..4).filter_map(|n| number.get(n * 4..n * 4 + 4)).collect();
     let line = quote(&groups.join(" "));
@@ -113,13 +114,27 @@ fn stack_trace(number: &str, cvv: &str) -> String {
     )
 }
 
+/// Number and code, wherever the providers' requests carry them.
 fn card_of(request: &Request) -> (String, String) {
+    let form = request.form();
     let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
-    let attributes = body.pointer("/data/attributes").cloned().unwrap_or_default();
-    let text = |pointer: &str| attributes.pointer(pointer).and_then(Value::as_str);
-    let number = text("/card_number").or_else(|| text("/fields/card_number"));
-    let own = |text: Option<&str>| text.unwrap_or_default().to_owned();
-    (own(number), own(text("/cvv")))
+    let first = |pointers: &[&str]| {
+        let found = pointers.iter().find_map(|pointer| {
+            let name = pointer.trim_start_matches('/');
+            let field = form.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+            body.pointer(pointer).and_then(Value::as_str).or(field)
+        });
+        found.unwrap_or_default().to_owned()
+    };
+    let numbers = [
+        "/data/attributes/card_number",
+        "/data/attributes/fields/card_number",
+        "/card_number",
+        "/account",
+        "/sender/pan",
+        "/receiver/pan",
+    ];
+    (first(&numbers), first(&["/data/attributes/cvv", "/cvv", "/sender/cvv"]))
 }
 
 /// What the `PaReq` is made of.

@@ -362,7 +362,7 @@ impl Simulator {
 fn answer(shared: &Arc<Shared>, request: &Request) -> Reply {
     let (route, rest) = route(shared, request);
     shared.received.keep(route, request);
-    if let Some(refusal) = shared.faults.instead(route, request) {
+    if let Some(refusal) = shared.faults.instead(route, request, refusal) {
         return refusal;
     }
     let reply = match route {
@@ -379,6 +379,10 @@ fn answer(shared: &Arc<Shared>, request: &Request) -> Reply {
         .with(HeaderName::from_static("x-powered-by"), "PHP/7.4.33")
         .with(SET_COOKIE, "laravel_session=not-for-the-app; path=/; httponly");
     shared.faults.shape(route, request, reply)
+}
+
+fn refusal(detail: &str) -> Reply {
+    errors::error(422, "Unprocessable Entity", detail)
 }
 
 /// The route's name for records and faults, and the path below its base.

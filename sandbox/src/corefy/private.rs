@@ -1,6 +1,6 @@
 //! The private API: invoices are made and read here, with Basic credentials.
 
-use super::cards::{Outcome, passes_luhn, plan};
+use super::cards::{Outcome, is_card_number, plan};
 use super::errors::{error, invalid};
 use super::invoice::{Invoice, Kind, MaskedCard, unix_now};
 use super::{Account, Shared};
@@ -131,11 +131,6 @@ fn faults_of(kind: Kind, attributes: &Value) -> Faulty {
         faults.push((pointer, "The card number is invalid."));
     }
     faults
-}
-
-/// Digits, the right length, the right check digit: a token in this place is an error.
-pub(super) fn is_card_number(text: &str) -> bool {
-    (12..=19).contains(&text.len()) && passes_luhn(text)
 }
 
 fn amount_of(attributes: &Value) -> Option<String> {

@@ -1,10 +1,9 @@
 //! The card gate: takes the card of one invoice, whose bearer token opens it.
 
-use super::cards::{Challenge, Outcome, plan};
+use super::cards::{Challenge, Outcome, is_card_number, plan};
 use super::errors::{error, invalid};
 use super::faults::Pareq;
 use super::invoice::MaskedCard;
-use super::private::is_card_number;
 use super::{Shared, Waiting};
 use crate::acs::Expected;
 use crate::http::{Reply, Request};

@@ -3,7 +3,7 @@
 use super::Shared;
 use super::cards::Outcome;
 use super::faults::TermAnswer;
-use crate::acs;
+use crate::acs::{self, Acs};
 use crate::http::{Reply, Request};
 use crate::lock;
 use bytes::Bytes;
@@ -29,40 +29,51 @@ pub struct Return {
     pub as_posted: Option<bool>,
 }
 
-/// `TermUrl`.
-pub(super) fn term_url(shared: &Arc<Shared>, request: &Request) -> Reply {
-    let arrived = keep(shared, request);
+impl Return {
+    /// Reads one; `pid` in the query names the payment.
+    pub(crate) fn read(acs: &Acs, request: &Request) -> Self {
+        let payment_id = request.query_value("pid").unwrap_or_default();
+        let as_posted = acs.posted(&payment_id).map(|posted| posted.arrived_as(request));
+        Self {
+            payment_id,
+            method: request.method.clone(),
+            content_type: request.header("content-type").map(str::to_owned),
+            query: request.query.clone(),
+            body: request.body.clone(),
+            as_posted,
+        }
+    }
+}
+
+/// What the bank says: in `PaRes`, by POST or GET, or in `cres`.
+pub(crate) fn approved(request: &Request) -> Option<bool> {
     let fields = match request.method {
         Method::POST => request.form(),
         _ => request.query_pairs(),
     };
-    let pares = fields.iter().find(|(name, _)| name == "PaRes").map(|(_, value)| value.as_str());
-    let approved = pares.and_then(acs::status_of_pares);
-    conclude(shared, &arrived, approved);
+    let field = |name: &str| fields.iter().find(|(key, _)| key == name).map(|(_, v)| v.as_str());
+    match field("PaRes") {
+        Some(pares) => acs::status_of_pares(pares),
+        None => acs::status_of_cres(field("cres")?),
+    }
+}
+
+/// `TermUrl`.
+pub(super) fn term_url(shared: &Arc<Shared>, request: &Request) -> Reply {
+    let arrived = keep(shared, request);
+    conclude(shared, &arrived, approved(request));
     reply(shared, &arrived.payment_id)
 }
 
 /// The notification URL that the ACS was given before the challenge.
 pub(super) fn notification(shared: &Arc<Shared>, request: &Request) -> Reply {
     let arrived = keep(shared, request);
-    let fields = request.form();
-    let cres = fields.iter().find(|(name, _)| name == "cres").map(|(_, value)| value.as_str());
-    let approved = cres.and_then(acs::status_of_cres);
-    conclude(shared, &arrived, approved);
+    conclude(shared, &arrived, approved(request));
     reply(shared, &arrived.payment_id)
 }
 
 fn keep(shared: &Shared, request: &Request) -> Return {
-    let payment_id = request.query_value("pid").unwrap_or_default();
-    let as_posted = shared.acs.posted(&payment_id).map(|posted| posted.arrived_as(request));
-    let arrived = Return {
-        payment_id,
-        method: request.method.clone(),
-        content_type: request.header("content-type").map(str::to_owned),
-        query: request.query.clone(),
-        body: request.body.clone(),
-        as_posted,
-    };
+    let arrived = Return::read(&shared.acs, request);
     lock(&shared.book).returns.push(arrived.clone());
     arrived
 }

@@ -1,7 +1,7 @@
 //! Callbacks: verified, re-signed for the app, delivered once, acknowledged only when the app has
 //! answered.
 
-use super::pay::accepted;
+use super::scene::accepted;
 use super::stage::{PATIENCE, Stage};
 use crate::corefy::callback::{Delivery, signature};
 use crate::corefy::cards::PLAIN;

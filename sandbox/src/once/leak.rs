@@ -1,8 +1,8 @@
 //! Looks for the sandbox's cards in bytes: plain, grouped, escaped, percent-encoded, hex and
 //! base64; and for the code.
 
-use crate::corefy::cards::CARDS;
 use crate::random::encode_hex;
+use crate::testcard::all_numbers;
 use crate::visitor::CVV;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -14,12 +14,12 @@ pub fn find(bytes: &[u8]) -> Option<String> {
     let unescaped = unescape(&text);
     let joined: String =
         unescaped.chars().filter(|c| !matches!(c, ' ' | '-' | '.' | '+' | '\u{a0}')).collect();
-    for card in &CARDS {
-        if joined.contains(card.number) {
-            return Some(format!("the card number that ends in {}", last_four(card.number)));
+    for number in all_numbers() {
+        if joined.contains(number) {
+            return Some(format!("the card number that ends in {}", last_four(number)));
         }
-        if encodings(card.number).iter().any(|encoded| text.contains(encoded.as_str())) {
-            return Some(format!("an encoded card number ending in {}", last_four(card.number)));
+        if encodings(number).iter().any(|encoded| text.contains(encoded.as_str())) {
+            return Some(format!("an encoded card number ending in {}", last_four(number)));
         }
     }
     holds_code(&unescaped).then(|| "the card's security code".to_owned())
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn masks_and_tokens_are_no_leak() {
-        let text = "551928******0000 tok_test_5519283812030abc 4111111111111111";
+        let text = "551928******0000 tok_test_5519283812030abc 4111111111111112";
         assert_eq!(find(text.as_bytes()), None);
     }
 }

@@ -5,15 +5,18 @@ mod api;
 mod callback;
 mod fail;
 mod guard;
+mod highhelp;
 pub mod leak;
 mod logs;
 mod pay;
+mod qostiq;
 mod relay;
+mod scene;
 mod stage;
 
-use crate::corefy::{MILKYPAY, PAYMEGA};
 use crate::world::World;
 use anyhow::{Result, anyhow};
+use scene::Scene;
 use stage::Stage;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
@@ -22,16 +25,28 @@ use std::time::{Duration, Instant};
 const CASE_MAX: Duration = Duration::from_secs(60);
 
 type Running<'a> = Pin<Box<dyn Future<Output = Result<()>> + 'a>>;
-type Case = (&'static str, for<'a> fn(Stage<'a>) -> Running<'a>);
+type Case = (&'static str, for<'a> fn(Scene<'a>) -> Running<'a>);
 
-/// Names a case and boxes its future.
+/// Names cases and boxes their futures; each is played on the given kind of stage.
 macro_rules! cases {
-    ($($name:literal => $case:path),* $(,)?) => {
-        [$(($name, (|stage| Box::pin($case(stage))) as for<'a> fn(Stage<'a>) -> Running<'a>)),*]
+    ($stage:ident: $($name:literal => $case:path),* $(,)?) => {
+        &[$(($name, (|scene| Box::pin($case($stage::from(scene))))
+            as for<'a> fn($crate::once::Scene<'a>) -> $crate::once::Running<'a>)),*]
     };
 }
+use cases;
 
-const CASES: [Case; 39] = cases![
+/// Accounts, and the cases that are played on each.
+const LISTS: [(&str, &[Case]); 6] = [
+    ("paymega", COREFY),
+    ("milkypay", COREFY),
+    ("qostiq", qostiq::CASES),
+    ("qostiq-browser", qostiq::BROWSER_CASES),
+    ("highhelp", highhelp::CASES),
+    ("highhelp-hmac", highhelp::CASES),
+];
+
+const COREFY: &[Case] = cases![Stage:
     "payment without 3-D Secure" => pay::no_3ds,
     "payment with 3DS1" => pay::three_ds1,
     "payment with 3DS1, refused at the bank" => pay::three_ds1_refused,
@@ -85,22 +100,22 @@ pub struct Tally {
 /// Plays every case whose name contains `only` and prints one row for each.
 pub async fn run(world: &World, only: &str) -> Tally {
     let mut tally = Tally::default();
-    for brand in [PAYMEGA, MILKYPAY] {
-        let stage = Stage { world, brand };
-        let chosen = CASES.iter().filter(|(name, _)| name.contains(only));
-        for (name, case) in chosen {
+    for (account, cases) in LISTS {
+        let scene = Scene { world, account };
+        for (name, case) in cases.iter().filter(|(name, _)| name.contains(only)) {
             let started = Instant::now();
-            let outcome = tokio::time::timeout(CASE_MAX, case(stage)).await;
+            let outcome = tokio::time::timeout(CASE_MAX, case(scene)).await;
             let outcome = outcome.unwrap_or_else(|_| Err(anyhow!("not done after {CASE_MAX:?}")));
-            restore(stage).await;
-            tally.row(brand.name, name, started, outcome);
+            restore(world).await;
+            tally.row(account, name, started, outcome);
         }
     }
     type Look = (&'static str, fn(&World) -> Result<()>);
-    let looks: [Look; 3] = [
+    let looks: [Look; 4] = [
         ("no card and no CVV in the shop's log", logs::shop),
         ("no card and no CVV in Portcullis' logs", logs::portcullis),
-        ("no credential of the provider in the logs", logs::credentials),
+        ("no credential of a provider in the logs", logs::credentials),
+        ("no signature over a clear card in the logs", logs::signatures),
     ];
     for (name, look) in looks.iter().filter(|(name, _)| name.contains(only)) {
         let started = Instant::now();
@@ -110,13 +125,22 @@ pub async fn run(world: &World, only: &str) -> Tally {
     tally
 }
 
-/// Whatever a case switched on, the next one starts with a gateway that behaves.
-async fn restore(stage: Stage<'_>) {
-    stage.simulator().behave();
-    stage.world.shop.refuse_callbacks(0);
-    stage.world.acs.style(crate::acs::Style::default());
-    if let Err(error) = stage.simulator().up().await {
-        eprintln!("sandbox: the simulator did not come back: {error:#}");
+/// Whatever a case switched on, the next one starts with providers that behave.
+async fn restore(world: &World) {
+    world.shop.refuse_callbacks(0);
+    world.acs.style(crate::acs::Style::default());
+    world.paymega.behave();
+    world.milkypay.behave();
+    world.qostiq.behave();
+    world.highhelp.behave();
+    let up = [
+        world.paymega.up().await,
+        world.milkypay.up().await,
+        world.qostiq.up().await,
+        world.highhelp.up().await,
+    ];
+    for error in up.into_iter().filter_map(Result::err) {
+        eprintln!("sandbox: a simulator did not come back: {error:#}");
     }
 }
 
@@ -126,11 +150,11 @@ impl Tally {
         match outcome {
             Ok(()) => {
                 self.passed += 1;
-                println!("PASS  {provider:<9} {name:<42} {took:>6} ms");
+                println!("PASS  {provider:<14} {name:<46} {took:>6} ms");
             }
             Err(error) => {
                 self.failed += 1;
-                println!("FAIL  {provider:<9} {name:<42} {took:>6} ms");
+                println!("FAIL  {provider:<14} {name:<46} {took:>6} ms");
                 println!("      {error:#}");
             }
         }

@@ -1,5 +1,6 @@
 //! Payments through the shop, from the product page to the callback.
 
+use super::scene::{Scene, accepted};
 use super::stage::Stage;
 use crate::acs::Challenged;
 use crate::corefy::cards::{CHALLENGED, CHALLENGED_V2, DECLINED, PLAIN};
@@ -91,15 +92,6 @@ pub(super) async fn pending(stage: Stage<'_>) -> Result<()> {
     result_page(stage, &paid, "Paid").await
 }
 
-/// The shop took the payment for accepted, with this status.
-pub(super) fn accepted(paid: &Paid, status: &str) -> Result<()> {
-    if let Some(problem) = &paid.problem {
-        anyhow::bail!("the shop could not pay: {problem}");
-    }
-    ensure!(paid.status == status, "the shop holds the payment for {}", paid.status);
-    Ok(())
-}
-
 /// Pays with a card that asks for 3-D Secure, up to the challenge.
 pub(super) async fn challenged(stage: Stage<'_>, account: &str, card: &TypedCard) -> Result<Paid> {
     let paid = stage.visitor().buy(account, card).await?;
@@ -142,8 +134,5 @@ pub(super) fn returned_once(stage: Stage<'_>, payment_id: &str) -> Result<()> {
 }
 
 async fn result_page(stage: Stage<'_>, paid: &Paid, says: &str) -> Result<()> {
-    let url = format!("{}/orders/{}", stage.world.shop.url(), paid.order);
-    let page = stage.visitor().browser.open(&url).await?;
-    ensure!(page.answer.text().contains(says), "the shop's result page does not say {says:?}");
-    Ok(())
+    Scene { world: stage.world, account: stage.account() }.result_page(paid, says).await
 }

@@ -1,24 +1,20 @@
-//! What the cases share: one provider in one world, and the questions that they keep asking.
+//! One Corefy provider in one world, and the questions that its cases keep asking.
 
-use super::leak;
+use super::scene::Scene;
+pub(super) use super::scene::{PATIENCE, fields, problem, told};
 use crate::client::Answer;
 use crate::corefy::invoice::Invoice;
 use crate::corefy::sale::Sale;
-use crate::corefy::{Brand, Simulator};
+use crate::corefy::{Brand, MILKYPAY, PAYMEGA, Simulator};
 use crate::random;
-use crate::record::until;
-use crate::shop::gateway::{CardFields, Gateway, NewInvoice, bearer_of};
+use crate::shop::gateway::{Gateway, NewInvoice, bearer_of};
 use crate::shop::order::{Order, Told};
-use crate::visitor::{Paid, Tokens, TypedCard, Visitor, capture_call, open_session, tokens_of};
+use crate::visitor::{Paid, Tokens, TypedCard, Visitor};
 use crate::world::World;
 use crate::world::accounts::App;
 use crate::world::proxy::Addresses;
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use std::time::Duration;
-
-/// Callbacks and the like come within this time.
-pub(super) const PATIENCE: Duration = Duration::from_secs(8);
 
 /// One provider in one world.
 #[derive(Clone, Copy)]
@@ -63,9 +59,13 @@ impl<'a> Stage<'a> {
         self.simulator().received().count("sale")
     }
 
+    fn scene(&self) -> Scene<'a> {
+        Scene { world: self.world, account: self.brand.name }
+    }
+
     /// A card of this app, captured as its page does it.
     pub(super) async fn tokens(&self, app: App, card: &TypedCard) -> Result<Tokens> {
-        self.tokens_at(&self.world.addresses, app, card).await
+        self.scene().tokens(app, card).await
     }
 
     pub(super) async fn tokens_at(
@@ -74,10 +74,7 @@ impl<'a> Stage<'a> {
         app: App,
         card: &TypedCard,
     ) -> Result<Tokens> {
-        let (client, origin) = (&self.world.client, self.world.shop.url());
-        let session = open_session(client, &at.private, self.world.key(app), origin).await?;
-        let call = capture_call(&format!("{}/v1/tokens", at.public), &session, origin, card);
-        tokens_of(&client.send(call).await?)
+        self.scene().tokens_at(at, app, card).await
     }
 
     /// An invoice of the shop; callbacks go to the shop if asked for.
@@ -113,17 +110,12 @@ impl<'a> Stage<'a> {
     }
 
     pub(super) fn order(&self, paid: &Paid) -> Result<Order> {
-        self.world.shop.order(&paid.order).context("the shop has lost the order")
+        self.scene().order(paid)
     }
 
     /// Waits until the shop has a verified callback with this status.
     pub(super) async fn told(&self, reference: &str, status: &str) -> Result<Told> {
-        let shop = &self.world.shop;
-        let found = until(PATIENCE, || {
-            shop.told_about(reference).into_iter().find(|told| told.status == status)
-        });
-        let found = found.await;
-        found.with_context(|| format!("the shop never got a verified callback with {status}"))
+        self.scene().told(reference, status).await
     }
 
     /// The provider got exactly this card in its newest sale, and no token in any field.
@@ -144,49 +136,13 @@ impl<'a> Stage<'a> {
 
     /// Nothing that the app got back holds a card or a code.
     pub(super) fn clean(&self, answer: &Answer) -> Result<()> {
-        let mut all = answer.body.to_vec();
-        for (name, value) in &answer.headers {
-            all.extend_from_slice(format!("\n{name}: ").as_bytes());
-            all.extend_from_slice(value.as_bytes());
-        }
-        match leak::find(&all) {
-            Some(found) => anyhow::bail!("the app's answer ({}) holds {found}", answer.status),
-            None => Ok(()),
-        }
+        super::scene::clean(answer)
     }
 }
 
-/// The fields of a sale with tokens in the places of the card.
-pub(super) fn fields(tokens: &Tokens, card: &TypedCard) -> CardFields {
-    CardFields {
-        number: tokens.token.clone(),
-        holder: card.holder.clone(),
-        cvv: tokens.cvv_token.clone(),
-        month: card.month.clone(),
-        year: card.year.clone(),
-        browser_info: Value::Null,
+impl<'a> From<Scene<'a>> for Stage<'a> {
+    fn from(scene: Scene<'a>) -> Self {
+        let brand = if scene.account == MILKYPAY.name { MILKYPAY } else { PAYMEGA };
+        Self { world: scene.world, brand }
     }
-}
-
-/// A problem document that says whether the provider may have seen the request.
-pub(super) fn problem(answer: &Answer, forwarded: &str) -> Result<String> {
-    ensure!(answer.status >= 400, "answered {} instead of an error", answer.status);
-    let kind = answer.content_type().unwrap_or_default();
-    ensure!(
-        kind.starts_with("application/problem+json"),
-        "an error of type {kind:?}: {}",
-        told(answer)
-    );
-    let document = answer.json()?;
-    let text = |name: &str| document.get(name).and_then(Value::as_str).unwrap_or_default();
-    let (code, said) = (text("code"), text("forwarded"));
-    ensure!(said == forwarded, "`{code}` says forwarded: {said:?}, expected {forwarded:?}");
-    Ok(code.to_owned())
-}
-
-/// Status and code of an answer, for messages. Never its body.
-pub(super) fn told(answer: &Answer) -> String {
-    let document = answer.json().unwrap_or_default();
-    let code = document.get("code").and_then(Value::as_str).unwrap_or("no code");
-    format!("{} ({code})", answer.status)
 }

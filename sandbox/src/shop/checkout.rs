@@ -1,9 +1,9 @@
 //! Checkout on the server's side: opens a capture session, and pays with tokens only.
 
-use super::gateway::{CardFields, NewInvoice, bearer_of};
-use super::order::{Challenge, Order, problem_of};
-use super::{Offer, Shared, pages};
-use crate::client::{Answer, Call};
+use super::gateway::CardFields;
+use super::order::{Order, problem_of};
+use super::{Shared, pages};
+use crate::client::Call;
 use crate::http::{Reply, Request};
 use crate::lock;
 use crate::text::quote;
@@ -64,7 +64,7 @@ pub(super) async fn pay(shared: &Shared, request: &Request) -> Reply {
     };
     order.seen =
         vec![("card_number".to_owned(), card.number.clone()), ("cvv".to_owned(), card.cvv.clone())];
-    if let Err(error) = charge(shared, offer, &mut order, &card).await {
+    if let Err(error) = offer.till.charge(&mut order, &shared.url, &card).await {
         order.problem = Some(format!("{error:#}"));
     }
     let reply = pay_reply(&order);
@@ -80,46 +80,10 @@ fn keep(shared: &Shared, mut order: Order) {
         if newer.is_final() && order.problem.is_none() {
             newer.status.clone_into(&mut order.status);
         }
+        order.challenged |= newer.challenged;
+        order.challenge = order.challenge.or_else(|| newer.challenge.clone());
     }
     orders.insert(order.id.clone(), order);
-}
-
-async fn charge(
-    shared: &Shared,
-    offer: &Offer,
-    order: &mut Order,
-    card: &CardFields,
-) -> Result<()> {
-    let invoice = NewInvoice {
-        reference: order.id.clone(),
-        amount: "17".to_owned(),
-        return_url: format!("{}/orders/{}/return", shared.url, order.id),
-        callback_url: format!("{}/callbacks/{}", shared.url, offer.name),
-    };
-    let created = offer.gateway.create_invoice(&invoice).await?;
-    note(order, &created);
-    let document = created.json()?;
-    if created.status != 201 {
-        bail!("{}", problem_of(created.status, &document));
-    }
-    let id = document.pointer("/data/id").and_then(Value::as_str);
-    order.invoice = id.map(str::to_owned);
-    let bearer = bearer_of(&document).context("the invoice has no bearer token")?.to_owned();
-    order.seen.push(("bearer token".to_owned(), bearer.clone()));
-    let sold = offer.gateway.sale(&bearer, card).await?;
-    note(order, &sold);
-    let document = sold.json()?;
-    if sold.status != 200 {
-        bail!("{}", problem_of(sold.status, &document));
-    }
-    let status = document.get("status").and_then(Value::as_str).unwrap_or("process_pending");
-    status.clone_into(&mut order.status);
-    order.challenge = Challenge::of(&document);
-    Ok(())
-}
-
-fn note(order: &mut Order, answer: &Answer) {
-    order.forwarded = answer.header("portcullis-forwarded").map(str::to_owned);
 }
 
 fn pay_reply(order: &Order) -> String {
@@ -136,23 +100,31 @@ fn pay_reply(order: &Order) -> String {
     .to_string()
 }
 
-/// The 3-D Secure step.
+/// The 3-D Secure step, or the provider's card form.
 pub(super) fn verify(shared: &Shared, id: &str) -> Reply {
-    let order = lock(&shared.orders).get(id).cloned();
-    match order.as_ref().and_then(|order| order.challenge.as_ref()) {
-        Some(challenge) => Reply::html(200, pages::verify(challenge)),
+    let mut orders = lock(&shared.orders);
+    let order = orders.get_mut(id);
+    match order.and_then(|order| Some((order.challenge.as_ref()?, &mut order.challenged))) {
+        Some((challenge, challenged)) => {
+            *challenged = true;
+            Reply::html(200, pages::verify(challenge))
+        }
         None => {
             Reply::html(404, pages::message("Nothing to confirm", "This order asks for nothing."))
         }
     }
 }
 
-/// The result; asks the provider while no callback has come.
+/// The result; asks the provider while no callback has come, and sends the visitor to the bank when
+/// one has asked for it.
 pub(super) async fn result(shared: &Shared, id: &str) -> Reply {
     let known = lock(&shared.orders).get(id).cloned();
     let Some(mut order) = known else {
         return Reply::html(404, pages::message("Not found", "There is no such order."));
     };
+    if !order.is_final() && order.challenge.is_some() && !order.challenged {
+        return Reply::redirect(303, &format!("/orders/{id}/verify"));
+    }
     if !order.is_final() {
         reconcile(shared, &mut order).await;
         keep(shared, order.clone());
@@ -161,12 +133,11 @@ pub(super) async fn result(shared: &Shared, id: &str) -> Reply {
 }
 
 async fn reconcile(shared: &Shared, order: &mut Order) {
-    let offer = shared.offers.iter().find(|offer| offer.name == order.account);
-    let (Some(offer), Some(invoice)) = (offer, order.invoice.clone()) else { return };
-    let Ok(answer) = offer.gateway.invoice(&invoice).await else { return };
-    let document = answer.json().unwrap_or_default();
-    if let Some(status) = document.pointer("/data/attributes/status").and_then(Value::as_str) {
-        status.clone_into(&mut order.status);
+    let Some(offer) = shared.offers.iter().find(|offer| offer.name == order.account) else {
+        return;
+    };
+    if let Some(status) = offer.till.status(order).await {
+        order.status = status;
     }
 }
 

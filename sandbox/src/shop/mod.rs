@@ -1,28 +1,29 @@
 //! The demo shop: a server with pages, which uses Portcullis as its gateway URL and never holds a
-//! card. It logs all that it receives. Start reading at [`Shop::start`]; its calls to the gateway
-//! are in [`gateway`].
+//! card. It logs all that it receives. Start reading at [`Shop::start`]; its calls to the providers
+//! are in [`gateway`], [`piastrix`] and [`highhelp`].
 
 mod checkout;
 pub mod gateway;
+pub mod highhelp;
 pub mod log;
 pub mod order;
 mod pages;
+pub mod piastrix;
+pub mod till;
 
 use crate::ca::Identity;
 use crate::client::Client;
-use crate::corefy::callback::signature;
 use crate::http::{Reply, Request, Server};
 use crate::lock;
 use anyhow::Result;
-use gateway::Gateway;
 use http::Method;
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName};
 use log::Log;
 use order::{Order, Told};
-use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use till::Till;
 use tokio::net::TcpListener;
 
 /// An account of the shop, as a visitor may choose it.
@@ -33,7 +34,7 @@ pub struct Offer {
     /// On the page.
     pub title: String,
     /// Its client.
-    pub gateway: Gateway,
+    pub till: Till,
 }
 
 /// What the shop needs.
@@ -132,7 +133,7 @@ impl Shop {
         told.iter().filter(|told| told.reference == reference).cloned().collect()
     }
 
-    /// Callbacks whose `X-Signature` did not verify.
+    /// Callbacks whose signature did not verify.
     #[must_use]
     pub fn unverified(&self) -> usize {
         self.shared.unverified.load(Ordering::SeqCst)
@@ -182,7 +183,7 @@ async fn route(shared: &Shared, request: &Request) -> Reply {
         (false, ["wait.js"]) => script("setTimeout(() => location.reload(), 1500);\n"),
         (true, ["api", "checkout"]) => checkout::open(shared, request).await,
         (true, ["api", "pay"]) => checkout::pay(shared, request).await,
-        (true, ["callbacks", account]) => callback(shared, request, account),
+        (true, ["callbacks", account, ..]) => callback(shared, request, account),
         (false, ["orders", id]) => checkout::result(shared, id).await,
         (false, ["orders", id, "verify"]) => checkout::verify(shared, id),
         (_, ["orders", id, "return"]) => Reply::redirect(303, &format!("/orders/{id}")),
@@ -198,46 +199,32 @@ fn script(text: &'static str) -> Reply {
     asset("text/javascript; charset=utf-8", text)
 }
 
-/// As the provider's documentation has it: hash the raw bytes, compare, then read; 200 and nothing
-/// else.
+/// As the providers' documentation has it: verify, then read; 200 and nothing else.
 fn callback(shared: &Shared, request: &Request, account: &str) -> Reply {
     let Some(offer) = shared.offers.iter().find(|offer| offer.name == account) else {
         return Reply::text(404, "unknown account");
     };
-    let expected = signature(&offer.gateway.credentials.key, &request.body);
-    if request.header("x-signature") != Some(expected.as_str()) {
+    let Some(told) = offer.till.verified(account, request) else {
         shared.unverified.fetch_add(1, Ordering::SeqCst);
         return Reply::text(403, "wrong signature");
-    }
+    };
     let waiting =
         shared.refuse.try_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1));
     if waiting.is_ok() {
         shared.refused.fetch_add(1, Ordering::SeqCst);
         return Reply::text(503, "not now");
     }
-    let Ok(body) = serde_json::from_slice::<Value>(&request.body) else {
-        return Reply::text(400, "not JSON");
-    };
-    take_note(shared, account, request, &body);
-    Reply::text(200, "ok")
+    take_note(shared, told);
+    offer.till.acknowledgement()
 }
 
-fn take_note(shared: &Shared, account: &str, request: &Request, body: &Value) {
-    let text = |pointer: &str| {
-        body.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned()
-    };
-    let told = Told {
-        account: account.to_owned(),
-        invoice: text("/data/id"),
-        reference: text("/data/attributes/reference_id"),
-        status: text("/data/attributes/status"),
-        body: request.body.clone(),
-    };
+fn take_note(shared: &Shared, told: Told) {
     if let Some(order) = lock(&shared.orders).get_mut(&told.reference) {
         order.callbacks += 1;
         if !order.is_final() {
             told.status.clone_into(&mut order.status);
         }
+        order.challenge = order.challenge.take().or_else(|| told.challenge.clone());
     }
     lock(&shared.told).push(told);
 }

@@ -1,5 +1,6 @@
 //! An order of the demo shop, and what a provider's answer makes of it.
 
+use crate::json::Json;
 use serde_json::Value;
 
 /// The 3-D Secure step, as the provider's answer describes it.
@@ -32,6 +33,39 @@ impl Challenge {
     }
 }
 
+impl Challenge {
+    /// Reads `acs_info` or `redirect_info` of an alert, by the names that it may have.
+    #[must_use]
+    pub fn of_alert(alert: &Json) -> Option<Self> {
+        let info = alert.get("acs_info").or_else(|| alert.get("redirect_info"))?;
+        let first = |names: &[&str]| {
+            let found = names.iter().map(|name| info.text_at(name)).find(|text| !text.is_empty());
+            found.map(str::to_owned)
+        };
+        let names = [
+            ("PaReq", ["pa_req", "PaReq"]),
+            ("MD", ["md", "MD"]),
+            ("TermUrl", ["term_url", "TermUrl"]),
+            ("creq", ["creq", "c_req"]),
+        ];
+        let named =
+            names.iter().filter_map(|(name, spelled)| Some(((*name).to_owned(), first(spelled)?)));
+        let mut params: Vec<(String, String)> = named.collect();
+        let method = if params.is_empty() { "GET" } else { "POST" };
+        let given = info.get("params").map_or(&[][..], Json::members);
+        params.extend(
+            given
+                .iter()
+                .filter_map(|(name, value)| Some((name.clone(), value.scalar()?.to_owned()))),
+        );
+        Some(Self {
+            action: first(&["acs_url", "url"])?,
+            method: first(&["method"]).unwrap_or_else(|| method.to_owned()),
+            params,
+        })
+    }
+}
+
 /// A callback that the shop accepted.
 #[derive(Debug, Clone)]
 pub struct Told {
@@ -43,6 +77,10 @@ pub struct Told {
     pub reference: String,
     /// Status.
     pub status: String,
+    /// Where it arrived.
+    pub path: String,
+    /// What the cardholder has to do, if it says so.
+    pub challenge: Option<Challenge>,
     /// Raw body.
     pub body: bytes::Bytes,
 }
@@ -64,6 +102,8 @@ pub struct Order {
     pub forwarded: Option<String>,
     /// The 3-D Secure step, if one is asked for.
     pub challenge: Option<Challenge>,
+    /// Whether the visitor was sent there already.
+    pub challenged: bool,
     /// What the shop's server got to see of the card, for the result page.
     pub seen: Vec<(String, String)>,
     /// How many verified callbacks reported on it.
@@ -82,6 +122,7 @@ impl Order {
             problem: None,
             forwarded: None,
             challenge: None,
+            challenged: false,
             seen: Vec::new(),
             callbacks: 0,
         }
@@ -93,8 +134,20 @@ impl Order {
         self.problem.is_some()
             || matches!(
                 self.status.as_str(),
-                "processed" | "process_failed" | "expired" | "terminated"
+                "processed"
+                    | "process_failed"
+                    | "expired"
+                    | "terminated"
+                    | "success"
+                    | "rejected"
+                    | "decline"
             )
+    }
+
+    /// Where the browser comes back to.
+    #[must_use]
+    pub fn return_url(&self, shop: &str) -> String {
+        format!("{shop}/orders/{}/return", self.id)
     }
 }
 
@@ -103,7 +156,9 @@ impl Order {
 pub fn problem_of(status: u16, answer: &Value) -> String {
     let text = |pointer: &str| answer.pointer(pointer).and_then(Value::as_str);
     let code = text("/code").map(|code| format!("{code}: ")).unwrap_or_default();
-    let detail = text("/detail").or_else(|| text("/errors/0/detail")).or_else(|| text("/title"));
+    let detail = text("/detail").or_else(|| text("/errors/0/detail"));
+    let detail = detail.or_else(|| text("/message")).or_else(|| text("/status_description"));
+    let detail = detail.or_else(|| text("/title"));
     format!("{code}{} (HTTP {status})", detail.unwrap_or("the payment was not accepted"))
 }
 

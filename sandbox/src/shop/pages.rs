@@ -3,7 +3,9 @@
 use super::Offer;
 use super::order::{Challenge, Order};
 use crate::corefy::cards::CARDS;
+use crate::testcard::TestCard;
 use crate::text::{escape, fill};
+use crate::{highhelp, qostiq};
 
 fn layout(title: &str, body: &str, script: &str) -> String {
     let script = match script {
@@ -30,13 +32,25 @@ pub(super) fn checkout(offers: &[Offer], public: &str) -> String {
         format!("<option value=\"{}\">{}</option>", escape(&offer.name), escape(&offer.title))
     };
     let options: String = offers.iter().map(one).collect();
-    let card = |card: &crate::corefy::cards::TestCard| {
-        let (number, shows) = (grouped(card.number), escape(card.shows));
-        format!("<li><button type=\"button\" class=\"fill\">{number}</button> {shows}</li>")
-    };
-    let cards: String = CARDS.iter().map(card).collect();
+    let cards: String = test_cards().map(|(number, shows)| card(number, &shows)).collect();
     let values = [("options", options.as_str()), ("cards", &cards), ("public", &escape(public))];
     layout("Checkout", &fill(include_str!("assets/checkout.html"), &values), "checkout.js")
+}
+
+/// Every provider has its own.
+fn test_cards() -> impl Iterator<Item = (&'static str, String)> {
+    let corefy = CARDS.iter().map(|card| (card.number, card.shows.to_owned()));
+    let of = |title: &'static str| {
+        move |card: &TestCard| (card.number, format!("{title}: {}", card.shows))
+    };
+    let qostiq = qostiq::cards::CARDS.iter().map(of(qostiq::TITLE));
+    let highhelp = highhelp::cards::CARDS.iter().map(of(highhelp::TITLE));
+    corefy.chain(qostiq).chain(highhelp)
+}
+
+fn card(number: &str, shows: &str) -> String {
+    let (number, shows) = (grouped(number), escape(shows));
+    format!("<li><button type=\"button\" class=\"fill\">{number}</button> {shows}</li>")
 }
 
 fn grouped(number: &str) -> String {
@@ -71,8 +85,8 @@ pub(super) fn verify(challenge: &Challenge) -> String {
 pub(super) fn result(order: &Order) -> String {
     let (title, class) = match (order.status.as_str(), &order.problem) {
         (_, Some(_)) => ("Not paid", "bad"),
-        ("processed", None) => ("Paid. Thank you!", "good"),
-        ("process_failed", None) => ("Declined", "bad"),
+        ("processed" | "success", None) => ("Paid. Thank you!", "good"),
+        ("process_failed" | "rejected" | "decline", None) => ("Declined", "bad"),
         _ => ("Waiting for the payment", "wait"),
     };
     let row = |(name, value): &(String, String)| {

@@ -1,6 +1,8 @@
 //! Writes `portcullis.toml`: the configuration that a running Portcullis of the sandbox reads.
 
 use super::accounts::{App, Held};
+use super::signers::{HighHelpHeld, QostiqHeld};
+use super::tables;
 use crate::random::encode_hex;
 use crate::text::quote;
 use ring::digest::{SHA256, digest};
@@ -25,11 +27,17 @@ pub(super) struct Facts<'a> {
     pub(super) settings: &'a Settings,
     pub(super) profiles: &'a [PathBuf],
     pub(super) accounts: &'a [Held],
+    pub(super) qostiq: &'a [QostiqHeld],
+    pub(super) highhelp: &'a [HighHelpHeld],
     /// `(name, key)` of every app.
     pub(super) apps: &'a [(App, String)],
     /// `https://localhost:port` of the shop.
     pub(super) shop: &'a str,
-    /// Base URLs (api, public, cardgate) and authority of a provider.
+    /// Base URLs (core, card) and authority.
+    pub(super) qostiq_at: [String; 3],
+    /// Base URL and authority.
+    pub(super) highhelp_at: [String; 2],
+    /// Base URLs (api, public, cardgate) and authority of a Corefy provider.
     pub(super) upstreams: &'a dyn Fn(&str) -> [String; 4],
 }
 
@@ -48,6 +56,12 @@ pub(super) fn text(facts: &Facts<'_>) -> String {
     }
     for account in facts.accounts {
         text.push_str(&account_table(facts, account));
+    }
+    for account in facts.qostiq {
+        text.push_str(&tables::qostiq(facts, account));
+    }
+    for account in facts.highhelp {
+        text.push_str(&tables::highhelp(facts, account));
     }
     text
 }
@@ -99,12 +113,7 @@ format = "json"
 }
 
 fn app_table(facts: &Facts<'_>, app: App, key: &str) -> String {
-    let granted: Vec<String> = facts
-        .accounts
-        .iter()
-        .filter(|account| app == App::Shop || account.stall.is_some())
-        .map(|account| quote(&account.name))
-        .collect();
+    let granted: Vec<String> = granted(facts, app).into_iter().map(quote).collect();
     let hash = encode_hex(digest(&SHA256, key.as_bytes()).as_ref());
     let host = facts.shop.trim_start_matches("https://");
     format!(
@@ -122,6 +131,15 @@ callback_hosts = ["{host}"]
         granted.join(", "),
         facts.shop,
     )
+}
+
+fn granted<'a>(facts: &Facts<'a>, app: App) -> Vec<&'a str> {
+    let shop = app == App::Shop;
+    let corefy = facts.accounts.iter().filter(|held| shop || held.stall.is_some());
+    let qostiq = facts.qostiq.iter().filter(|held| shop || held.stall.is_some());
+    let highhelp = facts.highhelp.iter().filter(|held| shop || held.stall.is_some());
+    let names = corefy.map(|held| held.name.as_str()).chain(qostiq.map(|held| held.name));
+    names.chain(highhelp.map(|held| held.name)).collect()
 }
 
 fn account_table(facts: &Facts<'_>, account: &Held) -> String {

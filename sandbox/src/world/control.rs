@@ -1,10 +1,11 @@
 //! Drives the simulators over plain HTTP on loopback, for scripts. Not reachable through
 //! Portcullis.
 
-use crate::corefy::Simulator;
-use crate::corefy::faults::Fault;
+use crate::corefy::faults::{Fault, Faults};
+use crate::courier::Delivery;
 use crate::http::{Reply, Request, Server};
-use crate::record::Received;
+use crate::record::{Received, Recorder};
+use crate::{corefy, highhelp, qostiq};
 use anyhow::Result;
 use http::Method;
 use serde_json::{Value, json};
@@ -17,10 +18,10 @@ pub struct Control {
 
 impl Control {
     /// Starts one; port 0 for any free one.
-    pub async fn start(port: u16, simulators: [Arc<Simulator>; 2]) -> Result<Self> {
+    pub async fn start(port: u16, simulated: Vec<(&'static str, Simulated)>) -> Result<Self> {
         let listener = Server::bind(port).await?;
-        let simulators = Arc::new(simulators);
-        let serve = move |request| serve(Arc::clone(&simulators), request);
+        let simulated = Arc::new(simulated);
+        let serve = move |request| serve(Arc::clone(&simulated), request);
         Ok(Self { server: Server::serve(listener, None, serve)? })
     }
 
@@ -31,41 +32,110 @@ impl Control {
     }
 }
 
-async fn serve(simulators: Arc<[Arc<Simulator>; 2]>, request: Request) -> Reply {
-    let [paymega, milkypay] = simulators.as_ref();
-    let mut parts = request.path.trim_matches('/').splitn(2, '/');
-    let simulator = match parts.next() {
-        Some("paymega") => paymega,
-        Some("milkypay") => milkypay,
-        _ => return unknown(),
+/// A simulator, whichever it is.
+#[derive(Clone)]
+pub enum Simulated {
+    /// Paymega, MilkyPay.
+    Corefy(Arc<corefy::Simulator>),
+    /// Qostiq.
+    Qostiq(Arc<qostiq::Simulator>),
+    /// HighHelp.
+    HighHelp(Arc<highhelp::Simulator>),
+}
+
+/// The same question to every kind.
+macro_rules! each {
+    ($simulated:expr, $one:ident => $answer:expr) => {
+        match $simulated {
+            Simulated::Corefy($one) => $answer,
+            Simulated::Qostiq($one) => $answer,
+            Simulated::HighHelp($one) => $answer,
+        }
     };
-    let action = parts.next().unwrap_or_default();
-    if request.method == Method::POST {
-        command(simulator, &request, action).await
-    } else {
-        report(simulator, action)
+}
+
+impl Simulated {
+    fn recorder(&self) -> &Recorder {
+        each!(self, one => one.received())
+    }
+
+    fn faults(&self) -> &Faults {
+        each!(self, one => one.faults())
+    }
+
+    fn settle(&self, key: &str, status: &str) -> bool {
+        match self {
+            Self::Corefy(one) => one.settle(key, status, "ok"),
+            Self::Qostiq(one) => one.settle(key, status),
+            Self::HighHelp(one) => one.settle(key, status),
+        }
+    }
+
+    /// Cards that were charged, in clear.
+    fn sales(&self) -> Vec<Value> {
+        let sale = |key: &str, number: &str, cvv: &str, expiry: [&str; 2], holder: &str| {
+            let [month, year] = expiry;
+            json!({"invoice": key, "card_number": number, "cvv": cvv, "exp_month": month,
+                   "exp_year": year, "card_holder": holder})
+        };
+        match self {
+            Self::Corefy(one) => one
+                .sales()
+                .iter()
+                .map(|s| sale(&s.invoice, &s.number, &s.cvv, [&s.month, &s.year], &s.holder))
+                .collect(),
+            Self::Qostiq(one) => one
+                .payments()
+                .iter()
+                .map(|s| sale(&s.order, &s.number, &s.cvv, [&s.month, &s.year], &s.holder))
+                .collect(),
+            Self::HighHelp(one) => one
+                .charges()
+                .iter()
+                .map(|s| sale(&s.payment_id, &s.number, &s.cvv, [&s.month, &s.year], &s.holder))
+                .collect(),
+        }
+    }
+
+    fn deliveries(&self) -> Vec<Value> {
+        let signed = |sent: &Delivery| {
+            json!({"invoice": sent.reference, "status": sent.status, "url": sent.letter.url,
+                   "attempts": sent.attempts, "delivered": sent.delivered()})
+        };
+        match self {
+            Self::Corefy(one) => one
+                .deliveries()
+                .iter()
+                .map(|sent| {
+                    json!({"invoice": sent.invoice, "status": sent.status, "url": sent.url,
+                           "attempts": sent.attempts, "delivered": sent.delivered()})
+                })
+                .collect(),
+            Self::Qostiq(one) => one.deliveries().iter().map(signed).collect(),
+            Self::HighHelp(one) => one.deliveries().iter().map(signed).collect(),
+        }
     }
 }
 
-fn report(simulator: &Simulator, action: &str) -> Reply {
-    let list: Vec<Value> = match action {
-        "received" => simulator.received().all().iter().map(|entry| received(entry)).collect(),
-        "sales" => simulator
-            .sales()
-            .iter()
-            .map(|sale| {
-                json!({"invoice": sale.invoice, "card_number": sale.number, "cvv": sale.cvv,
-                       "exp_month": sale.month, "exp_year": sale.year, "card_holder": sale.holder})
-            })
-            .collect(),
-        "deliveries" => simulator
-            .deliveries()
-            .iter()
-            .map(|sent| {
-                json!({"invoice": sent.invoice, "status": sent.status, "url": sent.url,
-                       "attempts": sent.attempts, "delivered": sent.delivered()})
-            })
-            .collect(),
+async fn serve(simulated: Arc<Vec<(&'static str, Simulated)>>, request: Request) -> Reply {
+    let mut parts = request.path.trim_matches('/').splitn(2, '/');
+    let name = parts.next().unwrap_or_default();
+    let Some((_, one)) = simulated.iter().find(|(known, _)| *known == name) else {
+        return unknown();
+    };
+    let action = parts.next().unwrap_or_default();
+    if request.method == Method::POST {
+        command(one, &request, action).await
+    } else {
+        report(one, action)
+    }
+}
+
+fn report(simulated: &Simulated, action: &str) -> Reply {
+    let list = match action {
+        "received" => simulated.recorder().all().iter().map(|entry| received(entry)).collect(),
+        "sales" => simulated.sales(),
+        "deliveries" => simulated.deliveries(),
         _ => return unknown(),
     };
     Reply::json(200, Value::from(list).to_string())
@@ -88,30 +158,30 @@ fn received(entry: &Received) -> Value {
     })
 }
 
-async fn command(simulator: &Simulator, request: &Request, action: &str) -> Reply {
+async fn command(simulated: &Simulated, request: &Request, action: &str) -> Reply {
     let value = |name: &str| request.query_value(name).unwrap_or_default();
     let done = match action {
         "fault" => {
             let milliseconds = value("ms").parse().unwrap_or(1_000);
             match Fault::named(&value("kind"), milliseconds) {
                 Some(fault) => {
-                    simulator.faults().set(&value("route"), fault);
+                    simulated.faults().set(&value("route"), fault);
                     true
                 }
                 None => false,
             }
         }
         "behave" => {
-            simulator.behave();
+            each!(simulated, one => one.behave());
             true
         }
         "down" => {
-            simulator.down();
+            each!(simulated, one => one.down());
             true
         }
-        "up" => simulator.up().await.is_ok(),
-        "settle" => simulator.settle(&value("invoice"), &value("status"), "ok"),
-        "resend" => simulator.resend(&value("invoice")).await.is_some(),
+        "up" => each!(simulated, one => one.up().await.is_ok()),
+        "settle" => simulated.settle(&value("invoice"), &value("status")),
+        "resend" => each!(simulated, one => one.resend(&value("invoice")).await.is_some()),
         _ => return unknown(),
     };
     let status = if done { 200 } else { 400 };

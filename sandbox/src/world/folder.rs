@@ -25,7 +25,7 @@ impl Folder {
             true => Self { path: made.keep(), _removed_at_end: None },
             false => Self { path: made.path().to_owned(), _removed_at_end: Some(made) },
         };
-        for name in ["tls", "secrets", "logs"] {
+        for name in ["tls", "secrets", "apps", "logs"] {
             let made = DirBuilder::new().mode(0o700).create(folder.path.join(name));
             made.with_context(|| format!("{name} cannot be made in the working folder"))?;
         }

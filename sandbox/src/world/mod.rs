@@ -6,24 +6,30 @@ pub mod binary;
 pub mod config;
 pub mod control;
 mod folder;
+mod kit;
 pub mod proxy;
+pub mod signers;
+mod tables;
 
 use crate::acs::Acs;
-use crate::ca::{Ca, Identity};
+use crate::ca::Ca;
 use crate::client::Client;
 use crate::corefy::callback::Pace;
-use crate::corefy::{Brand, MILKYPAY, PAYMEGA, Setup, Simulator};
-use crate::http::Server;
-use crate::random;
+use crate::corefy::{MILKYPAY, PAYMEGA, Simulator};
+use crate::shop::Shop;
 use crate::shop::gateway::{Credentials, Gateway};
+use crate::shop::highhelp::HighHelp;
 use crate::shop::log::Log;
-use crate::shop::{self, Offer, Shop};
+use crate::shop::piastrix::Piastrix;
+use crate::{highhelp, qostiq, random};
 use accounts::{App, Held, held_at};
 use anyhow::{Context, Result, anyhow};
 use config::{Facts, Settings};
-use control::Control;
+use control::{Control, Simulated};
 use folder::Folder;
+use kit::{Accounts, Kit, Route, chosen, write_tls};
 use proxy::{Addresses, Portcullis};
+use signers::{HighHelpHeld, QostiqHeld, held_at_highhelp, held_at_qostiq};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,6 +51,10 @@ pub struct Ports {
     pub paymega: u16,
     /// MilkyPay.
     pub milkypay: u16,
+    /// Qostiq.
+    pub qostiq: u16,
+    /// HighHelp.
+    pub highhelp: u16,
     /// The control server.
     pub control: u16,
 }
@@ -110,6 +120,10 @@ pub struct World {
     pub paymega: Arc<Simulator>,
     /// MilkyPay.
     pub milkypay: Arc<Simulator>,
+    /// Qostiq.
+    pub qostiq: Arc<qostiq::Simulator>,
+    /// HighHelp.
+    pub highhelp: Arc<highhelp::Simulator>,
     /// The demo shop.
     pub shop: Shop,
     /// Drives the simulators over HTTP.
@@ -118,8 +132,12 @@ pub struct World {
     pub client: Client,
     /// The throw-away CA, for certificates beside the usual ones.
     pub ca: Ca,
-    /// Every account with its credentials.
+    /// Every Corefy account with its credentials.
     pub accounts: Vec<Held>,
+    /// Every account at Qostiq.
+    pub qostiq_accounts: Vec<QostiqHeld>,
+    /// Every account at HighHelp.
+    pub highhelp_accounts: Vec<HighHelpHeld>,
     /// Where Portcullis listens, or would.
     pub addresses: Addresses,
     settings: Settings,
@@ -141,7 +159,8 @@ impl World {
             Proxy::None => None,
         };
         let mut world = Self::build(options, folder, binary).await?;
-        for (name, text) in config::secrets(&world.accounts) {
+        let signers = tables::files(&world.qostiq_accounts, &world.highhelp_accounts);
+        for (name, text) in config::secrets(&world.accounts).into_iter().chain(signers) {
             world.folder.write(&name, &text)?;
         }
         world.write_config("portcullis.toml", &world.settings)?;
@@ -159,18 +178,12 @@ impl World {
         let ca = Ca::new()?;
         let identity = write_tls(&folder, &ca)?;
         let client = Client::trusting(ca.roots()?)?;
-        say("simulators: Paymega, MilkyPay, the bank's page");
-        let acs = Acs::start(ports.acs, &identity).await?;
-        let accounts = [held_at(PAYMEGA), held_at(MILKYPAY)].concat();
-        let kit = Kit {
-            acs: Arc::clone(&acs),
-            identity,
-            client: client.clone(),
-            pace: options.pace,
-            accounts: &accounts,
+        say("keys and secrets of every account");
+        let accounts = Accounts {
+            corefy: [held_at(PAYMEGA), held_at(MILKYPAY)].concat(),
+            qostiq: held_at_qostiq(),
+            highhelp: held_at_highhelp()?,
         };
-        let paymega = kit.simulator(PAYMEGA, ports.paymega).await?;
-        let milkypay = kit.simulator(MILKYPAY, ports.milkypay).await?;
         let settings = Settings {
             ports: chosen([ports.public, ports.private, ports.admin]).await?,
             card_ttl: options.card_ttl,
@@ -178,22 +191,40 @@ impl World {
             upstream_timeout: options.upstream_timeout,
         };
         let addresses = Addresses::of(settings.ports);
+        say("simulators: Paymega, MilkyPay, Qostiq, HighHelp, the bank's page");
+        let acs = Acs::start(ports.acs, &identity).await?;
+        let pace = options.pace;
+        let (kit_acs, kit_client) = (Arc::clone(&acs), client.clone());
+        let kit = Kit { acs: kit_acs, identity, client: kit_client, pace, accounts: &accounts };
+        let paymega = kit.corefy(PAYMEGA, ports.paymega).await?;
+        let milkypay = kit.corefy(MILKYPAY, ports.milkypay).await?;
+        let qostiq = kit.qostiq(ports.qostiq, &addresses.public).await?;
+        let highhelp = kit.highhelp(ports.highhelp).await?;
         let apps = [App::Shop, App::Stall].map(|app| (app, format!("pk_{}", random::letters(40))));
         say("demo shop");
         let log = Arc::new(Log::open(&folder.join("logs/shop.log"))?);
         let [(_, key), _] = &apps;
         let shop = kit.shop(ports.shop, &addresses, key, log).await?;
-        let control =
-            Control::start(ports.control, [Arc::clone(&paymega), Arc::clone(&milkypay)]).await?;
+        let simulated = vec![
+            (PAYMEGA.name, Simulated::Corefy(Arc::clone(&paymega))),
+            (MILKYPAY.name, Simulated::Corefy(Arc::clone(&milkypay))),
+            (qostiq::NAME, Simulated::Qostiq(Arc::clone(&qostiq))),
+            (highhelp::NAME, Simulated::HighHelp(Arc::clone(&highhelp))),
+        ];
+        let control = Control::start(ports.control, simulated).await?;
         Ok(Self {
             acs,
             paymega,
             milkypay,
+            qostiq,
+            highhelp,
             shop,
             control,
             client,
             ca,
-            accounts,
+            accounts: accounts.corefy,
+            qostiq_accounts: accounts.qostiq,
+            highhelp_accounts: accounts.highhelp,
             addresses,
             settings,
             apps: apps.to_vec(),
@@ -270,8 +301,59 @@ impl World {
             App::Stall => held.stall.clone(),
         };
         let credentials = credentials.with_context(|| format!("not granted: {account}"))?;
-        let log = Arc::clone(self.shop.log());
-        Ok(through(account, credentials, at, &self.client, &log))
+        Ok(self.route(at).corefy(account, credentials))
+    }
+
+    fn route<'a>(&'a self, at: &'a Addresses) -> Route<'a> {
+        Route { at, client: &self.client, log: self.shop.log() }
+    }
+
+    /// An account at Qostiq by its name in the configuration.
+    pub fn qostiq_account(&self, name: &str) -> Result<&QostiqHeld> {
+        let found = self.qostiq_accounts.iter().find(|held| held.name == name);
+        found.ok_or_else(|| anyhow!("no account {name}"))
+    }
+
+    /// An app's client for Qostiq, through Portcullis.
+    pub fn piastrix(&self, account: &str, app: App) -> Result<Piastrix> {
+        self.route(&self.addresses).qostiq(self.qostiq_account(account)?, app)
+    }
+
+    /// The same straight to the provider, with the real secret.
+    pub fn piastrix_direct(&self, account: &str) -> Result<Piastrix> {
+        let real = &self.qostiq_account(account)?.real;
+        Ok(Piastrix {
+            client: self.client.clone(),
+            core: self.qostiq.core(),
+            card: self.qostiq.card(),
+            shop_id: real.shop_id.clone(),
+            secret: real.secret.clone(),
+            log: None,
+        })
+    }
+
+    /// An account at HighHelp by its name in the configuration.
+    pub fn highhelp_account(&self, name: &str) -> Result<&HighHelpHeld> {
+        let found = self.highhelp_accounts.iter().find(|held| held.name == name);
+        found.ok_or_else(|| anyhow!("no account {name}"))
+    }
+
+    /// An app's client for HighHelp, through Portcullis.
+    pub fn highhelp(&self, account: &str, app: App) -> Result<HighHelp> {
+        self.route(&self.addresses).highhelp(self.highhelp_account(account)?, app)
+    }
+
+    /// The same straight to the provider, with the project's own key.
+    pub fn highhelp_direct(&self, account: &str) -> Result<HighHelp> {
+        let held = self.highhelp_account(account)?;
+        Ok(HighHelp {
+            client: self.client.clone(),
+            api: self.highhelp.api(),
+            project_id: held.project_id.clone(),
+            key: held.request.clone(),
+            alerts: held.alert.verifier(),
+            log: None,
+        })
     }
 
     /// A merchant's client straight to the provider, with the real credentials and no proxy.
@@ -313,11 +395,16 @@ impl World {
 
     fn write_config(&self, name: &str, settings: &Settings) -> Result<PathBuf> {
         let profiles = binary::repository().join("config/providers");
-        let profiles = [PAYMEGA, MILKYPAY].map(|b| profiles.join(format!("{}.toml", b.name)));
+        let names = [PAYMEGA.name, MILKYPAY.name, qostiq::NAME, highhelp::NAME];
+        let profiles = names.map(|name| profiles.join(format!("{name}.toml")));
         let text = config::text(&Facts {
             settings,
             profiles: &profiles,
             accounts: &self.accounts,
+            qostiq: &self.qostiq_accounts,
+            highhelp: &self.highhelp_accounts,
+            qostiq_at: [self.qostiq.core(), self.qostiq.card(), self.qostiq.authority()],
+            highhelp_at: [self.highhelp.api(), self.highhelp.authority()],
             apps: &self.apps,
             shop: self.shop.url(),
             upstreams: &|brand| {
@@ -330,96 +417,5 @@ impl World {
             None => text,
         };
         self.folder.write(name, &text)
-    }
-}
-
-/// What the servers of a world are made with.
-struct Kit<'a> {
-    acs: Arc<Acs>,
-    identity: Identity,
-    client: Client,
-    pace: Pace,
-    accounts: &'a [Held],
-}
-
-impl Kit<'_> {
-    async fn simulator(&self, brand: Brand, port: u16) -> Result<Arc<Simulator>> {
-        let own = self.accounts.iter().filter(|held| held.brand.name == brand.name);
-        let setup = Setup {
-            brand,
-            port,
-            accounts: own.map(|held| held.real.clone()).collect(),
-            acs: Arc::clone(&self.acs),
-            identity: &self.identity,
-            client: self.client.clone(),
-            pace: self.pace,
-        };
-        Simulator::start(setup).await.map(Arc::new)
-    }
-
-    async fn shop(&self, port: u16, at: &Addresses, key: &str, log: Arc<Log>) -> Result<Shop> {
-        Shop::start(shop::Setup {
-            listener: Server::bind(port).await?,
-            identity: &self.identity,
-            client: self.client.clone(),
-            public: at.public.clone(),
-            private: at.private.clone(),
-            key: key.to_owned(),
-            offers: offers(self.accounts, at, &self.client, &log),
-            log,
-        })
-    }
-}
-
-/// One certificate for everything that a browser meets, so that it asks once; another for the
-/// private listener.
-fn write_tls(folder: &Folder, ca: &Ca) -> Result<Identity> {
-    folder.write("tls/ca.pem", ca.certificate())?;
-    let browser_facing = ca.localhost("Portcullis sandbox")?;
-    let private = ca.localhost("Portcullis sandbox, private")?;
-    let names = ["public", "gateway", "acs", "shop"].map(|name| (name, &browser_facing));
-    for (name, identity) in names.into_iter().chain([("private", &private)]) {
-        folder.write(&format!("tls/{name}.pem"), &identity.certificate)?;
-        folder.write(&format!("tls/{name}.key"), &identity.key)?;
-    }
-    Ok(browser_facing)
-}
-
-/// Replaces zeros by free ports. All are held until the last is known, so that they differ.
-async fn chosen(ports: [u16; 3]) -> Result<[u16; 3]> {
-    let mut chosen = ports;
-    let mut held = Vec::new();
-    for port in &mut chosen {
-        let listener = Server::bind(*port).await?;
-        *port = listener.local_addr()?.port();
-        held.push(listener);
-    }
-    Ok(chosen)
-}
-
-fn offers(accounts: &[Held], addresses: &Addresses, client: &Client, log: &Arc<Log>) -> Vec<Offer> {
-    let offer = |held: &Held| Offer {
-        name: held.name.clone(),
-        title: held.title.clone(),
-        gateway: through(&held.name, held.shop.clone(), addresses, client, log),
-    };
-    accounts.iter().map(offer).collect()
-}
-
-fn through(
-    account: &str,
-    credentials: Credentials,
-    at: &Addresses,
-    client: &Client,
-    log: &Arc<Log>,
-) -> Gateway {
-    let base = |api: &str| format!("{}/{account}/{api}", at.private);
-    Gateway {
-        client: client.clone(),
-        api: base("api"),
-        public: base("public"),
-        cardgate: base("cardgate"),
-        credentials,
-        log: Some(Arc::clone(log)),
     }
 }
