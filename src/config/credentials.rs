@@ -93,15 +93,22 @@ enum Algorithm {
     Hmac,
 }
 
-fn algorithm(table: &Table<'_>, key: &str) -> Algorithm {
-    match table.text_or(key, "rsa").as_str() {
-        "rsa" => Algorithm::Rsa,
-        "hmac" => Algorithm::Hmac,
-        _ => {
-            table.fail(key, "must be rsa or hmac");
-            Algorithm::Rsa
+impl Algorithm {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Rsa => "rsa",
+            Self::Hmac => "hmac",
         }
     }
+}
+
+fn algorithm(table: &Table<'_>, key: &str) -> Algorithm {
+    let name = table.text_or(key, Algorithm::Rsa.name());
+    let known = [Algorithm::Rsa, Algorithm::Hmac].into_iter().find(|known| known.name() == name);
+    known.unwrap_or_else(|| {
+        table.fail(key, "must be rsa or hmac");
+        Algorithm::Rsa
+    })
 }
 
 fn signing_key(table: &Table<'_>, key: &str, named: &str, access: Access) -> Option<SigningKey> {

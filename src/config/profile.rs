@@ -17,7 +17,8 @@ use super::reader::{Notes, Problem, Table};
 /// Bytes of body that a route with card fields accepts unless its profile says otherwise.
 const BODY_LIMIT: u64 = 64 * 1024;
 
-/// Seconds that a clock may be off, unless the profile says otherwise, and the most that it may say.
+/// Seconds that a clock may be off, unless the profile says otherwise, and the most that it may
+/// say.
 const TOLERANCE: u64 = 300;
 const TOLERANCE_MAX: u64 = 86_400;
 

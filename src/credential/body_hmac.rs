@@ -37,7 +37,8 @@ pub enum Spelling {
 }
 
 impl BodyHmac {
-    /// The construction of that name in a profile: `hmac_sha256` or `hmac_sha512`, `hex` or `base64`.
+    /// The construction of that name in a profile: `hmac_sha256` or `hmac_sha512`, `hex` or
+    /// `base64`.
     pub fn named(algorithm: &str, spelling: &str) -> Option<Self> {
         let hash = match algorithm {
             "hmac_sha256" => Hash::Sha256,

@@ -204,13 +204,15 @@ fn shape(answer: &Answer) -> Result<Option<Shape>, Refusal> {
     }
 }
 
-/// Whatever its type says: a text that begins like JSON is read as JSON, and withheld where it is not.
+/// Whatever its type says: a text that begins like JSON is read as JSON, and withheld where it is
+/// not.
 fn begins_like_json(bytes: &[u8]) -> bool {
     let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
     matches!(bytes.trim_ascii_start().first(), Some(b'{' | b'['))
 }
 
-/// Charsets whose ASCII is ASCII; in others the scan would read something else than the application.
+/// Charsets whose ASCII is ASCII; in others the scan would read something else than the
+/// application.
 fn plain_charset(kind: &str) -> bool {
     let charset = kind.split(';').skip(1).find_map(|parameter| {
         let (name, value) = parameter.trim().split_once('=')?;

@@ -111,8 +111,8 @@ impl Flow {
         })
     }
 
-    /// Believes a callback only when the provider's signature is right: over its raw bytes where the
-    /// scheme signs those, else over what one strict reading of it says.
+    /// Believes a callback only when the provider's signature is right: over its raw bytes where
+    /// the scheme signs those, else over what one strict reading of it says.
     pub fn verify<'f>(
         &'f self,
         callback: Unverified<'_>,
@@ -132,8 +132,8 @@ impl Flow {
     fn destination(&self, account: &Account, sealed: Option<&str>) -> Result<(&App, Url), Refusal> {
         let inside = sealed.and_then(|text| self.vault.open_text(&purpose(&account.name), text));
         let named = inside.as_ref().and_then(|inside| inside.reveal(read_destination));
-        // An address that does not open, after a restart with another root key, say, is not replaced by
-        // the default one: it may have been another application's.
+        // An address that does not open, after a restart with another root key, say, is not
+        // replaced by the default one: it may have been another application's.
         let (app, url) = match (sealed, named, &account.default_callback) {
             (Some(_), Some(named), _) => named,
             (None, _, Some((app, url))) => (app.clone(), url.clone()),

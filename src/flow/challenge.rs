@@ -24,8 +24,8 @@ pub(super) struct Kept {
     pub account: String,
     pub action: String,
     pub method: String,
-    /// The id of the way back; empty where we are not in between. It is not the page's own id: whoever
-    /// sees the return address cannot look at the page.
+    /// The id of the way back; empty where we are not in between. It is not the page's own id:
+    /// whoever sees the return address cannot look at the page.
     pub way_back: String,
     pub fields: Vec<(String, String)>,
 }
@@ -88,8 +88,8 @@ impl Drop for Kept {
 
 impl Flow {
     /// Takes a challenge out of an answer: its address becomes ours, its fields stay here. What is
-    /// not an object, such as the empty list that stands for nothing, and what has no URL or none of
-    /// the fields that make a challenge, stays as it is.
+    /// not an object, such as the empty list that stands for nothing, and what has no URL or none
+    /// of the fields that make a challenge, stays as it is.
     pub(super) fn hand_off(
         &self,
         scope: &Scope<'_>,

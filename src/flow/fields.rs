@@ -98,8 +98,8 @@ impl<'b> Fields<'b> {
         findings.first().map(|finding| finding.span)
     }
 
-    /// Whether a verification value stands in clear under a name that says so: where a card field may
-    /// hold a token, no other spelling of the field brings the value past us.
+    /// Whether a verification value stands in clear under a name that says so: where a card field
+    /// may hold a token, no other spelling of the field brings the value past us.
     pub(super) fn raw_cvv(&self) -> bool {
         let short =
             |text: &[u8]| matches!(text.len(), 3 | 4) && text.iter().all(u8::is_ascii_digit);

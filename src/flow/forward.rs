@@ -19,7 +19,7 @@ use crate::wire::{Encoding, Known, Pointer, contains_card};
 
 use super::changes::Changes;
 use super::fields::{self, Content, Fields};
-use super::identify::{Asked, Shown};
+use super::identify::{Asked, Identified, Shown};
 use super::proof::Draft;
 use super::reveal::{Clear, Revealed};
 use super::{Flow, Forwarded, Refusal};
@@ -194,14 +194,11 @@ impl Flow {
 
         let mut changes = Changes::to(place.route.encoding);
         if let Some(fields) = &body {
-            self.swap_callback_urls(fields, place, known.app, &mut changes)?;
-            self.open_sealed(fields, place, known.app, &mut changes)?;
-            swap_value(fields, api, place.account, known.bearer.as_ref(), &mut changes)?;
+            self.swap(fields, place, api, &known, &mut changes)?;
         }
-        let return_url = match (&known.bearer, &body) {
-            (Some(bearer), _) => Some(bearer.context.reveal(SecretBytes::from_slice)),
-            (None, Some(fields)) => return_url(fields, place.route),
-            (None, None) => None,
+        let return_url = match &known.bearer {
+            Some(bearer) => Some(bearer.context.reveal(SecretBytes::from_slice)),
+            None => body.as_ref().and_then(|fields| return_url(fields, place.route)),
         };
         let audience = audience(known.app, place.account);
         let rules = &place.route.request.reveal;
@@ -213,13 +210,7 @@ impl Flow {
         };
         let done = changes.apply(incoming.body.as_bytes()).map_err(Refusal::from);
         let done = done.and_then(|body| self.mark_once(known.once.as_deref(), now).map(|()| body));
-        let final_body = match done {
-            Ok(body) => body,
-            Err(refusal) => {
-                revealed.give_back(&self.vault, now);
-                return Err(refusal);
-            }
-        };
+        let (body, revealed) = revealed.unless_refused(done, &self.vault, now)?;
         let draft = Draft {
             account: place.account.clone(),
             api: place.api,
@@ -228,7 +219,7 @@ impl Flow {
             method: incoming.method.clone(),
             path_and_query: path_and_query(upstream, &incoming),
             headers: headers(incoming.headers, known.authorization.as_ref(), place.route),
-            body: final_body,
+            body,
         };
         let pending = Pending {
             account: place.account.clone(),
@@ -243,6 +234,21 @@ impl Flow {
             once: known.once,
         };
         Ok((draft, pending))
+    }
+
+    /// Puts the real values where the application holds others: callback URLs, sealed values,
+    /// handles.
+    fn swap(
+        &self,
+        fields: &Fields<'_>,
+        place: Place<'_>,
+        api: &Api,
+        known: &Identified<'_>,
+        changes: &mut Changes,
+    ) -> Result<(), Refusal> {
+        self.swap_callback_urls(fields, place, known.app, changes)?;
+        self.open_sealed(fields, place, known.app, changes)?;
+        swap_value(fields, api, place.account, known.bearer.as_ref(), changes)
     }
 
     /// A signed request that moves money comes once; its repetition is refused.

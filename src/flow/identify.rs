@@ -237,7 +237,8 @@ fn value_of<'a>(asked: Asked<'a>) -> Result<(&'a Fields<'a>, &'a Pointer), Refus
     Ok((fields, asked.api.value.as_ref().ok_or(Refusal::UpstreamMissing)?))
 }
 
-/// Where the provider wants its body signed in a header, so does the application with what it holds.
+/// Where the provider wants its body signed in a header, so does the application with what it
+/// holds.
 fn check_body_signature(shown: &Shown<'_>, asked: Asked<'_>, app: &App) -> Result<(), Refusal> {
     let Some(signature) = asked.api.signature.as_ref().filter(|_| !asked.raw.is_empty()) else {
         return Ok(());

@@ -1,5 +1,5 @@
-//! The card form of providers that take it from the browser: the browser posts it to us, with tokens
-//! or straight from the cardholder, and it goes on to the provider's own address, once.
+//! The card form of providers that take it from the browser: the browser posts it to us, with
+//! tokens or straight from the cardholder, and it goes on to the provider's own address, once.
 
 use http::header::{ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, Method};
@@ -180,13 +180,8 @@ impl Flow {
         let audience = audience(app, account);
         let revealed =
             self.reveal(&fields, &rules.reveal, Clear::Allowed, &audience, &mut changes, now)?;
-        match changes.apply(body.as_bytes()) {
-            Ok(body) => Ok((body, revealed)),
-            Err(error) => {
-                revealed.give_back(&self.vault, now);
-                Err(error.into())
-            }
-        }
+        let done = changes.apply(body.as_bytes()).map_err(Refusal::from);
+        revealed.unless_refused(done, &self.vault, now)
     }
 
     fn open_handles(

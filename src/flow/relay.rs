@@ -259,8 +259,8 @@ fn location(headers: &HeaderMap, base: &str) -> Option<String> {
     plain.then_some(whole)
 }
 
-/// Where the customer goes when nobody knows yet: the shop's own page, which asks for the status, or
-/// a page of ours.
+/// Where the customer goes when nobody knows yet: the shop's own page, which asks for the status,
+/// or a page of ours.
 pub(super) fn landing(return_url: &str) -> Relayed {
     match return_url.is_empty() {
         false => see_other(return_url.to_owned()),

@@ -21,6 +21,22 @@ pub(super) struct Revealed {
 }
 
 impl Revealed {
+    /// Goes on with what has been done, or gives the CVV back.
+    pub(super) fn unless_refused<T>(
+        self,
+        done: Result<T, Refusal>,
+        vault: &Vault,
+        now: Timestamp,
+    ) -> Result<(T, Self), Refusal> {
+        match done {
+            Ok(done) => Ok((done, self)),
+            Err(refusal) => {
+                self.give_back(vault, now);
+                Err(refusal)
+            }
+        }
+    }
+
     /// The request ends before anything was sent: the CVV can be used again.
     pub(super) fn give_back(self, vault: &Vault, now: Timestamp) {
         if let Some((_, lease)) = self.cvv {
@@ -37,8 +53,8 @@ struct Tokens {
     cvv: Option<(CvvToken, Span, String)>,
 }
 
-/// Whether card data in clear may stand where tokens may: only in a form that comes straight from the
-/// cardholder's browser.
+/// Whether card data in clear may stand where tokens may: only in a form that comes straight from
+/// the cardholder's browser.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Clear {
     Refused,
@@ -129,8 +145,8 @@ fn read_field(
     Ok(())
 }
 
-/// Digits of a length that card numbers have today; shorter ones are accounts and telephones, and the
-/// scan of the whole body has passed them.
+/// Digits of a length that card numbers have today; shorter ones are accounts and telephones, and
+/// the scan of the whole body has passed them.
 fn could_be_a_number(text: &str) -> bool {
     is_digits(text) && (13..=19).contains(&text.chars().filter(|sign| sign.is_numeric()).count())
 }

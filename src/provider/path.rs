@@ -57,12 +57,12 @@ impl Segment {
 /// inside. Anything else could mean another path to the provider than it means to us.
 pub fn is_plain_path(path: &str) -> bool {
     let Some(rest) = path.strip_prefix('/') else { return false };
+    if rest.is_empty() {
+        return true;
+    }
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     let plain = |byte: u8| is_unreserved(byte) || matches!(byte, b':' | b'@' | b',' | b'+' | b'=');
-    rest.is_empty()
-        || rest
-            .split('/')
-            .all(|segment| !matches!(segment, "" | "." | "..") && segment.bytes().all(plain))
+    rest.split('/').all(|segment| !matches!(segment, "" | "." | "..") && segment.bytes().all(plain))
 }
 
 fn is_unreserved(byte: u8) -> bool {

@@ -246,7 +246,8 @@ pub enum Proof {
     Hmac(BodySignature),
     /// Digest over the sorted values, in a field.
     SortedDigest(Pointer),
-    /// Signature over the normalised body and a timestamp, in headers; seconds that may have passed.
+    /// Signature over the normalised body and a timestamp, in headers; seconds that may have
+    /// passed.
     AccessHeaders(u64),
 }
 

@@ -275,7 +275,8 @@ impl Public {
         self.0.flow.return_outcome(id, Timestamp::system())
     }
 
-    /// Waits for the request that is being relayed; then shows its outcome, or a page that asks again.
+    /// Waits for the request that is being relayed; then shows its outcome, or a page that asks
+    /// again.
     async fn wait(
         &self,
         id: &str,
