@@ -1,6 +1,7 @@
 //! Assembly: a checked configuration becomes listeners on Pingora's server.
 
 use std::fmt;
+use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use pingora::services::background::{BackgroundService, background_service};
 use crate::card::Timestamp;
 use crate::config::{Config, Listen};
 use crate::flow::Flow;
-use crate::proxy::accept::Listener;
+use crate::proxy::accept::{Listener, Open};
 use crate::proxy::admin::Admin;
 use crate::proxy::desk::Desk;
 use crate::proxy::exchange::{Timeouts, UpstreamTls, Upstreams};
@@ -38,6 +39,8 @@ pub enum StartError {
     Metrics,
     /// Threads could not be started.
     Threads,
+    /// An address cannot be listened on.
+    Listen(&'static str, SocketAddr, std::io::ErrorKind),
 }
 
 impl fmt::Display for StartError {
@@ -45,6 +48,9 @@ impl fmt::Display for StartError {
         match self {
             Self::Tls(which, error) => write!(out, "{which}: {error}"),
             Self::RootKey(error) => write!(out, "vault.root_key: {error}"),
+            Self::Listen(which, address, kind) => {
+                write!(out, "{which}.address: cannot listen on {address}: {kind}")
+            }
             Self::Threads => write!(out, "signing threads could not be started"),
             Self::Metrics => write!(out, "metrics could not be registered"),
         }
@@ -71,9 +77,15 @@ pub fn run(config: Config) -> Result<(), StartError> {
         total: config.upstream.total_timeout,
         ..Timeouts::default()
     };
-    let upstreams = Upstreams::new(&upstream_tls, timeouts)
-        .map_err(|error| StartError::Tls("upstream", error))?
-        .with_answer_max(config.upstream.answer_limit);
+    let upstreams = || {
+        Upstreams::new(&upstream_tls, timeouts)
+            .map(|upstreams| upstreams.with_answer_max(config.upstream.answer_limit))
+            .map_err(|error| StartError::Tls("upstream", error))
+    };
+    let (upstreams, outside) = (upstreams()?, upstreams()?);
+    check_free("public", config.public.address)?;
+    check_free("private", config.private.address)?;
+    check_free("admin", config.admin)?;
     let started = Event::Started {
         version: env!("CARGO_PKG_VERSION"),
         public: config.public.address.to_string(),
@@ -90,6 +102,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
     let desk = Arc::new(Desk {
         flow: Flow::new(vault.clone(), config.registry, config.apps, config.public_url),
         upstreams,
+        outside,
         allow_private: config.upstream.danger_allow_private_addresses,
         signers: Signers::new(threads).map_err(|_| StartError::Threads)?,
         metrics,
@@ -103,6 +116,8 @@ pub fn run(config: Config) -> Result<(), StartError> {
     let private =
         Listener::new(Arc::new(Private(desk.clone())), Some(&private_tls), deadlines, caps);
     let admin = Listener::new(Arc::new(Admin(desk)), None, deadlines, caps);
+    let drain = Drain { open: vec![public.open(), private.open()], log: log.clone() };
+    server.add_service(background_service("drain", drain));
     server.add_service(public.into_service("public", &config.public.address.to_string()));
     server.add_service(private.into_service("private", &config.private.address.to_string()));
     server.add_service(admin.into_service("admin", &config.admin.to_string()));
@@ -111,6 +126,13 @@ pub fn run(config: Config) -> Result<(), StartError> {
     server.run(RunArgs::default());
     log.write(&Event::Stopped);
     Ok(())
+}
+
+/// Pingora finds a taken address only after half a minute, in a thread of its own; this finds it
+/// now.
+fn check_free(which: &'static str, address: SocketAddr) -> Result<(), StartError> {
+    let taken = |error: std::io::Error| StartError::Listen(which, address, error.kind());
+    TcpListener::bind(address).map(drop).map_err(taken)
 }
 
 fn tls(which: &'static str, listen: &Listen) -> Result<TlsSetup, StartError> {
@@ -151,6 +173,29 @@ fn caps(caps: &crate::config::Caps) -> Caps {
         connections: caps.connections,
         per_address: caps.connections_per_address,
         ..Caps::default()
+    }
+}
+
+/// Ends the process when it was asked to stop and nothing runs any more. Pingora alone would wait
+/// out the whole period.
+struct Drain {
+    open: Vec<Open>,
+    log: Arc<Log>,
+}
+
+#[async_trait]
+impl BackgroundService for Drain {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        while !*shutdown.borrow() {
+            if shutdown.changed().await.is_err() {
+                return;
+            }
+        }
+        while self.open.iter().any(|open| open.connections() > 0) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        self.log.write(&Event::Stopped);
+        std::process::exit(0);
     }
 }
 

@@ -66,7 +66,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("arc_swap", &["proxy/tls.rs"]),
     ("h2", &["proxy/accept.rs", "proxy/h2.rs"]),
     ("httparse", &["proxy/answer.rs", "proxy/h1/"]),
-    ("std::net", &["config/", "proxy/"]),
+    ("std::net", &["app.rs", "config/", "proxy/"]),
     // Words of the protocol, without I/O.
     ("http", &["config/profile.rs", "flow/", "provider/profile.rs", "proxy/"]),
     ("bytes", &["proxy/", "secret/"]),
@@ -100,7 +100,7 @@ const DOORS: &[(&str, &[&str])] = &[
     // Files, environment and time of day: given to the rooms below, never fetched by them.
     ("std::fs", &["cli.rs", "config/"]),
     ("std::env", &["config/secrets.rs"]),
-    ("std::process", &["cli.rs", "main.rs", "secret/"]),
+    ("std::process", &["app.rs", "cli.rs", "main.rs", "secret/"]),
     ("std::time::SystemTime", &["card/time.rs", "telemetry/log.rs"]),
     ("Timestamp::system", &["app.rs", "proxy/"]),
 ];

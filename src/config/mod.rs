@@ -134,7 +134,10 @@ fn config(root: &Table<'_>, elsewhere: &mut Vec<Problem>) -> Option<Config> {
     let caps = caps(root);
     let server = root.table_or_empty("server");
     let threads = server.number("threads", 0, 0..=256);
-    let shutdown = server.number("shutdown_seconds", 10, 1..=600);
+    let shutdown = server.number("shutdown_seconds", 65, 1..=600);
+    if Duration::from_secs(shutdown) <= upstream.total_timeout {
+        server.fail("shutdown_seconds", "must be longer than upstream.total_timeout_ms");
+    }
     server.finish();
     let log = log(root);
     let apps = merchant::apps(root);

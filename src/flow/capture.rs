@@ -9,7 +9,7 @@ use crate::card::{
 use crate::credential::PresentedBearer;
 use crate::secret::CleartextBody;
 use crate::vault::{KeptCard, Session, VaultError};
-use crate::wire::{Kind, Text, Value, parse};
+use crate::wire::{Kind, Text, Value, is_card_number, parse};
 
 use super::forward::json_only;
 use super::object::Object;
@@ -121,6 +121,9 @@ fn read_capture(card: Value<'_>, now: Timestamp) -> Result<Capture, Refusal> {
         field(card, name)?.ok_or_else(|| Refusal::FieldMissing(format!("/card/{name}")))
     };
     let pan = Pan::parse(needed("number")?.as_bytes()).map_err(Refusal::Card)?;
+    if !pan.reveal(is_card_number) {
+        return Err(Refusal::CardUnsupported);
+    }
     let (month, year) = (needed("exp_month")?, needed("exp_year")?);
     let expiry = Expiry::parse(month.as_str(), year.as_str()).map_err(Refusal::Card)?;
     if expiry.is_past(now) {

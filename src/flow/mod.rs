@@ -152,6 +152,8 @@ pub enum Refusal {
     OriginRefused,
     /// The card is not one.
     Card(CardError),
+    /// The card's issuer range is one that answers could not be searched for.
+    CardUnsupported,
     /// The vault has no room; nothing was evicted.
     VaultFull,
     /// The vault could not seal: a fault of ours.

@@ -57,6 +57,17 @@ pub struct Listener<H> {
     places: Arc<Places>,
 }
 
+/// Counts a listener's open connections.
+pub struct Open(Arc<Places>);
+
+impl Open {
+    /// Open connections at this moment.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.0.taken()
+    }
+}
+
 impl<H: Handler> Listener<H> {
     /// A listener for `room`; without `tls` it speaks plain HTTP/1.1.
     pub fn new(room: Arc<H>, tls: Option<&TlsSetup>, deadlines: Deadlines, caps: Caps) -> Self {
@@ -72,6 +83,12 @@ impl<H: Handler> Listener<H> {
         let unbuffered = L4BufferSettings::unbuffered();
         service.add_listener(ListenerConfig::tcp(address).l4_buffer(unbuffered));
         service
+    }
+
+    /// Counts this listener's open connections after it was given away.
+    #[must_use]
+    pub fn open(&self) -> Open {
+        Open(Arc::clone(&self.places))
     }
 
     /// Open connections at this moment.

@@ -18,8 +18,11 @@ use super::signing::Signers;
 pub struct Desk {
     /// The steps of a payment.
     pub flow: Flow,
-    /// Connections to providers and applications.
+    /// Connections to the configured upstreams.
     pub upstreams: Upstreams,
+    /// Connections to addresses that came from outside: returns, card forms, callbacks. Kept apart,
+    /// so that nothing which a browser wrote on one can be read as the answer to a sale.
+    pub outside: Upstreams,
     /// Whether relay and callback targets may be on private networks.
     pub allow_private: bool,
     /// Threads for signatures that take long.
@@ -70,7 +73,11 @@ impl Desk {
         let allow_private = self.allow_private || origin == Origin::Configuration;
         let policy = AddressPolicy { allow_private };
         let outgoing = Outgoing { method, path_and_query, headers, body };
-        let answer = self.upstreams.send(&target, policy, outgoing, || {}).await?;
+        let upstreams = match origin {
+            Origin::Configuration => &self.upstreams,
+            Origin::Outside => &self.outside,
+        };
+        let answer = upstreams.send(&target, policy, outgoing, || {}).await?;
         Ok(flow::Answer { status: answer.status, headers: answer.headers, body: answer.body })
     }
 }

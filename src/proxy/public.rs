@@ -62,7 +62,10 @@ impl Called<'_> {
         }
     }
 
-    fn limit(&self) -> BodyLimit {
+    fn limit(&self, method: &Method) -> BodyLimit {
+        if *method != Method::POST {
+            return BodyLimit::NONE;
+        }
         match self {
             Self::Preflight => BodyLimit::NONE,
             Self::Start(_) => BodyLimit::bytes(RETURN_BODY),
@@ -100,7 +103,7 @@ fn called<'h>(method: &Method, path: &'h str) -> Option<Called<'h>> {
 #[async_trait]
 impl Handler for Public {
     fn admit(&self, head: &Head) -> Result<BodyLimit, Reply> {
-        called(&head.method, &head.path).map(|called| called.limit()).ok_or_else(|| {
+        called(&head.method, &head.path).map(|called| called.limit(&head.method)).ok_or_else(|| {
             let mut call = Call::begin("public", "none");
             let refused = call.refuse(reply::refused(&Refusal::RouteUnknown, &call.id));
             call.end(refused, &self.0)
@@ -326,7 +329,9 @@ impl Public {
             Ok(()) => {
                 let mut reply = Reply::empty(StatusCode::OK);
                 if !taken.is_empty() {
-                    set(&mut reply.headers, CONTENT_TYPE, "text/plain; charset=utf-8");
+                    let json = taken.starts_with('{');
+                    let kind = if json { "application/json" } else { "text/plain; charset=utf-8" };
+                    set(&mut reply.headers, CONTENT_TYPE, kind);
                     reply.body = Bytes::from(taken);
                 }
                 reply

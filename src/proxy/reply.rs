@@ -237,6 +237,7 @@ fn row(refusal: &Refusal) -> Problem {
         Refusal::SessionUnknown => (401, "session_unknown", Vault, Safe, "The capture session is not known, has expired or is used up."),
         Refusal::OriginRefused => (403, "origin_refused", Policy, Safe, "The page's origin is not one that may capture cards here."),
         Refusal::Card(error) => (422, card_code(*error), Policy, Safe, "The card data is not valid."),
+        Refusal::CardUnsupported => (422, "card_number_unsupported", Policy, Safe, "Cards of this issuer range are not taken."),
         Refusal::VaultFull => (503, "vault_full", Vault, After, "The vault has no room; nothing was dropped."),
         Refusal::VaultFailed => (500, "vault_failed", Vault, After, "The vault could not seal the record."),
         Refusal::AnswerWithheld(_) => (502, "answer_withheld", Upstream, Unsafe, "The provider answered, and the answer is not safe to pass on."),

@@ -40,6 +40,14 @@ pub use scan::{
 pub use splice::{Edit, splice};
 pub use text::{Text, quote};
 
+/// Whether these digits are what the scan takes for a card number: the Luhn sum and an issuer's
+/// range. Only such numbers are captured, since others would come back from a provider
+/// unrecognised.
+#[must_use]
+pub fn is_card_number(digits: &str) -> bool {
+    digits.bytes().all(|byte| byte.is_ascii_digit()) && issuer::is_card(digits.bytes())
+}
+
 /// A range of bytes of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Span {
