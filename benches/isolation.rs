@@ -6,7 +6,6 @@
 //! an RSA signature and a verification), and beside as many that repeat a call which signs nothing: on
 //! a machine without idle cores every load costs latency, and the difference between the last two is
 //! what the signatures themselves cost. Rounds alternate.
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a bench ends or tells here")]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -2,8 +2,6 @@
 //!
 //! Payload: a HighHelp pay-in of 0.4 KiB, an invoice's five signed values, an account's Basic pair. The
 //! baseline is one SHA-256 over the same bytes. Everything that a measured call needs is made before.
-#![allow(missing_docs, reason = "criterion's macros make public items without documentation")]
-#![expect(clippy::unwrap_used, reason = "a bench may end here")]
 
 use std::hint::black_box;
 
