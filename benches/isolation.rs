@@ -2,10 +2,10 @@
 //!
 //! The real process between simulated providers on loopback. A Corefy sale (token revealed, Bearer
 //! swapped) is sent at a constant rate, its latency counted from the moment it was due; alone, and
-//! beside 16 connections that repeat a signed HighHelp call as fast as they can (each costs the proxy
-//! an RSA signature and a verification), and beside as many that repeat a call which signs nothing: on
-//! a machine without idle cores every load costs latency, and the difference between the last two is
-//! what the signatures themselves cost. Rounds alternate.
+//! beside 16 connections that repeat a signed HighHelp call as fast as they can (each costs the
+//! proxy an RSA signature and a verification), and beside as many that repeat a call which signs
+//! nothing: on a machine without idle cores every load costs latency, and the difference between
+//! the last two is what the signatures themselves cost. Rounds alternate.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};

@@ -1,7 +1,8 @@
 //! How many signatures does one core make in a second?
 //!
-//! Payload: a HighHelp pay-in of 0.4 KiB, an invoice's five signed values, an account's Basic pair. The
-//! baseline is one SHA-256 over the same bytes. Everything that a measured call needs is made before.
+//! Payload: a HighHelp pay-in of 0.4 KiB, an invoice's five signed values, an account's Basic pair.
+//! The baseline is one SHA-256 over the same bytes. Everything that a measured call needs is made
+//! before.
 
 use std::hint::black_box;
 

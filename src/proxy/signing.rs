@@ -23,9 +23,10 @@ pub struct Signers {
 pub struct Busy;
 
 impl Signers {
-    /// Starts so many threads.
-    pub fn new(threads: usize) -> std::io::Result<Self> {
-        let threads = threads.max(1);
+    /// Starts one thread fewer than there are `cores`, and at least one: a core stays for the event
+    /// loop, so that routes which sign nothing do not wait for those that do.
+    pub fn new(cores: usize) -> std::io::Result<Self> {
+        let threads = cores.saturating_sub(1).max(1);
         let (work, waiting) = sync_channel(threads * WAITING_PER_THREAD);
         let waiting = Arc::new(Mutex::new(waiting));
         for index in 0..threads {
