@@ -1,0 +1,108 @@
+//! Connections to a proxy, and the ways to put load on them.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use rustls::ClientConfig;
+use rustls::client::Resumption;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::sale;
+use super::wire::{self, Message};
+
+/// Connects by TLS 1.3, never resumes a session.
+pub fn connector(ca: &portcullis_sandbox::ca::Ca) -> TlsConnector {
+    let mut config = ClientConfig::builder_with_protocol_versions(&[&rustls::version::TLS13])
+        .with_root_certificates(ca.roots().unwrap())
+        .with_no_client_auth();
+    config.resumption = Resumption::disabled();
+    TlsConnector::from(Arc::new(config))
+}
+
+/// One keep-alive connection.
+pub struct Line {
+    stream: TlsStream<TcpStream>,
+    buffer: Vec<u8>,
+}
+
+impl Line {
+    /// Connects and shakes hands.
+    pub async fn open(connector: &TlsConnector, port: u16) -> io::Result<Self> {
+        let stream = TcpStream::connect(("127.0.0.1", port)).await?;
+        stream.set_nodelay(true)?;
+        let name = ServerName::try_from("localhost").expect("a DNS name");
+        let stream = connector.connect(name, stream).await?;
+        Ok(Self { stream, buffer: Vec::with_capacity(2 * sale::LARGE) })
+    }
+
+    /// Sends a request and waits for the whole answer: its status and body.
+    pub async fn exchange(&mut self, request: &[u8]) -> io::Result<(u16, &[u8])> {
+        self.buffer.clear();
+        self.stream.write_all(request).await?;
+        self.stream.flush().await?;
+        loop {
+            if self.stream.read_buf(&mut self.buffer).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            if let Some(message) = Message::find(&self.buffer) {
+                let status = wire::status(message.head(&self.buffer));
+                return Ok((status, message.body(&self.buffer)));
+            }
+        }
+    }
+
+    /// Takes leave as TLS wants it.
+    pub async fn close(mut self) {
+        let _ = self.stream.shutdown().await;
+    }
+}
+
+/// `count` connections.
+pub async fn lines(connector: &TlsConnector, port: u16, count: usize) -> Vec<Line> {
+    let mut lines = Vec::new();
+    for _ in 0..count {
+        lines.push(Line::open(connector, port).await.expect("a connection to the proxy"));
+    }
+    lines
+}
+
+/// What is done with the body of each answer: the request's ordinal, status, body.
+pub type Look = dyn Fn(usize, u16, &[u8]) + Send + Sync;
+
+/// Sends requests `from..to` over all connections, each the next one as soon as it has its answer.
+/// Returns the connections and how long it took.
+pub async fn saturate(
+    lines: Vec<Line>,
+    requests: &Arc<Vec<Vec<u8>>>,
+    from: usize,
+    to: usize,
+    look: &Arc<Look>,
+) -> (Vec<Line>, Duration) {
+    let next = Arc::new(AtomicUsize::new(from));
+    let begun = Instant::now();
+    let mut tasks = JoinSet::new();
+    for mut line in lines {
+        let (requests, look, next) = (Arc::clone(requests), Arc::clone(look), Arc::clone(&next));
+        tasks.spawn(async move {
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= to {
+                    return line;
+                }
+                match line.exchange(&requests[number]).await {
+                    Ok((status, body)) => look(number, status, body),
+                    Err(error) => panic!("request {number}: {error}"),
+                }
+            }
+        });
+    }
+    let lines = tasks.join_all().await;
+    (lines, begun.elapsed())
+}

@@ -1,0 +1,257 @@
+//! A proxy as the load sees it: how its sales look, and where their cards come from.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use tokio_rustls::TlsConnector;
+
+use super::client::{self, Line, Look};
+use super::ports::{Hop, Peer};
+use super::process::Running;
+use super::sale::{self, CardPair, Kind};
+use super::upstream::Seen;
+use super::wire;
+use super::world::{APP_KEY, ORIGIN, World};
+
+/// Connections of every load.
+pub const CONNECTIONS: usize = 64;
+/// Requests that go ahead of a measurement.
+const WARM_UP: usize = 10 * CONNECTIONS;
+/// Cards that one capture session takes.
+const CARDS_PER_SESSION: usize = 100;
+
+/// A running proxy and what it takes to speak to it.
+pub struct Rival {
+    /// The process.
+    pub running: Running,
+    connector: TlsConnector,
+    /// `Authorization` of sales by hop.
+    authorization: [String; 2],
+    /// `Authorization` of captures, where it is one for all.
+    session: Option<String>,
+    seen: Arc<Seen>,
+    cards: AtomicUsize,
+}
+
+/// What a measured load came to.
+#[derive(Clone, Copy, Debug)]
+pub struct Figure {
+    /// Requests.
+    pub count: usize,
+    /// CPU time of the proxy.
+    pub cpu: Duration,
+    /// Time that passed.
+    pub wall: Duration,
+}
+
+impl Figure {
+    /// CPU µs per request.
+    pub fn micros(&self) -> f64 {
+        self.cpu.as_nanos() as f64 / 1000.0 / self.count as f64
+    }
+
+    /// Requests per second.
+    pub fn rate(&self) -> f64 {
+        self.count as f64 / self.wall.as_secs_f64()
+    }
+
+    /// How much of its core the proxy used.
+    pub fn share(&self) -> f64 {
+        self.cpu.as_secs_f64() / self.wall.as_secs_f64()
+    }
+}
+
+impl Rival {
+    /// Opens what sales need: invoices, whose handles they show.
+    pub async fn open(
+        running: Running,
+        world: &World,
+        connector: &TlsConnector,
+        seen: &Arc<Seen>,
+    ) -> Self {
+        let mut authorization = [world.real_bearer.clone(), world.real_bearer.clone()];
+        let mut session = None;
+        match running.peer {
+            Peer::Portcullis => {
+                for (at, hop) in Hop::BOTH.into_iter().enumerate() {
+                    authorization[at] = handle(world, connector, hop).await;
+                }
+            }
+            Peer::Lua => {
+                authorization = [world.lua_virtual.clone(), world.lua_virtual.clone()];
+                session = Some(world.lua_session.clone());
+            }
+            _ => {}
+        }
+        Self {
+            running,
+            connector: connector.clone(),
+            authorization,
+            session,
+            seen: Arc::clone(seen),
+            cards: AtomicUsize::new(0),
+        }
+    }
+
+    /// Which proxy.
+    pub fn peer(&self) -> Peer {
+        self.running.peer
+    }
+
+    /// Fresh cards as this proxy's clients hold them, and what capturing them cost.
+    pub async fn cards(&self, count: usize) -> (Vec<CardPair>, Option<Figure>) {
+        let first = self.cards.fetch_add(count, Ordering::Relaxed);
+        let clear: Vec<CardPair> = (first..first + count).map(sale::card).collect();
+        if !self.peer().takes_tokens() {
+            return (clear, None);
+        }
+        let sessions = match &self.session {
+            Some(session) => vec![session.clone()],
+            None => self.sessions(count.div_ceil(CARDS_PER_SESSION)).await,
+        };
+        let requests: Vec<Vec<u8>> = clear
+            .iter()
+            .enumerate()
+            .map(|(at, card)| {
+                let session = &sessions[at / CARDS_PER_SESSION % sessions.len()];
+                capture(session, card)
+            })
+            .collect();
+        let tokens = Arc::new(Mutex::new(vec![None; count]));
+        let kept = Arc::clone(&tokens);
+        let look: Arc<Look> = Arc::new(move |at, status, body| {
+            let text = std::str::from_utf8(body).unwrap_or_default();
+            assert_eq!(status, 201, "a capture was refused: {text}");
+            kept.lock().unwrap()[at] = Some(CardPair {
+                number: member(text, "token").to_owned(),
+                cvv: member(text, "cvv_token").to_owned(),
+            });
+        });
+        let figure = self.measure(self.peer().capture_port(), requests, &look).await;
+        let tokens = tokens.lock().unwrap().drain(..).map(Option::unwrap).collect();
+        (tokens, Some(figure))
+    }
+
+    async fn sessions(&self, count: usize) -> Vec<String> {
+        let port = Peer::Portcullis.port(Hop::Plain);
+        let mut line = Line::open(&self.connector, port).await.unwrap();
+        let body = format!(r#"{{"origin":"{ORIGIN}","ttl_seconds":3600,"max_cards":100}}"#);
+        let request = wire::post("/v1/capture-sessions", &[("Portcullis-Key", APP_KEY)], &body);
+        let mut sessions = Vec::new();
+        for _ in 0..count {
+            let (status, body) = line.exchange(&request).await.unwrap();
+            let body = std::str::from_utf8(body).unwrap();
+            assert_eq!(status, 201, "a capture session was refused: {body}");
+            sessions.push(format!("Bearer {}", member(body, "id")));
+        }
+        sessions
+    }
+
+    /// The request of a sale.
+    pub fn sale(&self, hop: Hop, kind: Kind, card: &CardPair) -> Vec<u8> {
+        let path = match (self.peer(), hop) {
+            (Peer::Portcullis, Hop::Plain) => "/plain/cardgate/payment/sale",
+            (Peer::Portcullis, Hop::Tls) => "/tls/cardgate/payment/sale",
+            _ => "/payment/sale",
+        };
+        let authorization = &self.authorization[usize::from(hop == Hop::Tls)];
+        wire::post(path, &[("Authorization", authorization)], &sale::body(kind, card))
+    }
+
+    /// Sells with all cards as fast as it goes. Fails unless every sale was a true one.
+    pub async fn sell(&self, hop: Hop, kind: Kind, cards: &[CardPair]) -> Figure {
+        let requests = cards.iter().map(|card| self.sale(hop, kind, card)).collect();
+        let before = self.true_sales();
+        let figure = self.measure(self.peer().port(hop), requests, &self.checks()).await;
+        self.check_count(before, cards.len());
+        figure
+    }
+
+    /// Looks at each answer: paid, and no card in it.
+    pub fn checks(&self) -> Arc<Look> {
+        let peer = self.peer();
+        Arc::new(move |_, status, body| {
+            assert_eq!(status, 200, "{}: {}", peer.name(), String::from_utf8_lossy(body));
+            assert!(!sale::shows_card(body), "{}: an answer shows the card", peer.name());
+        })
+    }
+
+    /// True sales that the provider has seen so far.
+    pub fn true_sales(&self) -> u64 {
+        self.seen.true_sales.load(Ordering::Relaxed)
+    }
+
+    /// Whether the provider saw so many true sales since.
+    pub fn check_count(&self, before: u64, count: usize) {
+        let seen = self.true_sales() - before;
+        let name = self.peer().name();
+        assert_eq!(seen, count as u64, "{name}: not every sale reached the provider as it should");
+    }
+
+    /// One sale whose answer shows the card number at the provider: who works takes it out.
+    pub async fn prove(&self, hop: Hop) {
+        let (cards, _) = self.cards(1).await;
+        let before = self.true_sales();
+        let shown = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&shown);
+        let look: Arc<Look> = Arc::new(move |_, status, body| {
+            assert_eq!(status, 200);
+            count.fetch_add(u64::from(sale::shows_card(body)), Ordering::Relaxed);
+        });
+        let line = client::lines(&self.connector, self.peer().port(hop), 1).await;
+        let requests = Arc::new(vec![self.sale(hop, Kind::Echo, &cards[0])]);
+        client::saturate(line, &requests, 0, 1, &look).await;
+        self.check_count(before, 1);
+        let shown = shown.load(Ordering::Relaxed) > 0;
+        let (name, works) = (self.peer().name(), self.peer().takes_tokens());
+        assert_eq!(shown, !works, "{name}: the card in an answer was not treated as expected");
+    }
+
+    /// CPU and time of requests over 64 connections that are open and warm.
+    async fn measure(&self, port: u16, requests: Vec<Vec<u8>>, look: &Arc<Look>) -> Figure {
+        let requests = Arc::new(requests);
+        let all = requests.len();
+        let warm = WARM_UP.min(all / 4);
+        let lines = client::lines(&self.connector, port, CONNECTIONS.min(all)).await;
+        let (lines, _) = client::saturate(lines, &requests, 0, warm, look).await;
+        let before = self.running.cpu();
+        let (lines, wall) = client::saturate(lines, &requests, warm, all, look).await;
+        let cpu = self.running.cpu() - before;
+        for line in lines {
+            line.close().await;
+        }
+        Figure { count: all - warm, cpu, wall }
+    }
+}
+
+/// `Authorization` of sales under an invoice that is made for it.
+async fn handle(world: &World, connector: &TlsConnector, hop: Hop) -> String {
+    let mut line = Line::open(connector, Peer::Portcullis.port(hop)).await.unwrap();
+    let basic = format!("Basic {}", STANDARD.encode(&world.virtual_pair));
+    let body =
+        include_str!("../../tests/fixtures/providers/corefy/paymega-en.invoice-request.json");
+    let body = body.replace("https://example.com/payments", &format!("{ORIGIN}/payments"));
+    let path = format!("/{}/api/payment-invoices", hop.name());
+    let request = wire::post(&path, &[("Authorization", &basic)], &body);
+    let (status, body) = line.exchange(&request).await.unwrap();
+    let body = std::str::from_utf8(body).unwrap();
+    assert_eq!(status, 201, "an invoice was refused: {body}");
+    format!("Bearer {}", member(body, "token"))
+}
+
+fn capture(session: &str, card: &CardPair) -> Vec<u8> {
+    let body = format!(
+        r#"{{"card":{{"number":"{}","cvv":"{}","exp_month":"10","exp_year":"35","holder":"Card Holder"}}}}"#,
+        card.number, card.cvv
+    );
+    wire::post("/v1/tokens", &[("Authorization", session), ("Origin", ORIGIN)], &body)
+}
+
+/// A string member's value.
+fn member<'a>(text: &'a str, name: &str) -> &'a str {
+    let rest = text.split_once(&format!("\"{name}\":\"")).map_or("", |(_, rest)| rest);
+    rest.split_once('"').map_or("", |(value, _)| value)
+}
