@@ -13,6 +13,7 @@ use pingora::services::background::{BackgroundService, background_service};
 use crate::card::Timestamp;
 use crate::config::{Config, Listen};
 use crate::flow::Flow;
+use crate::limit::{Gates, Limits};
 use crate::proxy::accept::{Listener, Open};
 use crate::proxy::admin::Admin;
 use crate::proxy::desk::Desk;
@@ -27,6 +28,9 @@ use crate::vault::{Keyring, KeyringError, Vault};
 
 /// How often expired records are taken out. They are refused from the moment they expire.
 const SWEEP: Duration = Duration::from_secs(1);
+
+/// How often keys are forgotten that have all of their rate again.
+const FORGET: Duration = Duration::from_secs(10);
 
 /// Why Portcullis cannot start although its configuration is right.
 #[derive(Debug)]
@@ -95,15 +99,17 @@ pub fn run(config: Config) -> Result<(), StartError> {
         random_root_key,
     };
     log.write(&started);
-    let threads = match config.threads {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        given => given,
-    };
+    let threads = threads(config.threads);
+    let limits = Arc::new(Limits::new(config.rates, config.rate_keys));
+    let forget = Forget { limits: limits.clone(), metrics: metrics.clone() };
     let desk = Arc::new(Desk {
         flow: Flow::new(vault.clone(), config.registry, config.apps, config.public_url),
         upstreams,
         outside,
         allow_private: config.upstream.danger_allow_private_addresses,
+        limits,
+        gates: Gates::new(config.concurrency),
+        hops: config.hops,
         signers: Signers::new(threads).map_err(|_| StartError::Threads)?,
         metrics,
         log: log.clone(),
@@ -122,10 +128,19 @@ pub fn run(config: Config) -> Result<(), StartError> {
     server.add_service(private.into_service("private", &config.private.address.to_string()));
     server.add_service(admin.into_service("admin", &config.admin.to_string()));
     server.add_service(background_service("sweep", Sweep(vault)));
+    server.add_service(background_service("forget", forget));
     server.bootstrap();
     server.run(RunArgs::default());
     log.write(&Event::Stopped);
     Ok(())
+}
+
+/// As many as there are cores where the configuration leaves it open.
+fn threads(given: usize) -> usize {
+    match given {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        given => given,
+    }
 }
 
 /// Pingora finds a taken address only after half a minute, in a thread of its own; this finds it
@@ -208,6 +223,26 @@ impl BackgroundService for Sweep {
         loop {
             tokio::select! {
                 () = tokio::time::sleep(SWEEP) => { self.0.sweep(Timestamp::system()); }
+                _ = shutdown.changed() => return,
+            }
+        }
+    }
+}
+
+/// Forgets keys of rates, on a thread that serves nobody.
+struct Forget {
+    limits: Arc<Limits>,
+    metrics: Arc<Metrics>,
+}
+
+#[async_trait]
+impl BackgroundService for Forget {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(FORGET) => self.limits.sweep(|limit, keys| {
+                    self.metrics.limit_keys(limit.name(), keys);
+                }),
                 _ = shutdown.changed() => return,
             }
         }

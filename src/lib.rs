@@ -8,7 +8,7 @@
 //! | Layer | Rooms |
 //! | --- | --- |
 //! | 0 | [`secret`], [`card`] |
-//! | 1 | [`wire`], [`credential`], [`telemetry`] |
+//! | 1 | [`wire`], [`credential`], [`telemetry`], [`limit`] |
 //! | 2 | [`vault`], [`provider`], [`caller`] |
 //! | 3 | [`flow`], [`page`] |
 //! | 4 | [`proxy`] |
@@ -27,6 +27,7 @@ pub mod cli;
 pub mod config;
 pub mod credential;
 pub mod flow;
+pub mod limit;
 pub mod page;
 pub mod provider;
 pub mod proxy;

@@ -24,10 +24,16 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
     ("wire", 1, &["secret"]),
     ("credential", 1, &["secret"]),
     ("telemetry", 1, &[]),
+    ("limit", 1, &[]),
     ("vault", 2, &["secret", "card"]),
     ("provider", 2, &["secret", "card::Mode", "wire::Encoding", "wire::Pointer", "credential"]),
     ("caller", 2, &["card::Mode", "vault::Tenant", "provider::HostPort"]),
-    ("flow", 3, &["secret", "card", "wire", "credential", "vault", "provider", "caller"]),
+    // `flow` keeps no rates: whoever does may refuse, and that refusal is passed on.
+    (
+        "flow",
+        3,
+        &["secret", "card", "wire", "credential", "limit::Exceeded", "vault", "provider", "caller"],
+    ),
     ("page", 3, &[]),
     // `proxy/reply.rs` alone turns errors into HTTP, those of `card` and `wire` among them.
     (
@@ -39,6 +45,8 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
             "card::CardError",
             "wire::WireError",
             "telemetry",
+            "limit",
+            "caller::App",
             "flow",
             "page",
         ],
@@ -46,9 +54,20 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
     (
         "config",
         5,
-        &["secret", "card", "wire", "credential", "telemetry", "vault", "provider", "caller"],
+        &[
+            "secret",
+            "card",
+            "wire",
+            "credential",
+            "telemetry",
+            "limit",
+            "vault",
+            "provider",
+            "caller",
+            "proxy::address",
+        ],
     ),
-    ("app", 6, &["card::Timestamp", "telemetry", "vault", "flow", "proxy", "config"]),
+    ("app", 6, &["card::Timestamp", "telemetry", "limit", "vault", "flow", "proxy", "config"]),
     ("cli", 6, &["provider", "config", "app"]),
 ];
 
@@ -93,7 +112,8 @@ const DOORS: &[(&str, &[&str])] = &[
     ("memchr", &["flow/answer.rs", "flow/conceal.rs", "flow/forward.rs", "proxy/", "wire/"]),
     ("miniz_oxide", &["wire/inflate.rs"]),
     // Storage, words about a payment, the command line.
-    ("dashmap", &["vault/memory.rs"]),
+    ("dashmap", &["limit/", "vault/memory.rs"]),
+    ("governor", &["limit/"]),
     ("prometheus", &["telemetry/metrics.rs"]),
     ("log", &["telemetry/mod.rs"]),
     ("clap", &["cli.rs"]),

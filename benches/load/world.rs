@@ -105,6 +105,14 @@ danger_allow_private_addresses = true
 danger_plain_http = true
 [limits]
 connections_per_address = 5000
+# Every rate is counted and none is met: one client plays all of them.
+[rates]
+address = "1000000/s"
+address_cards = "1000000/s"
+session_cards = "1000000/s"
+card = "1000000/s"
+bin = "1000000/s"
+app_route = "1000000/s"
 [[app]]
 name = "shop"
 mode = "test"

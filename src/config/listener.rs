@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use url::Url;
 
+use crate::proxy::address::{HopField, Hops};
+
 use super::beside;
 use super::reader::Table;
 
@@ -39,7 +41,7 @@ pub struct Upstream {
     pub danger_plain_http: bool,
 }
 
-pub(super) fn public(root: &Table<'_>) -> (Option<Listen>, Option<Url>) {
+pub(super) fn public(root: &Table<'_>) -> (Option<Listen>, Option<Url>, Hops) {
     let table = root.table("public");
     let listen = listen(&table, "0.0.0.0:8443", false);
     let url = table.parsed(
@@ -47,8 +49,19 @@ pub(super) fn public(root: &Table<'_>) -> (Option<Listen>, Option<Url>) {
         "must be https with a DNS name and no path, such as https://pay.example.com",
         public_url,
     );
+    let hops = hops(&table);
     table.finish();
-    (listen, url)
+    (listen, url, hops)
+}
+
+fn hops(table: &Table<'_>) -> Hops {
+    let trusted = table.number("trusted_hops", 0, 0..=16);
+    let field = HopField::named(&table.text_or("hop_field", "x-forwarded-for"));
+    if field.is_none() {
+        table.fail("hop_field", "must be x-forwarded-for or forwarded");
+    }
+    let field = field.unwrap_or(HopField::XForwardedFor);
+    Hops { trusted: usize::try_from(trusted).unwrap_or(0), field }
 }
 
 /// At most 100 characters, so that a return address below it stays within the 200 that access

@@ -8,6 +8,7 @@ mod credentials;
 mod listener;
 mod merchant;
 pub mod profile;
+mod rates;
 mod reader;
 mod secrets;
 
@@ -23,7 +24,9 @@ use std::time::Duration;
 use url::Url;
 
 use crate::caller::Apps;
+use crate::limit::{Concurrency, Rates};
 use crate::provider::{Profile, Registry};
+use crate::proxy::address::Hops;
 use crate::secret::SecretBytes;
 use crate::telemetry::Format;
 use crate::vault::Limits;
@@ -57,6 +60,14 @@ pub struct Config {
     pub threads: usize,
     /// Bounds of connections and requests.
     pub caps: Caps,
+    /// How often something may happen.
+    pub rates: Rates,
+    /// Keys that each rate counts at most.
+    pub rate_keys: usize,
+    /// How much may be under way towards others.
+    pub concurrency: Concurrency,
+    /// Whose word about a client's address is taken on the public listener.
+    pub hops: Hops,
     /// How long running requests get at shutdown.
     pub shutdown: Duration,
     /// How events are written.
@@ -126,12 +137,13 @@ pub(crate) fn read_text(file: &Path) -> Result<String, Vec<Problem>> {
 
 fn config(root: &Table<'_>, elsewhere: &mut Vec<Problem>) -> Option<Config> {
     let profiles = profiles(root, elsewhere);
-    let (public, public_url) = listener::public(root);
+    let (public, public_url, hops) = listener::public(root);
     let private = listener::private(root);
     let admin = listener::admin(root);
     let (vault, root_key) = vault(root);
     let upstream = listener::upstream(root);
-    let caps = caps(root);
+    let (caps, concurrency) = limits(root);
+    let (rates, rate_keys) = rates::rates(root);
     let server = root.table_or_empty("server");
     let threads = server.number("threads", 0, 0..=256);
     let shutdown = server.number("shutdown_seconds", 65, 1..=600);
@@ -156,6 +168,10 @@ fn config(root: &Table<'_>, elsewhere: &mut Vec<Problem>) -> Option<Config> {
         profiles,
         threads: usize::try_from(threads).unwrap_or(0),
         caps,
+        rates,
+        rate_keys,
+        concurrency,
+        hops,
         shutdown: Duration::from_secs(shutdown),
         log,
         resolved: Vec::new(),
@@ -198,7 +214,7 @@ fn vault(root: &Table<'_>) -> (Limits, Option<SecretBytes>) {
     (limits, root_key)
 }
 
-fn caps(root: &Table<'_>) -> Caps {
+fn limits(root: &Table<'_>) -> (Caps, Concurrency) {
     let table = root.table_or_empty("limits");
     let seconds = |key, default| Duration::from_secs(table.number(key, default, 1..=600));
     let count = |key, default| {
@@ -212,8 +228,10 @@ fn caps(root: &Table<'_>) -> Caps {
         body: seconds("body_seconds", 30),
         idle: seconds("idle_seconds", 75),
     };
+    let concurrency =
+        Concurrency { all: count("exchanges", 4096), per_host: count("exchanges_per_host", 1024) };
     table.finish();
-    caps
+    (caps, concurrency)
 }
 
 fn log(root: &Table<'_>) -> Format {

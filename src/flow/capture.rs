@@ -7,8 +7,9 @@ use crate::card::{
     Capture, Card, CardError, Cvv, Expiry, Holder, Pan, SessionId, Timestamp, Token,
 };
 use crate::credential::PresentedBearer;
+use crate::limit::Exceeded;
 use crate::secret::CleartextBody;
-use crate::vault::{KeptCard, Session, VaultError};
+use crate::vault::{KeptCard, Session, Tenant, VaultError};
 use crate::wire::{Kind, Text, Value, is_card_number, parse};
 
 use super::forward::json_only;
@@ -24,12 +25,39 @@ pub struct Captured {
     pub origin: String,
 }
 
+/// What a browser offers, before anything of it is kept.
+#[derive(Debug)]
+pub struct Offer<'o> {
+    /// The application whose session it is.
+    pub app: &'o Tenant,
+    /// Tells the session from others.
+    pub session: &'o [u8],
+    /// The card.
+    pub card: Offered<'o>,
+}
+
+/// Tells a card from others.
+#[derive(Debug)]
+pub enum Offered<'o> {
+    /// A card that is handed in.
+    Number {
+        /// Its fingerprint under a key of the vault's.
+        fingerprint: [u8; 16],
+        /// Its first six digits.
+        bin: &'o str,
+    },
+    /// A card that is kept already, by its token: a new CVV comes in.
+    Kept(&'o [u8]),
+}
+
 impl Flow {
-    /// Keeps a card, or the new CVV of a kept card.
+    /// Keeps a card, or the new CVV of a kept card. `allow` is asked when everything else has been
+    /// checked, before anything is used up.
     pub fn capture(
         &self,
         headers: &HeaderMap,
         body: &CleartextBody,
+        allow: impl FnOnce(Offer<'_>) -> Result<(), Exceeded>,
         now: Timestamp,
     ) -> Result<Captured, Refusal> {
         let id = session_of(headers)?;
@@ -41,8 +69,8 @@ impl Flow {
         let card = card.map(|(_, value)| value).filter(|value| value.kind() == Kind::Object);
         let card = card.ok_or_else(|| Refusal::FieldMissing("/card".to_owned()))?;
         let answer = match field(card, "token")? {
-            Some(token) => self.refresh(card, &token, &id, &session, now)?,
-            None => self.keep_card(card, &id, &session, now)?,
+            Some(token) => self.refresh(card, &token, (&id, &session), allow, now)?,
+            None => self.keep_card(card, (&id, &session), allow, now)?,
         };
         let body = Object::new().object("card", answer).close();
         Ok(Captured { body, origin: session.origin })
@@ -73,11 +101,18 @@ impl Flow {
     fn keep_card(
         &self,
         card: Value<'_>,
-        id: &SessionId,
-        session: &Session,
+        (id, session): (&SessionId, &Session),
+        allow: impl FnOnce(Offer<'_>) -> Result<(), Exceeded>,
         now: Timestamp,
     ) -> Result<Object, Refusal> {
         let capture = read_capture(card, now)?;
+        let masked = capture.card.pan.masked();
+        let fingerprint = self.vault.fingerprint(&capture.card.pan);
+        allow(Offer {
+            app: &session.owner.tenant,
+            session: id.random_part(),
+            card: Offered::Number { fingerprint, bin: masked.bin() },
+        })?;
         self.vault.use_session(id, now)?;
         let kept = self.vault.keep_card(capture, &session.owner, now)?;
         Ok(described(&kept))
@@ -87,14 +122,19 @@ impl Flow {
         &self,
         card: Value<'_>,
         token: &Text<'_>,
-        id: &SessionId,
-        session: &Session,
+        (id, session): (&SessionId, &Session),
+        allow: impl FnOnce(Offer<'_>) -> Result<(), Exceeded>,
         now: Timestamp,
     ) -> Result<Object, Refusal> {
         let pointer = || "/card/token".to_owned();
         let token = Token::parse(token.as_str()).map_err(|_| Refusal::TokenMalformed(pointer()))?;
         let cvv = field(card, "cvv")?.ok_or_else(|| Refusal::FieldMissing("/card/cvv".into()))?;
         let cvv = Cvv::parse(cvv.as_bytes()).map_err(Refusal::Card)?;
+        allow(Offer {
+            app: &session.owner.tenant,
+            session: id.random_part(),
+            card: Offered::Kept(token.random_part()),
+        })?;
         self.vault.use_session(id, now)?;
         let kept = self.vault.refresh_cvv(&token, cvv, &session.owner.tenant, now);
         let cvv_token = kept.map_err(|error| match error {

@@ -12,6 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use crate::caller::App;
 use crate::card::{Card, Cvv, Timestamp};
 use crate::credential::Scheme;
+use crate::limit::Exceeded;
 use crate::provider::{Account, Api, ProviderHost, Route, is_plain_path};
 use crate::secret::{CleartextBody, SecretBytes};
 use crate::vault::{Audience, Bearer, CvvLease, Mark, Tenant};
@@ -117,16 +118,6 @@ impl Pending {
         self.account.profile.routes.get(self.position)
     }
 
-    /// The account's name.
-    pub fn account(&self) -> &str {
-        &self.account.name
-    }
-
-    /// The application's name.
-    pub fn tenant(&self) -> &Tenant {
-        &self.tenant
-    }
-
     /// What was put in.
     pub fn replaced(&self) -> Replaced {
         self.replaced
@@ -166,10 +157,12 @@ impl Flow {
         Ok(Place { account, api, route, position })
     }
 
-    /// Checks everything, puts the card in and fixes the body that will be sent.
+    /// Checks everything, puts the card in and fixes the body that will be sent. `allow` is asked
+    /// once it is known who calls, before anything is used up.
     pub fn prepare(
         &self,
         incoming: Incoming<'_>,
+        allow: impl FnOnce(&App, Place<'_>) -> Result<(), Exceeded>,
         now: Timestamp,
     ) -> Result<(Draft, Pending), Refusal> {
         let place = self.place(incoming.method, incoming.path)?;
@@ -190,6 +183,7 @@ impl Flow {
             raw: incoming.body.as_bytes(),
         };
         let known = self.identify(&shown, asked, now)?;
+        allow(known.app, place)?;
         refuse_raw_card(&incoming, body.as_ref(), place.route)?;
 
         let mut changes = Changes::to(place.route.encoding);

@@ -27,7 +27,7 @@ mod session;
 
 pub use answer::{Answer, Scrubbed};
 pub use callback::{Delivery, Notice, Unverified, Verdict, Verified};
-pub use capture::Captured;
+pub use capture::{Captured, Offer, Offered};
 pub use forward::{Place, Prepared, Replaced};
 pub use handoff::HandoffPage;
 pub use payform::{Form, FormStep, FormTicket};
@@ -43,6 +43,7 @@ use url::Url;
 
 use crate::caller::Apps;
 use crate::card::CardError;
+use crate::limit::Exceeded;
 use crate::provider::Registry;
 use crate::vault::{Vault, VaultError};
 use crate::wire::WireError;
@@ -154,6 +155,8 @@ pub enum Refusal {
     Card(CardError),
     /// The card's issuer range is one that answers could not be searched for.
     CardUnsupported,
+    /// A rate is used up; whoever keeps the rates said so, and nothing was used up here.
+    TooMany(Exceeded),
     /// The vault has no room; nothing was evicted.
     VaultFull,
     /// The vault could not seal: a fault of ours.
@@ -210,6 +213,12 @@ impl std::error::Error for Refusal {}
 impl From<WireError> for Refusal {
     fn from(error: WireError) -> Self {
         Self::BodyMalformed(error)
+    }
+}
+
+impl From<Exceeded> for Refusal {
+    fn from(exceeded: Exceeded) -> Self {
+        Self::TooMany(exceeded)
     }
 }
 

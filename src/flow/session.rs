@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::HeaderMap;
 
+use crate::caller::App;
 use crate::card::{Timestamp, Token};
 use crate::secret::CleartextBody;
 use crate::vault::{Account, Accounts, Metadata, Owner, Session};
@@ -23,15 +24,19 @@ const SESSION_CARDS: u64 = 5;
 const SESSION_CARDS_MAX: u64 = 100;
 
 impl Flow {
+    /// The application that makes one of our own calls.
+    pub fn known(&self, headers: &HeaderMap, client_names: &[String]) -> Result<&App, Refusal> {
+        self.caller(&Shown { headers, client_names })
+    }
+
     /// Opens a capture session for one of the application's origins.
     pub fn open_session(
         &self,
+        app: &App,
         headers: &HeaderMap,
-        client_names: &[String],
         body: &CleartextBody,
         now: Timestamp,
     ) -> Result<CleartextBody, Refusal> {
-        let app = self.caller(&Shown { headers, client_names })?;
         json_only(headers)?;
         let document = parse(body.as_bytes())?;
         let origin = text(&document, "origin")?;
@@ -67,12 +72,10 @@ impl Flow {
     /// What may be shown of a kept card.
     pub fn describe(
         &self,
-        headers: &HeaderMap,
-        client_names: &[String],
+        app: &App,
         token: &str,
         now: Timestamp,
     ) -> Result<CleartextBody, Refusal> {
-        let app = self.caller(&Shown { headers, client_names })?;
         let token = read_token(token)?;
         let card = self.vault.describe(&token, &app.tenant, now);
         let card = card.map_err(|_| Refusal::TokenUnknown(String::new()))?;
@@ -81,14 +84,7 @@ impl Flow {
     }
 
     /// Forgets a card and its CVV at once.
-    pub fn revoke(
-        &self,
-        headers: &HeaderMap,
-        client_names: &[String],
-        token: &str,
-        now: Timestamp,
-    ) -> Result<(), Refusal> {
-        let app = self.caller(&Shown { headers, client_names })?;
+    pub fn revoke(&self, app: &App, token: &str, now: Timestamp) -> Result<(), Refusal> {
         let token = read_token(token)?;
         let revoked = self.vault.revoke(&token, &app.tenant, now);
         revoked.map_err(|_| Refusal::TokenUnknown(String::new()))

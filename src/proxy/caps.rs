@@ -1,9 +1,10 @@
 //! How many connections may be open: altogether, and from one address.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::address::Block;
 use super::message::ConnectionEvent;
 
 /// Places of one listener.
@@ -18,13 +19,6 @@ pub(crate) struct Places {
 struct State {
     taken: usize,
     by_block: HashMap<Block, usize>,
-}
-
-/// What counts as one address: an IPv4 address, or the /64 one IPv6 customer is given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Block {
-    V4(Ipv4Addr),
-    V6(u64),
 }
 
 impl Places {
@@ -70,19 +64,6 @@ impl Places {
     fn with<R>(&self, act: impl FnOnce(&mut State) -> R) -> R {
         act(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
-}
-
-impl Block {
-    fn of(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            IpAddr::V4(address) => Self::V4(address),
-            IpAddr::V6(address) => Self::V6(prefix(address)),
-        }
-    }
-}
-
-fn prefix(address: Ipv6Addr) -> u64 {
-    (address.to_bits() >> 64) as u64
 }
 
 /// A taken place.

@@ -5,8 +5,10 @@ use std::time::Instant;
 
 use crate::card::Timestamp;
 use crate::flow::{self, Draft, Flow, Notice, Prepared, Refusal, Signed};
+use crate::limit::{Gates, Limits};
 use crate::telemetry::{Event, Log, Metrics};
 
+use super::address::Hops;
 use super::exchange::{
     AddressPolicy, Forwarded as NotSent, Outgoing, SendError, SendErrorKind, Target, Upstreams,
 };
@@ -25,6 +27,12 @@ pub struct Desk {
     pub outside: Upstreams,
     /// Whether relay and callback targets may be on private networks.
     pub allow_private: bool,
+    /// Rates.
+    pub limits: Arc<Limits>,
+    /// Exchanges under way.
+    pub gates: Gates,
+    /// Whose word about a client's address is taken on the public listener.
+    pub hops: Hops,
     /// Threads for signatures that take long.
     pub signers: Signers,
     /// Counters.
@@ -68,6 +76,10 @@ impl Desk {
         origin: Origin,
     ) -> Result<flow::Answer, SendError> {
         let (host, method, path_and_query, headers, body) = prepared.into_parts();
+        let _pass = self.gates.enter(host.host()).map_err(|busy| {
+            self.metrics.limited(busy.as_str());
+            SendError { forwarded: NotSent::No, kind: SendErrorKind::Busy }
+        })?;
         let target = Target::new(host.host().name(), host.host().port(), host.tls())
             .map_err(|_| SendError { forwarded: NotSent::No, kind: SendErrorKind::BadRequest })?;
         let allow_private = self.allow_private || origin == Origin::Configuration;
@@ -94,6 +106,9 @@ pub(super) struct Call {
     pub upstream_status: Option<u16>,
     pub replaced: u32,
     pub scrubbed: u32,
+    /// Somebody asked for what nobody knows.
+    pub guess: bool,
+    limit: Option<&'static str>,
     begun: Instant,
     upstream: Option<std::time::Duration>,
 }
@@ -111,6 +126,8 @@ impl Call {
             upstream_status: None,
             replaced: 0,
             scrubbed: 0,
+            guess: false,
+            limit: None,
             begun: Instant::now(),
             upstream: None,
         }
@@ -126,9 +143,16 @@ impl Call {
 
     /// A refusal becomes the reply, and its code is noted.
     pub(super) fn refuse(&mut self, refused: super::reply::Refused) -> Reply {
-        self.code = refused.code;
+        self.note(&refused);
         self.forwarded = Some(refused.forwarded.as_str());
         refused.reply
+    }
+
+    /// Notes why it was refused; the reply is another one.
+    pub(super) fn note(&mut self, refused: &super::reply::Refused) {
+        self.code = refused.code;
+        self.guess = refused.guess;
+        self.limit = refused.limit;
     }
 
     /// Notes the call and gives the reply its timing and id.
@@ -142,6 +166,9 @@ impl Call {
         set(&mut reply.headers, SERVER_TIMING, &timing);
         set(&mut reply.headers, REQUEST_ID, self.id.as_str());
         let status = reply.status.as_u16();
+        if let Some(limit) = self.limit {
+            desk.metrics.limited(limit);
+        }
         desk.metrics.answered(self.listener, &self.name, status, self.code);
         let upstream = self.upstream.map(|time| time.as_secs_f64());
         desk.metrics.took(&self.name, proxy.as_secs_f64(), upstream);

@@ -155,6 +155,8 @@ pub enum Forwarded {
 pub enum SendErrorKind {
     /// The request cannot be written as HTTP/1.1: a bug of the caller.
     BadRequest,
+    /// As much as may be is under way already.
+    Busy,
     /// The name has no address.
     Resolve,
     /// Every address of the name is private, and private ones are not allowed.
@@ -187,6 +189,7 @@ impl SendErrorKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::BadRequest => "bad_request",
+            Self::Busy => "busy",
             Self::Resolve => "resolve",
             Self::PrivateAddress => "private_address",
             Self::Connect => "connect",

@@ -6,6 +6,7 @@
 //! put into an error a byte of a request or an answer, and never send a request twice.
 
 pub mod accept;
+pub mod address;
 pub mod admin;
 pub mod desk;
 pub mod exchange;

@@ -5,8 +5,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use http::{Method, StatusCode};
 
+use crate::caller::App;
 use crate::card::Timestamp;
-use crate::flow::{Draft, Forwarded, Incoming, Pending, Refusal, Scrubbed};
+use crate::flow::{Draft, Forwarded, Incoming, Pending, Place, Refusal, Scrubbed};
+use crate::limit::{Exceeded, Limit};
+use crate::secret::CleartextBody;
 
 use super::desk::{Call, Desk, Origin};
 use super::message::{
@@ -26,6 +29,17 @@ enum Called<'h> {
     Describe(&'h str),
     Revoke(&'h str),
     Gateway,
+}
+
+impl Called<'_> {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::OpenSession => "session.open",
+            Self::Describe(_) => "token.describe",
+            Self::Revoke(_) => "token.revoke",
+            Self::Gateway => "none",
+        }
+    }
 }
 
 fn called<'h>(method: &Method, path: &'h str) -> Option<Called<'h>> {
@@ -62,7 +76,7 @@ impl Handler for Private {
     async fn handle(&self, request: Request) -> Reply {
         match called(&request.head.method, &request.head.path) {
             Some(Called::Gateway) => self.gateway(request).await,
-            Some(own) => self.own(own, &request),
+            Some(own) => self.own(&own, &request),
             None => Reply::empty(StatusCode::NOT_FOUND),
         }
     }
@@ -87,33 +101,52 @@ impl Private {
         }
     }
 
-    fn own(&self, called: Called<'_>, request: &Request) -> Reply {
-        let (flow, now) = (&self.0.flow, Timestamp::system());
-        let headers = &request.head.headers;
-        let names = client_names(&request.head);
-        let (name, outcome) = match called {
-            Called::OpenSession => (
-                "session.open",
-                flow.open_session(headers, names, &request.body, now)
-                    .map(|body| reply::json(StatusCode::CREATED, body)),
-            ),
-            Called::Describe(token) => (
-                "token.describe",
-                flow.describe(headers, names, token, now)
-                    .map(|body| reply::json(StatusCode::OK, body)),
-            ),
-            Called::Revoke(token) => (
-                "token.revoke",
-                flow.revoke(headers, names, token, now)
-                    .map(|()| Reply::empty(StatusCode::NO_CONTENT)),
-            ),
-            Called::Gateway => ("none", Err(Refusal::RouteUnknown)),
+    fn own(&self, called: &Called<'_>, request: &Request) -> Reply {
+        let mut call = Call::begin("private", called.name());
+        let reply = match self.answer(called, request, &mut call) {
+            Ok(None) => Reply::empty(StatusCode::NO_CONTENT),
+            Ok(Some(body)) if matches!(called, Called::OpenSession) => {
+                reply::json(StatusCode::CREATED, body)
+            }
+            Ok(Some(body)) => reply::json(StatusCode::OK, body),
+            Err(refusal) => {
+                let refused = reply::refused(&refusal, &call.id);
+                call.refuse(refused)
+            }
         };
-        let mut call = Call::begin("private", name);
-        let reply = outcome.unwrap_or_else(|refusal| {
-            let refused = reply::refused(&refusal, &call.id);
-            call.refuse(refused)
-        });
+        self.end(call, reply)
+    }
+
+    fn answer(
+        &self,
+        called: &Called<'_>,
+        request: &Request,
+        call: &mut Call,
+    ) -> Result<Option<CleartextBody>, Refusal> {
+        let (flow, limits, now) = (&self.0.flow, &self.0.limits, Timestamp::system());
+        let headers = &request.head.headers;
+        let app = flow.known(headers, client_names(&request.head))?;
+        call.app = app.tenant.as_str().to_owned();
+        limits.pass(Limit::AppRoute, &(app.tenant.as_str(), called.name()))?;
+        match called {
+            Called::OpenSession => flow.open_session(app, headers, &request.body, now).map(Some),
+            Called::Describe(token) => {
+                limits.look(Limit::UnknownTokens, &app.tenant.as_str())?;
+                flow.describe(app, token, now).map(Some)
+            }
+            Called::Revoke(token) => {
+                limits.look(Limit::UnknownTokens, &app.tenant.as_str())?;
+                flow.revoke(app, token, now).map(|()| None)
+            }
+            Called::Gateway => Err(Refusal::RouteUnknown),
+        }
+    }
+
+    /// Ends a call; whoever guesses is remembered.
+    fn end(&self, call: Call, reply: Reply) -> Reply {
+        if call.guess && !call.app.is_empty() {
+            self.0.limits.note(Limit::UnknownTokens, &call.app.as_str());
+        }
         call.end(reply, &self.0)
     }
 
@@ -129,20 +162,31 @@ impl Private {
             client_names: &names,
             body: request.body,
         };
-        let reply = match self.0.flow.prepare(incoming, now) {
+        let allow = |app: &App, place: Place<'_>| {
+            call.app = app.tenant.as_str().to_owned();
+            call.account.clone_from(&place.account.name);
+            call.name.clone_from(&place.route.name);
+            self.allow(app.tenant.as_str(), place)
+        };
+        let reply = match self.0.flow.prepare(incoming, allow, now) {
             Ok((draft, pending)) => self.exchange(draft, pending, &mut call).await,
             Err(refusal) => {
                 let refused = reply::refused(&refusal, &call.id);
                 call.refuse(refused)
             }
         };
-        call.end(reply, &self.0)
+        self.end(call, reply)
+    }
+
+    /// Rates of a gateway call. Who has sent too many unknown tokens gets no more tokens looked up.
+    fn allow(&self, app: &str, place: Place<'_>) -> Result<(), Exceeded> {
+        let route = (app, place.account.name.as_str(), place.route.name.as_str());
+        self.0.limits.pass(Limit::AppRoute, &route)?;
+        let redeems = place.route.reveals() || !place.route.request.sealed.is_empty();
+        if redeems { self.0.limits.look(Limit::UnknownTokens, &app) } else { Ok(()) }
     }
 
     async fn exchange(&self, draft: Draft, mut pending: Pending, call: &mut Call) -> Reply {
-        call.name = pending.route().map_or_else(String::new, |route| route.name.clone());
-        call.app = pending.tenant().as_str().to_owned();
-        call.account = pending.account().to_owned();
         let replaced = pending.replaced();
         call.replaced = replaced.pan + replaced.cvv;
         let signed = match self.0.sign(draft).await {

@@ -8,16 +8,17 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_MAX_AGE, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, ORIGIN,
-    REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
+    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, CACHE_CONTROL, CONTENT_SECURITY_POLICY,
+    CONTENT_TYPE, LOCATION, ORIGIN, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 
 use crate::card::Timestamp;
 use crate::flow::{
-    Form, FormStep, FormTicket, Prepared, Refusal, Relayed, Return, Step, Ticket, Unverified,
-    Verdict,
+    Form, FormStep, FormTicket, Offer, Offered, Prepared, Refusal, Relayed, Return, Step, Ticket,
+    Unverified, Verdict,
 };
+use crate::limit::{Exceeded, Limit};
 use crate::page::{self, Page};
 use crate::secret::CleartextBody;
 
@@ -103,9 +104,17 @@ fn called<'h>(method: &Method, path: &'h str) -> Option<Called<'h>> {
 #[async_trait]
 impl Handler for Public {
     fn admit(&self, head: &Head) -> Result<BodyLimit, Reply> {
-        called(&head.method, &head.path).map(|called| called.limit(&head.method)).ok_or_else(|| {
-            let mut call = Call::begin("public", "none");
-            let refused = call.refuse(reply::refused(&Refusal::RouteUnknown, &call.id));
+        let called = called(&head.method, &head.path);
+        let allowed = self.allow(called.as_ref(), head).map_err(Refusal::from);
+        let known = allowed.and_then(|()| called.as_ref().ok_or(Refusal::RouteUnknown));
+        known.map(|called| called.limit(&head.method)).map_err(|refusal| {
+            let name = called.as_ref().map_or("none", Called::name);
+            let mut call = Call::begin("public", name);
+            let mut refused = call.refuse(reply::refused(&refusal, &call.id));
+            if matches!(called, Some(Called::Capture)) {
+                self.may_be_read(head, &mut refused);
+            }
+            harden(&mut refused.headers);
             call.end(refused, &self.0)
         })
     }
@@ -135,6 +144,9 @@ impl Handler for Public {
         // h2 keeps consumed frames while a connection lives; a card must not stay in them.
         reply.close |= carries_card && version == Version::HTTP_2;
         harden(&mut reply.headers);
+        if call.guess {
+            self.0.limits.note(Limit::UnknownIds, &self.0.hops.client(&head));
+        }
         call.end(reply, &self.0)
     }
 
@@ -166,7 +178,8 @@ impl Public {
     }
 
     fn capture(&self, head: &Head, body: &CleartextBody, call: &mut Call) -> Reply {
-        let captured = self.0.flow.capture(&head.headers, body, Timestamp::system());
+        let allow = |offer: Offer<'_>| self.allow_card(&offer);
+        let captured = self.0.flow.capture(&head.headers, body, allow, Timestamp::system());
         let mut reply = match captured {
             Ok(captured) => reply::json(StatusCode::CREATED, captured.body),
             Err(refusal) => {
@@ -174,13 +187,52 @@ impl Public {
                 call.refuse(refused)
             }
         };
-        // The page may read why it was refused, too, unless it has no business here.
+        self.may_be_read(head, &mut reply);
+        reply
+    }
+
+    /// The page may read why it was refused, too, unless it has no business here.
+    fn may_be_read(&self, head: &Head, reply: &mut Reply) {
         reply.headers.insert(VARY, HeaderValue::from_static("origin"));
         let origin = head.single(ORIGIN).filter(|origin| self.0.flow.may_ask(origin));
         if let Some(origin) = origin.filter(|_| reply.status != StatusCode::FORBIDDEN) {
             set(&mut reply.headers, ACCESS_CONTROL_ALLOW_ORIGIN, origin);
         }
-        reply
+        if reply.status == StatusCode::TOO_MANY_REQUESTS {
+            let told = HeaderValue::from_static("retry-after, ratelimit, ratelimit-policy");
+            reply.headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, told);
+        }
+    }
+
+    /// Rates of an address, before anything of a body is read.
+    fn allow(&self, called: Option<&Called<'_>>, head: &Head) -> Result<(), Exceeded> {
+        let (limits, client) = (&self.0.limits, self.0.hops.client(head));
+        match called {
+            Some(Called::Callback(..)) => return limits.pass(Limit::Callbacks, &client),
+            Some(Called::Preflight) | None => {}
+            Some(Called::Capture | Called::Start(_) | Called::Return(_) | Called::Form(_)) => {
+                limits.look(Limit::UnknownIds, &client)?;
+            }
+        }
+        limits.pass(Limit::Address, &client)?;
+        match called {
+            Some(Called::Capture) => limits.pass(Limit::AddressCards, &client),
+            _ => Ok(()),
+        }
+    }
+
+    /// Rates of a card that is about to be kept. Varying one dimension evades the others, so there
+    /// are three.
+    fn allow_card(&self, offer: &Offer<'_>) -> Result<(), Exceeded> {
+        let (limits, app) = (&self.0.limits, offer.app.as_str());
+        limits.pass(Limit::SessionCards, &offer.session)?;
+        match &offer.card {
+            Offered::Number { fingerprint, bin } => {
+                limits.pass(Limit::Card, &(app, fingerprint))?;
+                limits.pass(Limit::Bin, &(app, bin))
+            }
+            Offered::Kept(token) => limits.pass(Limit::Card, &(app, token)),
+        }
     }
 
     fn start(&self, id: &str, call: &mut Call) -> Reply {
@@ -368,7 +420,7 @@ fn browser(relayed: Relayed) -> Reply {
 }
 
 fn unreachable(refusal: &Refusal, call: &mut Call) -> Reply {
-    call.code = reply::refused(refusal, &call.id).code;
+    call.note(&reply::refused(refusal, &call.id));
     shown(
         StatusCode::SERVICE_UNAVAILABLE,
         page::notice(
@@ -381,7 +433,7 @@ fn unreachable(refusal: &Refusal, call: &mut Call) -> Reply {
 /// The cardholder is told to start again; the code is in the log.
 fn form_refused(refusal: &Refusal, call: &mut Call) -> Reply {
     let refused = reply::refused(refusal, &call.id);
-    call.code = refused.code;
+    call.note(&refused);
     shown(
         refused.reply.status,
         page::notice(
@@ -392,7 +444,7 @@ fn form_refused(refusal: &Refusal, call: &mut Call) -> Reply {
 }
 
 fn gone(refusal: &Refusal, call: &mut Call) -> Reply {
-    call.code = reply::refused(refusal, &call.id).code;
+    call.note(&reply::refused(refusal, &call.id));
     shown(
         StatusCode::NOT_FOUND,
         page::notice(

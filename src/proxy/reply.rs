@@ -3,12 +3,13 @@
 //! again.
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
 use crate::card::CardError;
 use crate::flow::{Forwarded, Refusal, Withheld};
+use crate::limit::{Exceeded, Limit};
 use crate::secret::{CleartextBody, fill_random};
 
 use super::exchange::{SendError, SendErrorKind};
@@ -19,6 +20,8 @@ pub(super) const UPSTREAM_STATUS: HeaderName =
     HeaderName::from_static("portcullis-upstream-status");
 pub(super) const REPLACED: HeaderName = HeaderName::from_static("portcullis-replaced");
 pub(super) const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+pub(super) const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+pub(super) const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("portcullis-request-id");
 
 /// A request's id: ours, random, and letters only, so that nobody takes it for a card number.
@@ -118,6 +121,10 @@ pub(super) struct Refused {
     pub reply: Reply,
     pub code: &'static str,
     pub forwarded: Forwarded,
+    /// The limit that was met.
+    pub limit: Option<&'static str>,
+    /// Somebody asked for what nobody knows: a guess, for all that can be told.
+    pub guess: bool,
 }
 
 /// A refusal of a payment's step.
@@ -132,7 +139,24 @@ pub(super) fn refused(refusal: &Refusal, id: &RequestId) -> Refused {
         field: field(refusal),
         status_call: None,
     };
-    build(&row(refusal), about, id)
+    let mut refused = build(&row(refusal), about, id);
+    refused.guess = is_guess(refusal);
+    if let Refusal::TooMany(exceeded) = refusal {
+        refused.limit = Some(exceeded.limit().name());
+        tell_rate(&mut refused.reply.headers, *exceeded);
+    }
+    refused
+}
+
+fn is_guess(refusal: &Refusal) -> bool {
+    matches!(refusal, Refusal::SessionUnknown | Refusal::TokenUnknown(_) | Refusal::HandleUnknown)
+}
+
+/// When to come again, and by which rule.
+fn tell_rate(headers: &mut HeaderMap, exceeded: Exceeded) {
+    set(headers, RETRY_AFTER, &exceeded.retry_after().to_string());
+    set(headers, RATE_LIMIT, &exceeded.rate_limit());
+    set(headers, RATE_LIMIT_POLICY, &exceeded.policy());
 }
 
 /// An exchange that brought no answer. `status_call` is the provider's call that tells the outcome.
@@ -198,9 +222,9 @@ fn build(row: &Problem, about: About, id: &RequestId) -> Refused {
         reply.headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     if matches!(row.retry, Retry::After) {
-        reply.headers.insert(http::header::RETRY_AFTER, HeaderValue::from_static("1"));
+        reply.headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
-    Refused { reply, code: row.code, forwarded }
+    Refused { reply, code: row.code, forwarded, limit: None, guess: false }
 }
 
 /// The table of errors: status, code, origin, retry, title.
@@ -238,6 +262,7 @@ fn row(refusal: &Refusal) -> Problem {
         Refusal::OriginRefused => (403, "origin_refused", Policy, Safe, "The page's origin is not one that may capture cards here."),
         Refusal::Card(error) => (422, card_code(*error), Policy, Safe, "The card data is not valid."),
         Refusal::CardUnsupported => (422, "card_number_unsupported", Policy, Safe, "Cards of this issuer range are not taken."),
+        Refusal::TooMany(exceeded) => return too_many(exceeded.limit()),
         Refusal::VaultFull => (503, "vault_full", Vault, After, "The vault has no room; nothing was dropped."),
         Refusal::VaultFailed => (500, "vault_failed", Vault, After, "The vault could not seal the record."),
         Refusal::AnswerWithheld(_) => (502, "answer_withheld", Upstream, Unsafe, "The provider answered, and the answer is not safe to pass on."),
@@ -249,6 +274,22 @@ fn row(refusal: &Refusal) -> Problem {
         Refusal::ReturnNotRelayed => (503, "return_not_relayed", Upstream, After, "The provider could not be reached."),
     };
     Problem { status, code, origin, retry, title }
+}
+
+fn too_many(limit: Limit) -> Problem {
+    let title = match limit {
+        Limit::Address => "Too many requests come from this address.",
+        Limit::Callbacks => "Too many callbacks come from this address.",
+        Limit::AddressCards => "Too many cards come from this address.",
+        Limit::SessionCards => "Too many cards come in this capture session.",
+        Limit::Card => "This card comes too often.",
+        Limit::Bin => "Too many cards of this kind come.",
+        Limit::AppRoute => "The application makes this call too often.",
+        Limit::UnknownTokens => "The application sent too many tokens that are not known here.",
+        Limit::UnknownIds => "This address asked for too much that is not known here.",
+    };
+    let (origin, retry) = (Origin::Policy, Retry::After);
+    Problem { status: 429, code: limit.code(), origin, retry, title }
 }
 
 fn card_code(error: CardError) -> &'static str {
@@ -286,6 +327,9 @@ fn malformed(error: &crate::wire::WireError) -> Problem {
 
 fn unanswered_row(kind: SendErrorKind, forwarded: Forwarded) -> Problem {
     let (status, code, title) = match (forwarded, kind) {
+        (Forwarded::No, SendErrorKind::Busy) => {
+            (503, "upstream_busy", "Too many requests are under way; nothing was sent.")
+        }
         (Forwarded::No, _) => {
             (502, "upstream_unreachable", "The provider could not be reached; nothing was sent.")
         }
@@ -301,8 +345,12 @@ fn unanswered_row(kind: SendErrorKind, forwarded: Forwarded) -> Problem {
             "The provider answered, and the answer is not safe to pass on.",
         ),
     };
-    let retry = if forwarded == Forwarded::No { Retry::Safe } else { Retry::Unsafe };
-    Problem { status, code, origin: Origin::Upstream, retry, title }
+    let (origin, retry) = match (forwarded, kind) {
+        (Forwarded::No, SendErrorKind::Busy) => (Origin::Proxy, Retry::After),
+        (Forwarded::No, _) => (Origin::Upstream, Retry::Safe),
+        (Forwarded::Unknown | Forwarded::Yes, _) => (Origin::Upstream, Retry::Unsafe),
+    };
+    Problem { status, code, origin, retry, title }
 }
 
 fn detail(refusal: &Refusal) -> Option<String> {

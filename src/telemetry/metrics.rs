@@ -2,7 +2,8 @@
 //! configuration: no path, no token, no card prefix (threat T18).
 
 use prometheus::{
-    Encoder as _, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    Encoder as _, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
 /// Everything that is counted.
@@ -12,6 +13,8 @@ pub struct Metrics {
     answers: IntCounterVec,
     seconds: HistogramVec,
     connections: IntCounterVec,
+    limited: IntCounterVec,
+    limit_keys: IntGaugeVec,
     records: IntGauge,
 }
 
@@ -43,6 +46,14 @@ impl Metrics {
             ),
             &["listener", "reason"],
         )?;
+        let limited = IntCounterVec::new(
+            Opts::new("portcullis_limited_total", "Requests that a limit refused, by its name."),
+            &["limit"],
+        )?;
+        let limit_keys = IntGaugeVec::new(
+            Opts::new("portcullis_limit_keys", "Keys that a limit counted at its last sweep."),
+            &["limit"],
+        )?;
         let records = IntGauge::new(
             "portcullis_vault_records",
             "Records in the vault, expired ones included.",
@@ -50,8 +61,10 @@ impl Metrics {
         registry.register(Box::new(answers.clone()))?;
         registry.register(Box::new(seconds.clone()))?;
         registry.register(Box::new(connections.clone()))?;
+        registry.register(Box::new(limited.clone()))?;
+        registry.register(Box::new(limit_keys.clone()))?;
         registry.register(Box::new(records.clone()))?;
-        Ok(Self { registry, answers, seconds, connections, records })
+        Ok(Self { registry, answers, seconds, connections, limited, limit_keys, records })
     }
 
     /// Counts one answer.
@@ -76,6 +89,17 @@ impl Metrics {
     /// Counts a connection that ended without a request.
     pub fn connection_ended(&self, listener: &str, reason: &str) {
         self.connections.with_label_values(&[listener, reason]).inc();
+    }
+
+    /// Counts a request that a limit refused.
+    pub fn limited(&self, limit: &str) {
+        self.limited.with_label_values(&[limit]).inc();
+    }
+
+    /// Notes how many keys a limit counts.
+    pub fn limit_keys(&self, limit: &str, keys: usize) {
+        let keys = i64::try_from(keys).unwrap_or(i64::MAX);
+        self.limit_keys.with_label_values(&[limit]).set(keys);
     }
 
     /// The text that Prometheus reads.

@@ -140,7 +140,8 @@ mode = "test"
         let headers = headers(&[("portcullis-key", key), ("content-type", "application/json")]);
         let origin = if key == SHOP_KEY { "https://shop.example" } else { "https://other.example" };
         let body = body(format!(r#"{{"origin":"{origin}"}}"#).as_bytes());
-        let opened = self.flow.open_session(&headers, &[], &body, NOW).unwrap();
+        let app = self.flow.known(&headers, &[]).unwrap();
+        let opened = self.flow.open_session(app, &headers, &body, NOW).unwrap();
         member(opened.as_bytes(), "id")
     }
 
@@ -154,7 +155,7 @@ mode = "test"
     pub fn capture_raw(&self, session: &str, json: &str) -> Result<Vec<u8>, Refusal> {
         let bearer = format!("Bearer {session}");
         let headers = headers(&[("authorization", &bearer), ("content-type", "application/json")]);
-        let captured = self.flow.capture(&headers, &body(json.as_bytes()), NOW)?;
+        let captured = self.flow.capture(&headers, &body(json.as_bytes()), |_| Ok(()), NOW)?;
         Ok(captured.body.as_bytes().to_vec())
     }
 
@@ -176,7 +177,7 @@ mode = "test"
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         let incoming =
             Incoming { method: &method, path, query, headers, client_names: &[], body: body(json) };
-        self.flow.prepare(incoming, NOW)
+        self.flow.prepare(incoming, |_, _| Ok(()), NOW)
     }
 
     /// A call with Basic credentials.

@@ -54,7 +54,12 @@ fn a_body_that_cannot_be_read_without_doubt_is_refused() {
 
 fn still_pays_later(bench: &Bench, token: &str) {
     let headers = headers(&[("portcullis-key", SHOP_KEY)]);
-    assert!(bench.flow.describe(&headers, &[], token, crate::bench::NOW).is_ok());
+    assert!(
+        bench
+            .flow
+            .describe(bench.flow.known(&headers, &[]).unwrap(), token, crate::bench::NOW)
+            .is_ok()
+    );
 }
 
 #[test]
@@ -306,12 +311,9 @@ fn a_capture_session_counts_its_cards_and_knows_its_origin() {
     let bench = Bench::new();
     let keyed = headers(&[("portcullis-key", SHOP_KEY), ("content-type", "application/json")]);
     let open = |json: &str| {
-        bench.flow.open_session(
-            &keyed,
-            &[],
-            &crate::bench::body(json.as_bytes()),
-            crate::bench::NOW,
-        )
+        let body = crate::bench::body(json.as_bytes());
+        let app = bench.flow.known(&keyed, &[])?;
+        bench.flow.open_session(app, &keyed, &body, crate::bench::NOW)
     };
     assert!(refusal(open(r#"{"origin":"https://evil.example"}"#)).contains("OriginRefused"));
     assert!(
@@ -332,7 +334,7 @@ fn a_capture_session_counts_its_cards_and_knows_its_origin() {
             ("origin", origin),
         ]);
         let body = crate::bench::body(card(PAN, CVV).as_bytes());
-        refusal(bench.flow.capture(&map, &body, crate::bench::NOW))
+        refusal(bench.flow.capture(&map, &body, |_| Ok(()), crate::bench::NOW))
     };
     assert_eq!(from("https://evil.example"), "OriginRefused");
     assert_eq!(from("null"), "OriginRefused");
@@ -349,14 +351,23 @@ fn a_revoked_card_is_gone_and_metadata_shows_first_six_and_last_four_only() {
     let mine = headers(&[("portcullis-key", SHOP_KEY)]);
     let theirs = headers(&[("portcullis-key", OTHER_KEY)]);
     let now = crate::bench::NOW;
-    let shown = bench.flow.describe(&mine, &[], &token, now).unwrap();
+    let shown = bench.flow.describe(bench.flow.known(&mine, &[]).unwrap(), &token, now).unwrap();
     let text = std::str::from_utf8(shown.as_bytes()).unwrap();
     assert!(text.contains(r#""bin":"551928","last4":"0000","brand":"mastercard""#), "{text}");
     assert!(!text.contains("3812"), "{text}");
-    assert!(refusal(bench.flow.describe(&theirs, &[], &token, now)).starts_with("TokenUnknown"));
-    assert!(refusal(bench.flow.revoke(&theirs, &[], &token, now)).starts_with("TokenUnknown"));
-    bench.flow.revoke(&mine, &[], &token, now).unwrap();
-    assert!(refusal(bench.flow.describe(&mine, &[], &token, now)).starts_with("TokenUnknown"));
+    assert!(
+        refusal(bench.flow.describe(bench.flow.known(&theirs, &[]).unwrap(), &token, now))
+            .starts_with("TokenUnknown")
+    );
+    assert!(
+        refusal(bench.flow.revoke(bench.flow.known(&theirs, &[]).unwrap(), &token, now))
+            .starts_with("TokenUnknown")
+    );
+    bench.flow.revoke(bench.flow.known(&mine, &[]).unwrap(), &token, now).unwrap();
+    assert!(
+        refusal(bench.flow.describe(bench.flow.known(&mine, &[]).unwrap(), &token, now))
+            .starts_with("TokenUnknown")
+    );
     let seen = refusal(bench.sale("paymega", &handle, &sale_json(&token, &cvv)));
     assert!(seen.starts_with("TokenUnknown"), "{seen}");
 }

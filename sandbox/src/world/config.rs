@@ -87,6 +87,19 @@ address = "127.0.0.1:{admin}"
     )
 }
 
+/// One machine plays all visitors with a handful of cards: nothing that a real shop would allow.
+const RATES: &str = r#"[rates]
+address = "1000000/s"
+callbacks = "1000000/s"
+address_cards = "1000000/s"
+session_cards = "1000000/s"
+card = "1000000/s"
+bin = "1000000/s"
+app_route = "1000000/s"
+unknown_tokens = "1000000/s"
+unknown_ids = "1000000/s"
+"#;
+
 fn limits(settings: &Settings) -> String {
     format!(
         r#"[vault]
@@ -101,6 +114,7 @@ connect_timeout_ms = {}
 total_timeout_ms = {}
 danger_allow_private_addresses = true
 
+{RATES}
 [log]
 format = "json"
 

@@ -1,0 +1,117 @@
+//! How much may be under way at a time: altogether, and towards one host.
+
+use std::hash::{BuildHasher as _, Hash, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use dashmap::DashMap;
+
+/// Bounds of what is under way at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Concurrency {
+    /// Altogether.
+    pub all: usize,
+    /// Towards one host.
+    pub per_host: usize,
+}
+
+/// Which bound was met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Busy {
+    /// The one for everything together.
+    All,
+    /// The one for this host.
+    Host,
+}
+
+impl Busy {
+    /// Its name, as in the configuration.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::All => "exchanges",
+            Self::Host => "exchanges_per_host",
+        }
+    }
+}
+
+/// Counts what is under way. Hosts come from the operator's lists, so there are few.
+#[derive(Debug)]
+pub struct Gates {
+    bounds: Concurrency,
+    all: Arc<AtomicUsize>,
+    hosts: DashMap<u64, Arc<AtomicUsize>>,
+    hash: RandomState,
+}
+
+impl Gates {
+    /// Gates with these bounds.
+    #[must_use]
+    pub fn new(bounds: Concurrency) -> Self {
+        Self { bounds, all: Arc::default(), hosts: DashMap::default(), hash: RandomState::new() }
+    }
+
+    /// A place towards `host`, given back when dropped.
+    ///
+    /// # Errors
+    /// All places are taken.
+    pub fn enter(&self, host: &impl Hash) -> Result<Pass, Busy> {
+        let all = Place::take(&self.all, self.bounds.all).ok_or(Busy::All)?;
+        let key = self.hash.hash_one(host);
+        let count = self.hosts.get(&key).map(|count| Arc::clone(&count));
+        let count = count.unwrap_or_else(|| Arc::clone(&self.hosts.entry(key).or_default()));
+        let host = Place::take(&count, self.bounds.per_host).ok_or(Busy::Host)?;
+        Ok(Pass { _places: [all, host] })
+    }
+
+    /// How much is under way.
+    #[must_use]
+    pub fn taken(&self) -> usize {
+        self.all.load(Ordering::Relaxed)
+    }
+}
+
+/// The right to be under way.
+#[derive(Debug)]
+#[must_use]
+pub struct Pass {
+    _places: [Place; 2],
+}
+
+#[derive(Debug)]
+struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    fn take(count: &Arc<AtomicUsize>, max: usize) -> Option<Self> {
+        let within = |taken: usize| (taken < max).then_some(taken + 1);
+        let taken = count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, within);
+        taken.is_ok().then(|| Self(Arc::clone(count)))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_are_bounded_per_host_and_altogether_and_given_back() {
+        let gates = Gates::new(Concurrency { all: 3, per_host: 2 });
+        let first = gates.enter(&"one").unwrap();
+        let second = gates.enter(&"one").unwrap();
+        assert_eq!(gates.enter(&"one").unwrap_err(), Busy::Host);
+        assert_eq!(gates.taken(), 2, "a refused one holds no place");
+        let _third = gates.enter(&"two").unwrap();
+        assert_eq!(gates.enter(&"two").unwrap_err(), Busy::All);
+        drop(first);
+        assert!(gates.enter(&"two").is_ok());
+        drop(second);
+        assert!(gates.enter(&"one").is_ok());
+        assert_eq!(gates.taken(), 1);
+    }
+}
