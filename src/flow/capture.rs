@@ -9,7 +9,7 @@ use crate::card::{
 use crate::credential::PresentedBearer;
 use crate::limit::Exceeded;
 use crate::secret::CleartextBody;
-use crate::vault::{KeptCard, Session, Tenant, VaultError};
+use crate::vault::{Fingerprint, KeptCard, Session, Tenant, VaultError};
 use crate::wire::{Kind, Text, Value, is_card_number, parse};
 
 use super::forward::json_only;
@@ -42,7 +42,7 @@ pub enum Offered<'o> {
     /// A card that is handed in.
     Number {
         /// Its fingerprint under a key of the vault's.
-        fingerprint: [u8; 16],
+        fingerprint: Fingerprint,
         /// Its first six digits.
         bin: &'o str,
     },

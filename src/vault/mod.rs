@@ -11,6 +11,7 @@
 
 mod bearer;
 mod cards;
+mod fingerprint;
 mod mark;
 mod memory;
 mod record;
@@ -22,6 +23,7 @@ mod text;
 
 pub use bearer::Bearer;
 pub use cards::{CvvLease, KeptCard, Metadata, Redeemed};
+pub use fingerprint::Fingerprint;
 pub use mark::Mark;
 pub use relay::{Begun, Relay, RelayState};
 pub use seal::{Keyring, KeyringError};

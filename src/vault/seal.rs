@@ -138,10 +138,18 @@ impl fmt::Debug for Keyring {
 }
 
 /// One root key: all key material of the vault that lives longer than a call sits behind this
-/// pointer. Kept as the state of HMAC after the key block, which halves the cost of a derivation.
+/// pointer.
 pub(super) struct Root {
     version: u32,
-    keyed: Box<Hmac<Sha256>>,
+    keys: Box<Keys>,
+}
+
+/// Kept as states of HMAC after the key block, which halves the cost of a derivation.
+struct Keys {
+    /// Names and keys of records.
+    records: Hmac<Sha256>,
+    /// Fingerprints of card numbers.
+    fingerprints: Hmac<Sha256>,
 }
 
 impl Root {
@@ -153,24 +161,18 @@ impl Root {
     }
 
     fn new(version: u32, key: &[u8; KEY_BYTES]) -> Self {
-        // RFC 2104: a key shorter than the block is padded with zeros.
-        let mut block = Zeroizing::new([0u8; 64]);
-        for (place, byte) in block.iter_mut().zip(key) {
-            *place = *byte;
-        }
-        Self { version, keyed: Box::new(<Hmac<Sha256> as KeyInit>::new((&*block).into())) }
+        let records = keyed(key);
+        let fingerprints = keyed(&derive(&records, "fingerprint key", &[]));
+        Self { version, keys: Box::new(Keys { records, fingerprints }) }
     }
 
-    /// HMAC-SHA-256 over a label and parts. The label goes behind its length; callers give parts of
-    /// fixed length, or one last part of any.
     pub(super) fn derive(&self, label: &str, parts: &[&[u8]]) -> Zeroizing<[u8; KEY_BYTES]> {
-        let mut mac = Hmac::clone(&self.keyed);
-        mac.update(&[u8::try_from(label.len()).unwrap_or(u8::MAX)]);
-        mac.update(label.as_bytes());
-        for part in parts {
-            mac.update(part);
-        }
-        Zeroizing::new(mac.finalize().into_bytes().into())
+        derive(&self.keys.records, label, parts)
+    }
+
+    /// HMAC-SHA-256 of a card number under the key of fingerprints.
+    pub(super) fn fingerprint(&self, digits: &[u8]) -> Zeroizing<[u8; KEY_BYTES]> {
+        derive(&self.keys.fingerprints, "fingerprint", &[digits])
     }
 
     pub(super) fn name(&self, address: &Address<'_>) -> Name {
@@ -249,6 +251,27 @@ impl Root {
             .ok()?;
         Some(Opened { name, bytes: sealed, start, end })
     }
+}
+
+fn keyed(key: &[u8; KEY_BYTES]) -> Hmac<Sha256> {
+    // RFC 2104: a key shorter than the block is padded with zeros.
+    let mut block = Zeroizing::new([0u8; 64]);
+    for (place, byte) in block.iter_mut().zip(key) {
+        *place = *byte;
+    }
+    <Hmac<Sha256> as KeyInit>::new((&*block).into())
+}
+
+/// HMAC-SHA-256 over a label and parts. The label goes behind its length; callers give parts of
+/// fixed length, or one last part of any.
+fn derive(keyed: &Hmac<Sha256>, label: &str, parts: &[&[u8]]) -> Zeroizing<[u8; KEY_BYTES]> {
+    let mut mac = Hmac::clone(keyed);
+    mac.update(&[u8::try_from(label.len()).unwrap_or(u8::MAX)]);
+    mac.update(label.as_bytes());
+    for part in parts {
+        mac.update(part);
+    }
+    Zeroizing::new(mac.finalize().into_bytes().into())
 }
 
 /// One key, one message: the nonce is fixed (NIST SP 800-38D 8.2 asks for uniqueness under a key).
@@ -728,5 +751,17 @@ mod tests {
         mac.update(b"\x04nameab");
         let expected: [u8; 32] = mac.finalize().into_bytes().into();
         assert_eq!(*Root::new(1, &key).derive("name", &[b"a", b"b"]), expected);
+    }
+
+    #[test]
+    fn a_fingerprint_is_hmac_under_a_key_of_its_own() {
+        let mac = |key: &[u8], text: &[u8]| -> [u8; 32] {
+            let mut mac = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(key).unwrap();
+            mac.update(text);
+            mac.finalize().into_bytes().into()
+        };
+        let own = mac(&[5; KEY_BYTES], b"\x0ffingerprint key");
+        let expected = mac(&own, b"\x0bfingerprint5519283812030000");
+        assert_eq!(*Root::new(1, &[5; KEY_BYTES]).fingerprint(b"5519283812030000"), expected);
     }
 }

@@ -584,4 +584,5 @@ fn a_fingerprint_is_the_same_for_a_number_under_one_key() {
     assert_eq!(here.fingerprint(&pan(NUMBER)), here.fingerprint(&pan("5519 2838 1203 0000")));
     assert_ne!(here.fingerprint(&pan(NUMBER)), here.fingerprint(&pan("4111111111111111")));
     assert_ne!(here.fingerprint(&pan(NUMBER)), there.fingerprint(&pan(NUMBER)));
+    assert_eq!(format!("{:?}", here.fingerprint(&pan(NUMBER))), "Fingerprint(..)");
 }

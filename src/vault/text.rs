@@ -1,11 +1,11 @@
-//! What needs no record: texts sealed into URLs, and fingerprints of card numbers.
+//! What needs no record: texts sealed into URLs.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::Vault;
 use super::seal::{Address, Kind, Opened, Scope, Sealed};
-use crate::card::{Pan, Timestamp};
+use crate::card::Timestamp;
 use crate::secret::{SecretBytes, fill_random};
 
 const SALT_BYTES: usize = 20;
@@ -36,15 +36,6 @@ impl Vault {
         };
         let opened = self.keyring.roots().find_map(open)?;
         Some(SecretBytes::from_slice(opened.plain()))
-    }
-
-    /// A keyed fingerprint of a card number, for counting attempts. To be treated as card data all
-    /// the same: with the root key, and first six and last four known, a number is soon found.
-    #[must_use]
-    pub fn fingerprint(&self, pan: &Pan) -> [u8; 16] {
-        let root = self.keyring.current();
-        let derived = pan.reveal(|digits| root.derive("fingerprint", &[digits.as_bytes()]));
-        derived.first_chunk().copied().unwrap_or_default()
     }
 }
 
