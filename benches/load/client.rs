@@ -17,6 +17,9 @@ use tokio_rustls::client::TlsStream;
 use super::sale;
 use super::wire::{self, Message};
 
+/// New connections that are under way together.
+const AT_A_TIME: usize = 16;
+
 /// Connects by TLS 1.3, never resumes a session.
 pub fn connector(ca: &portcullis_sandbox::ca::Ca) -> TlsConnector {
     let mut config = ClientConfig::builder_with_protocol_versions(&[&rustls::version::TLS13])
@@ -75,6 +78,36 @@ pub async fn lines(connector: &TlsConnector, port: u16, count: usize) -> Vec<Lin
 
 /// What is done with the body of each answer: the request's ordinal, status, body.
 pub type Look = dyn Fn(usize, u16, &[u8]) + Send + Sync;
+
+/// Sends every request over a new connection, several at a time; returns how long it took.
+pub async fn apart(
+    connector: &TlsConnector,
+    port: u16,
+    requests: &Arc<Vec<Vec<u8>>>,
+    look: &Arc<Look>,
+) -> Duration {
+    let next = Arc::new(AtomicUsize::new(0));
+    let begun = Instant::now();
+    let mut tasks = JoinSet::new();
+    for _ in 0..AT_A_TIME {
+        let (requests, look, next) = (Arc::clone(requests), Arc::clone(look), Arc::clone(&next));
+        let connector = connector.clone();
+        tasks.spawn(async move {
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                let Some(request) = requests.get(number) else { return };
+                let mut line = Line::open(&connector, port).await.expect("a connection");
+                match line.exchange(request).await {
+                    Ok((status, body)) => look(number, status, body),
+                    Err(error) => panic!("request {number}: {error}"),
+                }
+                line.close().await;
+            }
+        });
+    }
+    tasks.join_all().await;
+    begun.elapsed()
+}
 
 /// Sends requests `from..to` over all connections, each the next one as soon as it has its answer.
 /// Returns the connections and how long it took.

@@ -3,11 +3,14 @@
 
 mod bare;
 mod bout;
+mod chart;
 mod client;
+mod paced;
 mod ports;
 mod process;
 mod rival;
 mod sale;
+mod soak;
 mod table;
 mod upstream;
 mod wire;
@@ -17,8 +20,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use bout::Bout;
+use chart::Panel;
 use ports::Peer;
 use table::Table;
+
+/// Tables that can be asked for by name.
+const GROUPS: [&str; 4] = ["cpu", "sizes", "handshakes", "latency"];
+const SOAK_SECONDS: usize = 600;
+/// Cards of the soak live so long.
+const SOAK_LIFE_SECONDS: u32 = 60;
 
 fn main() {
     rustls::crypto::ring::default_provider().install_default().expect("the first provider");
@@ -26,22 +36,63 @@ fn main() {
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
         ["bare", folder] => bare::run(Path::new(folder)),
-        ["all"] => on_core_0(all()),
-        ["cpu"] => on_core_0(cpu()),
+        ["soak"] => on_core_0(soak()),
+        ["all"] => on_core_0(tables(&GROUPS)),
+        groups if is_known(groups) => on_core_0(tables(groups)),
         _ => block_on(smoke()),
     }
 }
 
-/// Every table.
-async fn all() {
-    let bout = Bout::start(&Peer::ALL, &product(), true).await;
-    publish(&[bout.cpu_full().await, bout.sizes().await].concat());
+fn is_known(groups: &[&str]) -> bool {
+    !groups.is_empty() && groups.iter().all(|group| GROUPS.contains(group))
 }
 
-/// CPU per sale, per capture; requests per second.
-async fn cpu() {
+/// The named groups of tables, and the charts of the documents where they are all there.
+async fn tables(groups: &[&str]) {
     let bout = Bout::start(&Peer::ALL, &product(), true).await;
-    publish(&bout.cpu_full().await);
+    let mut charted = Vec::new();
+    for group in groups {
+        let tables = match *group {
+            "cpu" => bout.cpu_full().await,
+            "sizes" => bout.sizes().await,
+            "handshakes" => bout.handshakes().await,
+            _ => bout.latency().await,
+        };
+        publish(&tables);
+        charted.extend(tables);
+    }
+    let find = |name: &str| charted.iter().find(|table| table.name == name);
+    if let (Some(cpu), Some(latency)) = (find("cpu"), find("latency-tls")) {
+        draw(cpu, latency);
+    }
+    println!("\n×P: against bare Pingora, ×n: against nginx, medians of the rounds' ratios");
+}
+
+fn draw(cpu: &Table, latency: &Table) {
+    let docs = world::repository().join("docs");
+    let panels = |table, headings: &[&str]| -> Vec<Panel<'_>> {
+        let panel = |(column, heading): (usize, &&str)| Panel {
+            heading: (*heading).to_owned(),
+            table,
+            column,
+        };
+        headings.iter().enumerate().map(panel).collect()
+    };
+    let title = "CPU per sale (in brackets: against bare Pingora)";
+    let hops = ["plain hop to the provider", "TLS hop to the provider"];
+    chart::draw(&docs.join("load-cpu.svg"), title, &panels(cpu, &hops));
+    let title = "Latency at one constant rate, TLS hop (in brackets: against bare Pingora)";
+    let shares = ["p50", "p99", "p99.9"];
+    chart::draw(&docs.join("load-latency.svg"), title, &panels(latency, &shares));
+}
+
+/// Ten minutes of sales; ends with a verdict.
+async fn soak() {
+    let seconds = std::env::var("SOAK_SECONDS").ok().and_then(|text| text.parse().ok());
+    let bout = Bout::with_lives(&[Peer::Portcullis], &product(), true, SOAK_LIFE_SECONDS).await;
+    let (_world, rival) = bout.into_first();
+    let stood = soak::soak(rival, seconds.unwrap_or(SOAK_SECONDS), &results()).await;
+    assert!(stood, "the soak failed");
 }
 
 /// What `cargo bench` runs: the product and the bare pass-through, for a moment, without pinning.
@@ -53,13 +104,16 @@ async fn smoke() {
 }
 
 fn publish(tables: &[Table]) {
-    let folder = world::repository().join("target/load");
+    let folder = results();
     for table in tables {
         table.print();
         table.write(&folder);
     }
-    println!("\n×P: against bare Pingora, ×n: against nginx, medians of the rounds' ratios");
-    println!("all samples: {}", folder.display());
+}
+
+/// Where all samples go.
+fn results() -> PathBuf {
+    world::repository().join("target/load")
 }
 
 /// The binary that is measured.

@@ -77,6 +77,22 @@ impl Running {
         Duration::from_nanos(nanos.sum())
     }
 
+    /// Resident memory, KiB.
+    pub fn resident_kib(&self) -> u64 {
+        let of = |pid: u32| {
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+            let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
+            line.split_whitespace().nth(1)?.parse::<u64>().ok()
+        };
+        self.processes().into_iter().filter_map(of).sum()
+    }
+
+    /// Open descriptors.
+    pub fn descriptors(&self) -> usize {
+        let of = |pid: u32| fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count);
+        self.processes().into_iter().map(of).sum()
+    }
+
     /// The process and its children (nginx: master and worker).
     fn processes(&self) -> Vec<u32> {
         let pid = self.child.id();

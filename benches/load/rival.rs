@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use tokio_rustls::TlsConnector;
 
 use super::client::{self, Line, Look};
+use super::paced::paced;
 use super::ports::{Hop, Peer};
 use super::process::Running;
 use super::sale::{self, CardPair, Kind};
@@ -45,6 +46,8 @@ pub struct Figure {
     pub cpu: Duration,
     /// Time that passed.
     pub wall: Duration,
+    /// Resident memory at the end, connections open, KiB.
+    pub resident_kib: u64,
 }
 
 impl Figure {
@@ -120,26 +123,21 @@ impl Rival {
                 capture(session, card)
             })
             .collect();
-        let tokens = Arc::new(Mutex::new(vec![None; count]));
-        let kept = Arc::clone(&tokens);
+        let captured = Arc::new(Mutex::new(vec![None; count]));
+        let kept = Arc::clone(&captured);
         let look: Arc<Look> = Arc::new(move |at, status, body| {
             let text = std::str::from_utf8(body).unwrap_or_default();
             assert_eq!(status, 201, "a capture was refused: {text}");
-            kept.lock().unwrap()[at] = Some(CardPair {
-                number: member(text, "token").to_owned(),
-                cvv: member(text, "cvv_token").to_owned(),
-            });
+            kept.lock().unwrap()[at] = Some(tokens(text));
         });
         let figure = self.measure(self.peer().capture_port(), requests, &look).await;
-        let tokens = tokens.lock().unwrap().drain(..).map(Option::unwrap).collect();
-        (tokens, Some(figure))
+        let captured = captured.lock().unwrap().drain(..).map(Option::unwrap).collect();
+        (captured, Some(figure))
     }
 
     async fn sessions(&self, count: usize) -> Vec<String> {
-        let port = Peer::Portcullis.port(Hop::Plain);
-        let mut line = Line::open(&self.connector, port).await.unwrap();
-        let body = format!(r#"{{"origin":"{ORIGIN}","ttl_seconds":3600,"max_cards":100}}"#);
-        let request = wire::post("/v1/capture-sessions", &[("Portcullis-Key", APP_KEY)], &body);
+        let mut line = self.line(Peer::Portcullis.port(Hop::Plain)).await;
+        let request = Self::session_request();
         let mut sessions = Vec::new();
         for _ in 0..count {
             let (status, body) = line.exchange(&request).await.unwrap();
@@ -148,6 +146,17 @@ impl Rival {
             sessions.push(format!("Bearer {}", member(body, "id")));
         }
         sessions
+    }
+
+    /// The request for a capture session of a hundred cards.
+    pub fn session_request() -> Vec<u8> {
+        let body = format!(r#"{{"origin":"{ORIGIN}","ttl_seconds":3600,"max_cards":100}}"#);
+        wire::post("/v1/capture-sessions", &[("Portcullis-Key", APP_KEY)], &body)
+    }
+
+    /// A connection to one of its ports.
+    pub async fn line(&self, port: u16) -> Line {
+        Line::open(&self.connector, port).await.expect("a connection to the proxy")
     }
 
     /// The request of a sale.
@@ -210,6 +219,32 @@ impl Rival {
         assert_eq!(shown, !works, "{name}: the card in an answer was not treated as expected");
     }
 
+    /// Sells with all cards at a constant rate; latencies from the due time, sorted.
+    pub async fn sell_paced(&self, hop: Hop, cards: &[CardPair], rate: f64) -> Vec<Duration> {
+        let requests = cards.iter().map(|card| self.sale(hop, Kind::Small, card)).collect();
+        let requests: Arc<Vec<Vec<u8>>> = Arc::new(requests);
+        let before = self.true_sales();
+        let lines = client::lines(&self.connector, self.peer().port(hop), CONNECTIONS).await;
+        let (lines, latencies) = paced(lines, &requests, rate, &self.checks()).await;
+        for line in lines {
+            line.close().await;
+        }
+        self.check_count(before, cards.len());
+        latencies
+    }
+
+    /// Sells with all cards, each over a connection of its own with a full handshake.
+    pub async fn sell_apart(&self, hop: Hop, cards: &[CardPair]) -> Figure {
+        let requests = cards.iter().map(|card| self.sale(hop, Kind::Small, card)).collect();
+        let requests: Arc<Vec<Vec<u8>>> = Arc::new(requests);
+        let (seen, look) = (self.true_sales(), self.checks());
+        let before = self.running.cpu();
+        let wall = client::apart(&self.connector, self.peer().port(hop), &requests, &look).await;
+        let cpu = self.running.cpu() - before;
+        self.check_count(seen, cards.len());
+        Figure { count: cards.len(), cpu, wall, resident_kib: self.running.resident_kib() }
+    }
+
     /// CPU and time of requests over 64 connections that are open and warm.
     async fn measure(&self, port: u16, requests: Vec<Vec<u8>>, look: &Arc<Look>) -> Figure {
         let requests = Arc::new(requests);
@@ -220,10 +255,11 @@ impl Rival {
         let before = self.running.cpu();
         let (lines, wall) = client::saturate(lines, &requests, warm, all, look).await;
         let cpu = self.running.cpu() - before;
+        let resident_kib = self.running.resident_kib();
         for line in lines {
             line.close().await;
         }
-        Figure { count: all - warm, cpu, wall }
+        Figure { count: all - warm, cpu, wall, resident_kib }
     }
 }
 
@@ -242,7 +278,16 @@ async fn handle(world: &World, connector: &TlsConnector, hop: Hop) -> String {
     format!("Bearer {}", member(body, "token"))
 }
 
-fn capture(session: &str, card: &CardPair) -> Vec<u8> {
+/// The tokens of a capture's answer.
+pub fn tokens(answer: &str) -> CardPair {
+    CardPair {
+        number: member(answer, "token").to_owned(),
+        cvv: member(answer, "cvv_token").to_owned(),
+    }
+}
+
+/// The request that captures a card.
+pub fn capture(session: &str, card: &CardPair) -> Vec<u8> {
     let body = format!(
         r#"{{"card":{{"number":"{}","cvv":"{}","exp_month":"10","exp_year":"35","holder":"Card Holder"}}}}"#,
         card.number, card.cvv
@@ -251,7 +296,7 @@ fn capture(session: &str, card: &CardPair) -> Vec<u8> {
 }
 
 /// A string member's value.
-fn member<'a>(text: &'a str, name: &str) -> &'a str {
+pub fn member<'a>(text: &'a str, name: &str) -> &'a str {
     let rest = text.split_once(&format!("\"{name}\":\"")).map_or("", |(_, rest)| rest);
     rest.split_once('"').map_or("", |(value, _)| value)
 }

@@ -37,8 +37,9 @@ pub struct World {
 }
 
 impl World {
-    /// Writes it all. `bearer` is the token of the provider's invoices.
-    pub fn new(bearer: &str) -> Self {
+    /// Writes it all. `bearer` is the token of the provider's invoices; cards of
+    /// the product live for `life_seconds`.
+    pub fn new(bearer: &str, life_seconds: u32) -> Self {
         let folder = tempfile::Builder::new().prefix("portcullis-load-").tempdir().unwrap();
         let ca = Ca::new().unwrap();
         let identity = ca.localhost("localhost").unwrap();
@@ -59,7 +60,7 @@ impl World {
         world.write("tls/both.pem", &both);
         world.write("secrets/provider.key", &random::letters(40));
         world.write("secrets/shop.key", &virtual_key);
-        world.write("portcullis.toml", &portcullis());
+        world.write("portcullis.toml", &portcullis(life_seconds));
         world.write("nginx.conf", &nginx(world.path(), ""));
         world.write("lua.conf", &lua(&world));
         world.write("peer.lua", include_str!("peer.lua"));
@@ -80,7 +81,7 @@ impl World {
     }
 }
 
-fn portcullis() -> String {
+fn portcullis(life_seconds: u32) -> String {
     let profile = repository().join("config/providers/paymega.toml");
     let mut text = format!(
         r#"providers = ["{}"]
@@ -99,6 +100,8 @@ address = "127.0.0.1:{ADMIN_PORT}"
 threads = 1
 [vault]
 capacity = {CAPACITY}
+card_ttl_seconds = {life_seconds}
+cvv_ttl_seconds = {life_seconds}
 [upstream]
 ca_file = "tls/ca.pem"
 danger_allow_private_addresses = true
