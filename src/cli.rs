@@ -1,4 +1,4 @@
-//! The commands: `run`, `check`, `keygen`, `providers`.
+//! The commands: `run`, `check`, `keygen`, `providers`, `page`.
 //!
 //! Exit codes: 0 done; 1 the configuration has errors, or Portcullis could not start; 2 wrong
 //! usage.
@@ -13,6 +13,7 @@ use clap::{Parser, Subcommand};
 
 use crate::app;
 use crate::config::{self, Config, Problem};
+use crate::page;
 use crate::provider::{Profile, Route};
 
 /// A payment proxy between applications that hold tokens and providers that want cards.
@@ -49,6 +50,8 @@ enum Command {
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
+    /// Print digests of what browsers run: the card form's script and style, and what shops load.
+    Page,
 }
 
 /// Runs the command that the arguments name.
@@ -58,6 +61,7 @@ pub fn main() -> ExitCode {
         Command::Check { config } => check(&config),
         Command::Keygen { out } => keygen(out.as_deref()),
         Command::Providers { files } => providers(&files),
+        Command::Page => digests(),
     }
 }
 
@@ -151,6 +155,17 @@ fn print_profile(profile: &Profile) {
     if let Some(callback) = &profile.callback {
         println!("  callbacks: {}", callback.proof.name());
     }
+}
+
+/// As `Content-Security-Policy` and `integrity` attributes spell them.
+fn digests() -> ExitCode {
+    for (name, digest) in page::form_digests() {
+        println!("{name:<22} {digest}");
+    }
+    for script in page::SCRIPTS {
+        println!("{:<22} {}", script.path, script.integrity());
+    }
+    ExitCode::SUCCESS
 }
 
 fn described(profile: &Profile, route: &Route) -> String {

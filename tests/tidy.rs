@@ -68,7 +68,7 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
         ],
     ),
     ("app", 6, &["card::Timestamp", "telemetry", "limit", "vault", "flow", "proxy", "config"]),
-    ("cli", 6, &["provider", "config", "app"]),
+    ("cli", 6, &["provider", "page", "config", "app"]),
 ];
 
 /// Outside crates, and what of the standard library reaches outside, with the places that may name

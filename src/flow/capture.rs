@@ -50,7 +50,29 @@ pub enum Offered<'o> {
     Kept(&'o [u8]),
 }
 
+/// What the hosted card form is made of.
+#[derive(Debug)]
+pub struct CardForm {
+    /// The only origin that may frame it and is told the token.
+    pub origin: String,
+    /// Where it takes the browser when it is a page of its own; empty where it may not.
+    pub return_url: String,
+    /// Colours and sizes: `name=value` pairs parted by spaces.
+    pub theme: String,
+}
+
 impl Flow {
+    /// The form of a session that has a card left. Looking at it uses nothing up.
+    pub fn card_form(&self, id: &str, now: Timestamp) -> Result<CardForm, Refusal> {
+        let id = SessionId::parse(id).map_err(|_| Refusal::SessionUnknown)?;
+        let session = self.vault.session(&id, now)?;
+        if session.cards_left == 0 {
+            return Err(Refusal::SessionUnknown);
+        }
+        let Session { origin, return_url, theme, .. } = session;
+        Ok(CardForm { origin, return_url, theme })
+    }
+
     /// Keeps a card, or the new CVV of a kept card. `allow` is asked when everything else has been
     /// checked, before anything is used up.
     pub fn capture(

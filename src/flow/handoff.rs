@@ -28,16 +28,26 @@ impl Drop for HandoffPage {
     }
 }
 
+/// What is at the address of a hand-off.
+#[derive(Debug)]
+pub enum HandoffStep {
+    /// The way to the access control server.
+    Page(HandoffPage),
+    /// The browser has been there and came back: the address of the return, which tells what came
+    /// of it. Whoever presses "back" lands here.
+    Over(String),
+}
+
 impl Flow {
     /// The hand-off of a challenge. Looking at it consumes nothing, people reload pages; once the
-    /// browser has come back there is nothing to see any more.
-    pub fn handoff_page(&self, id: &str, now: Timestamp) -> Result<HandoffPage, Refusal> {
+    /// browser has come back its fields are not shown any more.
+    pub fn handoff(&self, id: &str, now: Timestamp) -> Result<HandoffStep, Refusal> {
         let relay = RelayId::parse(id).ok().and_then(|id| self.vault.relay(&id, now).ok());
         let relay = relay.ok_or(Refusal::SessionUnknown)?;
         let kept = relay.payload.reveal(Kept::unpack).ok_or(Refusal::SessionUnknown)?;
         let account = self.registry.account(&kept.account).ok_or(Refusal::SessionUnknown)?;
-        if !kept.way_back.is_empty() && !self.is_open(&kept.way_back, now) {
-            return Err(Refusal::SessionUnknown);
+        if !kept.way_back.is_empty() && !self.is_open(&kept.way_back, now)? {
+            return Ok(HandoffStep::Over(self.relay_url(&kept.way_back)));
         }
         let ours = (!kept.way_back.is_empty()).then(|| self.relay_url(&kept.way_back));
         let term_url = &account.profile.challenge.term_url;
@@ -46,15 +56,21 @@ impl Flow {
             Some(ours) if name == term_url => (name.clone(), ours.clone()),
             _ => (name.clone(), value.clone()),
         }));
-        let apps = self.apps.iter().filter(|app| app.may_use(&account.name));
-        let ancestors = apps.flat_map(|app| app.origins.iter().cloned()).collect();
+        let ancestors = self.origins_at(&account.name);
         let (action, method) = (kept.action.clone(), kept.method.clone());
-        Ok(HandoffPage { action, method, fields, ancestors })
+        Ok(HandoffStep::Page(HandoffPage { action, method, fields, ancestors }))
     }
 
-    fn is_open(&self, way_back: &str, now: Timestamp) -> bool {
-        let relay = RelayId::parse(way_back).ok().and_then(|id| self.vault.relay(&id, now).ok());
-        relay.is_some_and(|relay| relay.state == RelayState::Issued)
+    /// Origins of the applications that use an account: their pages may frame its steps.
+    pub(super) fn origins_at(&self, account: &str) -> Vec<String> {
+        let apps = self.apps.iter().filter(|app| app.may_use(account));
+        apps.flat_map(|app| app.origins.iter().cloned()).collect()
+    }
+
+    fn is_open(&self, way_back: &str, now: Timestamp) -> Result<bool, Refusal> {
+        let id = RelayId::parse(way_back).map_err(|_| Refusal::SessionUnknown)?;
+        let relay = self.vault.relay(&id, now).map_err(|_| Refusal::SessionUnknown)?;
+        Ok(relay.state == RelayState::Issued)
     }
 }
 

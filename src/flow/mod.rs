@@ -24,12 +24,13 @@ mod proof;
 mod relay;
 mod reveal;
 mod session;
+mod theme;
 
 pub use answer::{Answer, Scrubbed};
 pub use callback::{Delivery, Notice, Unverified, Verdict, Verified};
-pub use capture::{Captured, Offer, Offered};
+pub use capture::{Captured, CardForm, Offer, Offered};
 pub use forward::{Place, Prepared, Replaced};
-pub use handoff::HandoffPage;
+pub use handoff::{HandoffPage, HandoffStep};
 pub use payform::{Form, FormStep, FormTicket};
 pub use proof::{Draft, Signed};
 pub use relay::{Relayed, Return, Step, Ticket};

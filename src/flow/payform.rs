@@ -152,7 +152,7 @@ impl Flow {
         let ticket = FormTicket { id, base: kept.url, return_url: kept.return_url, revealed };
         match account.payform {
             PayformMode::Server => Ok(sent(host, &form, body, ticket)),
-            PayformMode::Browser => self.page(body, ticket, now),
+            PayformMode::Browser => self.page(body, ticket, &account.name, now),
         }
     }
 
@@ -212,6 +212,7 @@ impl Flow {
         &self,
         body: CleartextBody,
         ticket: FormTicket,
+        account: &str,
         now: Timestamp,
     ) -> Result<FormStep, Refusal> {
         let fields = fields::read(Encoding::Form, body.as_bytes())?;
@@ -223,7 +224,7 @@ impl Flow {
             action: ticket.base.clone(),
             method: "POST".to_owned(),
             fields: pairs.collect(),
-            ancestors: Vec::new(),
+            ancestors: self.origins_at(account),
         };
         let _ = self.vault.finish_relay(&ticket.id, landing(&ticket.return_url).pack(), now);
         Ok(FormStep::Page(page))

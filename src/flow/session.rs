@@ -3,17 +3,18 @@
 use std::time::Duration;
 
 use http::HeaderMap;
+use url::Url;
 
 use crate::caller::App;
 use crate::card::{Timestamp, Token};
 use crate::secret::CleartextBody;
 use crate::vault::{Account, Accounts, Metadata, Owner, Session};
-use crate::wire::{Document, Kind, parse};
+use crate::wire::{Document, Kind, Value, parse};
 
 use super::forward::json_only;
 use super::identify::Shown;
 use super::object::Object;
-use super::{Flow, Refusal};
+use super::{Flow, Refusal, theme};
 
 /// Life of a capture session when none is asked for, and the longest.
 const SESSION_LIFE: u64 = 900;
@@ -46,6 +47,11 @@ impl Flow {
         }
         let life = number(&document, "ttl_seconds", SESSION_LIFE, 30..=SESSION_LIFE_MAX)?;
         let cards = number(&document, "max_cards", SESSION_CARDS, 1..=SESSION_CARDS_MAX)?;
+        let return_url = match text(&document, "return_url")? {
+            None => String::new(),
+            Some(url) => return_url(&url, &origin)?,
+        };
+        let theme = member(&document, "theme").map(theme::read).transpose()?.unwrap_or_default();
         let accounts = match text(&document, "account")? {
             None => app.accounts.clone(),
             Some(name) if app.may_use(&name) => vec![name],
@@ -59,7 +65,8 @@ impl Flow {
             mode: app.mode,
         };
         let cards_left = u32::try_from(cards).unwrap_or(u32::MAX);
-        let id = self.vault.open_session(Session { owner, origin, cards_left, expires }, now)?;
+        let session = Session { owner, origin, return_url, theme, cards_left, expires };
+        let id = self.vault.open_session(session, now)?;
         Ok(id.reveal(|id| {
             Object::new()
                 .text("id", id)
@@ -106,10 +113,21 @@ fn read_token(token: &str) -> Result<Token, Refusal> {
     Token::parse(token).map_err(|_| Refusal::TokenUnknown(String::new()))
 }
 
+/// A page at the session's own origin: no other place gets a token from a form.
+fn return_url(text: &str, origin: &str) -> Result<String, Refusal> {
+    let url = Url::parse(text).ok().filter(|url| url.fragment().is_none());
+    let url = url.filter(|url| url.username().is_empty() && url.password().is_none());
+    let url = url.filter(|url| url.origin().ascii_serialization() == origin);
+    url.map(String::from).ok_or_else(|| Refusal::FieldInvalid("/return_url".to_owned()))
+}
+
+fn member<'d>(document: &'d Document<'_>, name: &str) -> Option<Value<'d>> {
+    let mut members = document.root().members();
+    members.find(|(key, _)| key.is_text(name)).map(|(_, value)| value)
+}
+
 fn text(document: &Document<'_>, name: &str) -> Result<Option<String>, Refusal> {
-    let Some((_, value)) = document.root().members().find(|(key, _)| key.is_text(name)) else {
-        return Ok(None);
-    };
+    let Some(value) = member(document, name) else { return Ok(None) };
     let text = value.text().map(|text| text.as_str().to_owned());
     text.map(Some).ok_or_else(|| Refusal::FieldNotText(format!("/{name}")))
 }
@@ -120,9 +138,7 @@ fn number(
     default: u64,
     bounds: std::ops::RangeInclusive<u64>,
 ) -> Result<u64, Refusal> {
-    let Some((_, value)) = document.root().members().find(|(key, _)| key.is_text(name)) else {
-        return Ok(default);
-    };
+    let Some(value) = member(document, name) else { return Ok(default) };
     let number = std::str::from_utf8(value.raw()).ok().and_then(|text| text.parse().ok());
     let number = number.filter(|_| value.kind() == Kind::Number);
     let number = number.filter(|number| bounds.contains(number));

@@ -2,6 +2,14 @@
 //!
 //! Must never: show a card, or let a value become markup.
 
+mod form;
+mod language;
+mod script;
+
+pub use form::{CardForm, card_form, form_digests};
+pub use language::Language;
+pub use script::{SCRIPTS, Script};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use sha2::{Digest as _, Sha256};
@@ -25,6 +33,7 @@ pub fn handoff<'f>(
     method: &str,
     fields: impl Iterator<Item = (&'f str, &'f str)>,
     ancestors: &[String],
+    language: Language,
 ) -> Page {
     let mut inputs = String::new();
     for (name, value) in fields {
@@ -38,11 +47,15 @@ pub fn handoff<'f>(
     let mut target = String::new();
     escape(action, &mut target);
     let body = format!(
-        "<h1>One moment</h1>\n<p>We are taking you to your bank to confirm the payment.</p>\n\
+        "{TURN}<h1>{}</h1>\n<p>{}</p>\n\
          <form id=\"handoff\" method=\"{method}\" action=\"{target}\" accept-charset=\"utf-8\">\n\
-         {inputs}<noscript><p>Scripts are switched off in this browser.</p></noscript>\n\
-         <button type=\"submit\">Continue to your bank</button>\n</form>\n\
-         <script>{SUBMIT}</script>"
+         {inputs}<noscript><p>{}</p></noscript>\n\
+         <button type=\"submit\">{}</button>\n</form>\n\
+         <script>{SUBMIT}</script>",
+        language.text("handoff-heading"),
+        language.text("handoff-text"),
+        language.text("handoff-no-script"),
+        language.text("handoff-button"),
     );
     let policy = format!(
         "default-src 'none'; style-src '{}'; script-src '{}'; form-action https:; \
@@ -51,44 +64,82 @@ pub fn handoff<'f>(
         source_hash(SUBMIT),
         ancestors_of(ancestors)
     );
-    Page { html: whole("Confirm your payment", "", &body), policy }
+    Page { html: whole(language.text("handoff-title"), "", &body, language), policy }
 }
 
 /// A page that asks again by itself until there is a result.
-pub fn waiting(again: &str) -> Page {
+pub fn waiting(again: &str, language: Language) -> Page {
     let mut url = String::new();
     escape(again, &mut url);
     let head = format!("<meta http-equiv=\"refresh\" content=\"2;url={url}\">");
-    let body = "<h1>Your payment is being processed</h1>\n\
-                <p role=\"status\">This page goes on by itself. Please do not close it.</p>";
-    still("Payment in progress", &head, body)
+    let body = format!(
+        "{TURN}<h1>{}</h1>\n<p role=\"status\">{}</p>",
+        language.text("waiting-heading"),
+        language.text("waiting-text")
+    );
+    still("waiting-title", &head, &body, language)
+}
+
+/// What a page that only says something says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Notice {
+    /// Nothing happens at this address by itself.
+    Idle,
+    /// The payment is over here; nobody knows its outcome yet.
+    Landed,
+    /// The provider could not be reached.
+    Unreachable,
+    /// A card form could not be used.
+    NotSent,
+    /// The step has ended, or never was.
+    Gone,
 }
 
 /// A page that says one thing.
-pub fn notice(title: &str, text: &str) -> Page {
-    let (mut heading, mut words) = (String::new(), String::new());
-    escape(title, &mut heading);
-    escape(text, &mut words);
-    still(title, "", &format!("<h1>{heading}</h1>\n<p>{words}</p>"))
+pub fn notice(notice: Notice, language: Language) -> Page {
+    let (title, text) = match notice {
+        Notice::Idle => ("idle-title", "idle-text"),
+        Notice::Landed => ("landed-title", "landed-text"),
+        Notice::Unreachable => ("unreachable-title", "unreachable-text"),
+        Notice::NotSent => ("not-sent-title", "not-sent-text"),
+        Notice::Gone => ("gone-title", "gone-text"),
+    };
+    let body = format!("<h1>{}</h1>\n<p>{}</p>", language.text(title), language.text(text));
+    still(title, "", &body, language)
 }
 
 /// A page without scripts, forms or anything to load.
-fn still(title: &str, head: &str, body: &str) -> Page {
+fn still(title: &str, head: &str, body: &str, language: Language) -> Page {
     let style = source_hash(STYLE);
     let policy =
         format!("default-src 'none'; style-src '{style}'; base-uri 'none'; form-action 'none'");
-    Page { html: whole(title, head, body), policy }
+    Page { html: whole(language.text(title), head, body, language), policy }
 }
 
-fn whole(title: &str, head: &str, body: &str) -> String {
-    let mut escaped = String::new();
-    escape(title, &mut escaped);
+/// Something that moves while the browser waits.
+const TURN: &str = "<div class=\"turn\" aria-hidden=\"true\"></div>\n";
+
+fn whole(title: &str, head: &str, body: &str, language: Language) -> String {
     format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+        "<!doctype html>\n<html lang=\"{}\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n{head}\n\
-         <title>{escaped}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n\
-         </body>\n</html>\n"
+         <title>{title}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n{body}\n</main>\n\
+         </body>\n</html>\n",
+        language.tag()
     )
+}
+
+/// Replaces every `$name` of a template in one pass: values are not searched again.
+fn filled<'v>(template: &str, value: impl Fn(&str) -> &'v str) -> String {
+    let mut parts = template.split('$');
+    let mut filled = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find(|sign: char| !sign.is_ascii_lowercase() && sign != '-');
+        let (name, rest) = part.split_at(end.unwrap_or(part.len()));
+        filled.push_str(value(name));
+        filled.push_str(rest);
+    }
+    filled
 }
 
 /// The policy for pages that are not ours and are only passed on: nothing in them may act as us.
@@ -129,7 +180,13 @@ mod tests {
     #[test]
     fn values_cannot_become_markup() {
         let fields = [("a\"><b", "<script>alert(1)</script>&'\r\n")];
-        let page = handoff("https://acs.example/?a=1&b=2", "POST", fields.into_iter(), &[]);
+        let page = handoff(
+            "https://acs.example/?a=1&b=2",
+            "POST",
+            fields.into_iter(),
+            &[],
+            Language::English,
+        );
         assert!(page.html.contains("name=\"a&quot;&gt;&lt;b\""));
         assert!(page.html.contains("&lt;script&gt;alert(1)&lt;/script&gt;&amp;&#39;&#13;&#10;"));
         assert!(page.html.contains("action=\"https://acs.example/?a=1&amp;b=2\""));
@@ -139,8 +196,8 @@ mod tests {
 
     #[test]
     fn the_policy_allows_our_own_script_and_style_and_nothing_else() {
-        let page =
-            handoff("https://a.b/", "GET", std::iter::empty(), &["https://shop.example".into()]);
+        let shop = ["https://shop.example".to_owned()];
+        let page = handoff("https://a.b/", "GET", std::iter::empty(), &shop, Language::English);
         assert!(page.policy.starts_with("default-src 'none'"));
         assert!(page.policy.contains(&source_hash(SUBMIT)));
         assert!(page.policy.contains("frame-ancestors https://shop.example"));

@@ -42,8 +42,13 @@ impl Hops {
     /// as many places from the end as there are trusted proxies; what stands before it anybody may
     /// have written. Where there is no address at that place, the request counts as the proxy's.
     pub(super) fn client(self, head: &Head) -> Block {
+        Block::of(self.address(head))
+    }
+
+    /// The same, whole.
+    pub(super) fn address(self, head: &Head) -> IpAddr {
         let told = self.trusted.checked_sub(1).and_then(|place| self.told(head, place));
-        Block::of(told.unwrap_or(head.peer.ip()))
+        told.unwrap_or(head.peer.ip()).to_canonical()
     }
 
     fn told(self, head: &Head, place: usize) -> Option<IpAddr> {

@@ -28,6 +28,7 @@ mod line;
 mod linger;
 mod pool;
 mod reply;
+mod shown;
 pub mod signing;
 mod target;
 mod wiping;

@@ -7,19 +7,19 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{
-    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
-    ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, CACHE_CONTROL, CONTENT_SECURITY_POLICY,
-    CONTENT_TYPE, LOCATION, ORIGIN, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT, ACCEPT_LANGUAGE, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
+    CONTENT_TYPE, ORIGIN, VARY,
 };
-use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
+use http::{HeaderValue, Method, StatusCode, Version};
 
 use crate::card::Timestamp;
 use crate::flow::{
-    Form, FormStep, FormTicket, Offer, Offered, Prepared, Refusal, Relayed, Return, Step, Ticket,
-    Unverified, Verdict,
+    Form, FormStep, FormTicket, HandoffStep, Offer, Offered, Prepared, Refusal, Relayed, Return,
+    Step, Ticket, Unverified, Verdict,
 };
 use crate::limit::{Exceeded, Limit};
-use crate::page::{self, Page};
+use crate::page::{self, CardForm, Language, Notice, Script};
 use crate::secret::CleartextBody;
 
 use super::desk::{Call, Desk, Origin};
@@ -27,12 +27,17 @@ use super::message::{
     BodyLimit, ConnectionEvent, Handler, Head, Refusal as CodecRefusal, Reply, Request,
 };
 use super::reply::{self, set};
+use super::shown::{self, form_refused, gone, harden, notice, relayed, shown, unreachable};
 
 /// Bytes of body: a card; what an access control server posts (a PaRes is several kB of XML); a
 /// callback.
 const CARD_BODY: usize = 16 * 1024;
 const RETURN_BODY: usize = 128 * 1024;
 const CALLBACK_BODY: usize = 256 * 1024;
+
+/// How long a return waits for a slow provider before the browser is shown the waiting page: a
+/// little longer than it takes to find out that the provider is not there.
+const RELAY_WAIT: Duration = Duration::from_secs(6);
 
 /// How long a second return waits for the first, and how often it looks.
 const RETURN_WAIT: Duration = Duration::from_secs(5);
@@ -45,6 +50,8 @@ pub struct Public(pub Arc<Desk>);
 enum Called<'h> {
     Preflight,
     Capture,
+    CardForm(&'h str),
+    Script(Script),
     Start(&'h str),
     Return(&'h str),
     Callback(&'h str, Option<&'h str>),
@@ -56,6 +63,8 @@ impl Called<'_> {
         match self {
             Self::Preflight => "capture.preflight",
             Self::Capture => "capture",
+            Self::CardForm(_) => "form",
+            Self::Script(_) => "script",
             Self::Start(_) => "threeds.start",
             Self::Return(_) => "threeds.return",
             Self::Callback(..) => "callback",
@@ -68,7 +77,7 @@ impl Called<'_> {
             return BodyLimit::NONE;
         }
         match self {
-            Self::Preflight => BodyLimit::NONE,
+            Self::Preflight | Self::CardForm(_) | Self::Script(_) => BodyLimit::NONE,
             Self::Start(_) => BodyLimit::bytes(RETURN_BODY),
             Self::Capture | Self::Form(_) => BodyLimit::bytes(CARD_BODY),
             Self::Return(_) => BodyLimit::bytes(RETURN_BODY),
@@ -87,6 +96,8 @@ fn called<'h>(method: &Method, path: &'h str) -> Option<Called<'h>> {
         [Some("v1"), Some("tokens"), None, _] if *method == Method::OPTIONS => {
             Some(Called::Preflight)
         }
+        [Some("v1"), Some("form"), Some(id), None] if read => Some(Called::CardForm(id)),
+        [Some("v1"), Some(_), None, _] if read => Script::at(path).map(Called::Script),
         // An application that builds its form by hand may post to the address that it was given.
         [Some("3ds"), Some(id), Some("start"), None] if read || post => Some(Called::Start(id)),
         [Some("payform"), Some(id), None, _] if post || read => Some(Called::Form(id)),
@@ -125,21 +136,24 @@ impl Handler for Public {
             return Reply::empty(StatusCode::NOT_FOUND);
         };
         let version = head.version;
+        let language = Language::chosen(head.query.as_deref(), head.single(ACCEPT_LANGUAGE));
         let carries_card = matches!(called, Called::Capture | Called::Form(_));
         let mut call = Call::begin("public", called.name());
         let mut reply = match called {
             Called::Preflight => self.preflight(&head),
             Called::Capture => self.capture(&head, &body, &mut call),
-            Called::Start(id) => self.start(id, &mut call),
-            Called::Return(id) => self.come_back(id, &head, body, &mut call).await,
+            Called::CardForm(id) => self.card_form(id, &head, language, &mut call),
+            Called::Script(script) => shown::script(script),
+            Called::Start(id) => self.start(id, language, &mut call),
+            Called::Return(id) => self.come_back(id, &head, body, language, &mut call).await,
             Called::Callback(account, sealed) => {
                 let callback = Unverified { account, sealed, headers: &head.headers, body };
                 self.callback(callback, &mut call).await
             }
             Called::Form(id) if head.method == Method::POST => {
-                self.form(id, &head, body, &mut call).await
+                self.form(id, &head, body, language, &mut call).await
             }
-            Called::Form(id) => self.look_at_form(id, &mut call),
+            Called::Form(id) => self.look_at_form(id, language, &mut call),
         };
         // h2 keeps consumed frames while a connection lives; a card must not stay in them.
         reply.close |= carries_card && version == Version::HTTP_2;
@@ -209,10 +223,14 @@ impl Public {
         let (limits, client) = (&self.0.limits, self.0.hops.client(head));
         match called {
             Some(Called::Callback(..)) => return limits.pass(Limit::Callbacks, &client),
-            Some(Called::Preflight) | None => {}
-            Some(Called::Capture | Called::Start(_) | Called::Return(_) | Called::Form(_)) => {
-                limits.look(Limit::UnknownIds, &client)?;
-            }
+            Some(Called::Preflight | Called::Script(_)) | None => {}
+            Some(
+                Called::Capture
+                | Called::CardForm(_)
+                | Called::Start(_)
+                | Called::Return(_)
+                | Called::Form(_),
+            ) => limits.look(Limit::UnknownIds, &client)?,
         }
         limits.pass(Limit::Address, &client)?;
         match called {
@@ -235,16 +253,26 @@ impl Public {
         }
     }
 
-    fn start(&self, id: &str, call: &mut Call) -> Reply {
-        match self.0.flow.handoff_page(id, Timestamp::system()) {
-            Ok(page) => {
-                let fields = page.fields.iter().map(|(name, value)| (&**name, &**value));
-                shown(
-                    StatusCode::OK,
-                    page::handoff(&page.action, &page.method, fields, &page.ancestors),
-                )
-            }
-            Err(refusal) => gone(&refusal, call),
+    fn card_form(&self, id: &str, head: &Head, language: Language, call: &mut Call) -> Reply {
+        let form = match self.0.flow.card_form(id, Timestamp::system()) {
+            Ok(form) => form,
+            Err(refusal) => return gone(&refusal, language, call),
+        };
+        let form = CardForm {
+            origin: &form.origin,
+            return_url: &form.return_url,
+            theme: &form.theme,
+            accept: head.single(ACCEPT).unwrap_or_default(),
+            address: &self.0.hops.address(head).to_string(),
+        };
+        shown::card_form(page::card_form(&form, language))
+    }
+
+    fn start(&self, id: &str, language: Language, call: &mut Call) -> Reply {
+        match self.0.flow.handoff(id, Timestamp::system()) {
+            Ok(HandoffStep::Page(page)) => shown::handoff(&page, language),
+            Ok(HandoffStep::Over(there)) => shown::see_other(&there),
+            Err(refusal) => gone(&refusal, language, call),
         }
     }
 
@@ -253,6 +281,7 @@ impl Public {
         id: &str,
         head: &Head,
         body: CleartextBody,
+        language: Language,
         call: &mut Call,
     ) -> Reply {
         if head.method == Method::HEAD {
@@ -265,60 +294,87 @@ impl Public {
             body,
         };
         match self.0.flow.begin_return(id, back, Timestamp::system()) {
-            Ok(Step::Send(prepared, ticket)) => self.relay(*prepared, ticket, call).await,
-            Ok(Step::Answer(relayed)) => browser(relayed),
-            Ok(Step::Wait) => self.wait(id, "3ds", Self::return_outcome).await,
-            Ok(Step::Idle) => shown(
-                StatusCode::OK,
-                page::notice(
-                    "Nothing to do here",
-                    "This address is part of a payment in your browser.",
-                ),
-            ),
-            Err(refusal) => gone(&refusal, call),
+            Ok(Step::Send(prepared, ticket)) => {
+                self.relay(id, *prepared, ticket, language, call).await
+            }
+            Ok(Step::Answer(outcome)) => relayed(outcome, language),
+            Ok(Step::Wait) => self.wait(id, "3ds", language, Self::return_outcome).await,
+            Ok(Step::Idle) => notice(StatusCode::OK, Notice::Idle, language),
+            Err(refusal) => gone(&refusal, language, call),
         }
     }
 
-    async fn relay(&self, prepared: Prepared, ticket: Ticket, call: &mut Call) -> Reply {
-        let outcome = call.upstream(self.0.send(prepared, Origin::Outside)).await;
-        call.upstream_status = outcome.as_ref().ok().map(|answer| answer.status);
-        let outcome = outcome.map_err(|error| reply::forwarded(&error));
-        match self.0.flow.finish_return(ticket, outcome, Timestamp::system()) {
-            Ok(relayed) => browser(relayed),
-            Err(refusal) => unreachable(&refusal, call),
+    /// Relays in a task of its own: the browser of a slow provider is shown the waiting page, which
+    /// finds the outcome later.
+    async fn relay(
+        &self,
+        id: &str,
+        prepared: Prepared,
+        ticket: Ticket,
+        language: Language,
+        call: &mut Call,
+    ) -> Reply {
+        let desk = Arc::clone(&self.0);
+        let relaying = tokio::spawn(async move {
+            let outcome = desk.send(prepared, Origin::Outside).await;
+            let status = outcome.as_ref().ok().map(|answer| answer.status);
+            let outcome = outcome.map_err(|error| reply::forwarded(&error));
+            (desk.flow.finish_return(ticket, outcome, Timestamp::system()), status)
+        });
+        let done = call.upstream(tokio::time::timeout(RELAY_WAIT, relaying)).await;
+        let Ok(Ok((outcome, status))) = done else {
+            call.code = "waiting";
+            return waiting("3ds", id, language);
+        };
+        call.upstream_status = status;
+        match outcome {
+            Ok(outcome) => relayed(outcome, language),
+            Err(refusal) => unreachable(&refusal, language, call),
         }
     }
 
-    async fn form(&self, id: &str, head: &Head, body: CleartextBody, call: &mut Call) -> Reply {
+    async fn form(
+        &self,
+        id: &str,
+        head: &Head,
+        body: CleartextBody,
+        language: Language,
+        call: &mut Call,
+    ) -> Reply {
         let form = Form { headers: &head.headers, body };
         match self.0.flow.begin_form(id, form, Timestamp::system()) {
-            Ok(FormStep::Send(prepared, ticket)) => self.post(*prepared, *ticket, call).await,
-            Ok(FormStep::Page(page)) => {
-                let fields = page.fields.iter().map(|(name, value)| (&**name, &**value));
-                shown(StatusCode::OK, page::handoff(&page.action, &page.method, fields, &[]))
+            Ok(FormStep::Send(prepared, ticket)) => {
+                self.post(*prepared, *ticket, language, call).await
             }
-            Ok(FormStep::Answer(relayed)) => browser(relayed),
-            Ok(FormStep::Wait) => self.wait(id, "payform", Self::form_outcome).await,
-            Err(refusal) => form_refused(&refusal, call),
+            Ok(FormStep::Page(page)) => shown::handoff(&page, language),
+            Ok(FormStep::Answer(outcome)) => relayed(outcome, language),
+            Ok(FormStep::Wait) => self.wait(id, "payform", language, Self::form_outcome).await,
+            Err(refusal) => form_refused(&refusal, language, call),
         }
     }
 
-    async fn post(&self, prepared: Prepared, ticket: FormTicket, call: &mut Call) -> Reply {
+    async fn post(
+        &self,
+        prepared: Prepared,
+        ticket: FormTicket,
+        language: Language,
+        call: &mut Call,
+    ) -> Reply {
         let outcome = call.upstream(self.0.send(prepared, Origin::Outside)).await;
         call.upstream_status = outcome.as_ref().ok().map(|answer| answer.status);
         let outcome = outcome.map_err(|error| reply::forwarded(&error));
         match self.0.flow.finish_form(ticket, outcome, Timestamp::system()) {
-            Ok(relayed) => browser(relayed),
-            Err(refusal) => unreachable(&refusal, call),
+            Ok(outcome) => relayed(outcome, language),
+            Err(refusal) => unreachable(&refusal, language, call),
         }
     }
 
     /// Our waiting page asks what became of a form.
-    fn look_at_form(&self, id: &str, call: &mut Call) -> Reply {
+    fn look_at_form(&self, id: &str, language: Language, call: &mut Call) -> Reply {
         match self.form_outcome(id) {
-            Ok(Some(relayed)) => browser(relayed),
-            Ok(None) => shown(StatusCode::OK, page::waiting(&format!("/payform/{id}"))),
-            Err(refusal) => gone(&refusal, call),
+            Ok(Some(outcome)) => relayed(outcome, language),
+            Ok(None) => waiting("payform", id, language),
+            Err(refusal) => gone(&refusal, language, call),
         }
     }
 
@@ -336,18 +392,19 @@ impl Public {
         &self,
         id: &str,
         place: &str,
+        language: Language,
         outcome: impl Fn(&Self, &str) -> Result<Option<Relayed>, Refusal> + Send,
     ) -> Reply {
         let until = tokio::time::Instant::now() + RETURN_WAIT;
         while tokio::time::Instant::now() < until {
             tokio::time::sleep(RETURN_LOOK).await;
             match outcome(self, id) {
-                Ok(Some(relayed)) => return browser(relayed),
+                Ok(Some(outcome)) => return relayed(outcome, language),
                 Ok(None) => {}
                 Err(_) => break,
             }
         }
-        shown(StatusCode::OK, page::waiting(&format!("/{place}/{id}")))
+        waiting(place, id, language)
     }
 
     async fn callback(&self, callback: Unverified<'_>, call: &mut Call) -> Reply {
@@ -396,76 +453,6 @@ impl Public {
     }
 }
 
-/// What the browser is told at the end of a return.
-fn browser(relayed: Relayed) -> Reply {
-    let mut reply = Reply::empty(relayed.status);
-    if let Some(location) = &relayed.location {
-        set(&mut reply.headers, LOCATION, location);
-        return reply;
-    }
-    if relayed.body.is_empty() {
-        return shown(
-            relayed.status,
-            page::notice(
-                "Your payment is being processed",
-                "The shop will tell you its outcome. You can close this page.",
-            ),
-        );
-    }
-    let kind = relayed.content_type.as_deref().unwrap_or("text/plain; charset=utf-8");
-    set(&mut reply.headers, CONTENT_TYPE, kind);
-    set(&mut reply.headers, CONTENT_SECURITY_POLICY, page::foreign_policy());
-    reply.body = relayed.body.into_bytes();
-    reply
-}
-
-fn unreachable(refusal: &Refusal, call: &mut Call) -> Reply {
-    call.note(&reply::refused(refusal, &call.id));
-    shown(
-        StatusCode::SERVICE_UNAVAILABLE,
-        page::notice(
-            "The payment provider cannot be reached",
-            "Nothing was lost. Please reload this page in a moment.",
-        ),
-    )
-}
-
-/// The cardholder is told to start again; the code is in the log.
-fn form_refused(refusal: &Refusal, call: &mut Call) -> Reply {
-    let refused = reply::refused(refusal, &call.id);
-    call.note(&refused);
-    shown(
-        refused.reply.status,
-        page::notice(
-            "Your card was not sent",
-            "This form is not valid any more, or incomplete. Please go back to the shop and try again.",
-        ),
-    )
-}
-
-fn gone(refusal: &Refusal, call: &mut Call) -> Reply {
-    call.note(&reply::refused(refusal, &call.id));
-    shown(
-        StatusCode::NOT_FOUND,
-        page::notice(
-            "This payment step is not here any more",
-            "It may have ended or taken too long. Please go back to the shop.",
-        ),
-    )
-}
-
-fn shown(status: StatusCode, page: Page) -> Reply {
-    let mut reply = Reply::empty(status);
-    reply.headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-    set(&mut reply.headers, CONTENT_SECURITY_POLICY, &page.policy);
-    reply.body = Bytes::from(page.html);
-    reply
-}
-
-/// Every answer here: not stored, not guessed at, and the address of a payment step in no
-/// `Referer`.
-fn harden(headers: &mut HeaderMap) {
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+fn waiting(place: &str, id: &str, language: Language) -> Reply {
+    shown(StatusCode::OK, page::waiting(&format!("/{place}/{id}"), language))
 }

@@ -13,6 +13,10 @@ pub struct Session {
     pub owner: Owner,
     /// The origin of the page that hands them in.
     pub origin: String,
+    /// Where a form that is a page of its own takes the browser afterwards; empty where it may not.
+    pub return_url: String,
+    /// How the card form looks, as its page reads it.
+    pub theme: String,
     /// How many more.
     pub cards_left: u32,
     /// Until when.
@@ -21,16 +25,22 @@ pub struct Session {
 
 impl Session {
     fn write(&self) -> CleartextBody {
-        let writer = Writer::with_capacity(4 + self.origin.len());
-        writer.u32(self.cards_left).raw(self.origin.as_bytes()).done()
+        let texts = [&self.theme, &self.return_url];
+        let room = 12 + self.origin.len() + self.theme.len() + self.return_url.len();
+        let writer = Writer::with_capacity(room).u32(self.cards_left);
+        let writer = texts.iter().fold(writer, |writer, text| writer.bytes(text.as_bytes()));
+        writer.raw(self.origin.as_bytes()).done()
     }
 
     fn read(opened: &Opened) -> Option<Self> {
         let header = opened.header()?;
         let mut reader = Reader::new(opened.plain());
         let cards_left = reader.u32()?;
-        let origin = String::from_utf8(reader.rest().to_vec()).ok()?;
-        Some(Self { owner: header.owner()?, origin, cards_left, expires: header.expires })
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).ok();
+        let (theme, return_url) = (text(reader.bytes()?)?, text(reader.bytes()?)?);
+        let (owner, expires) = (header.owner()?, header.expires);
+        let origin = text(reader.rest())?;
+        Some(Self { owner, origin, return_url, theme, cards_left, expires })
     }
 }
 

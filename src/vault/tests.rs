@@ -430,8 +430,14 @@ fn a_handle_opens_to_its_secret_and_names_its_owner() {
 // Sessions.
 
 fn session(cards_left: u32) -> Session {
-    let origin = "https://shop.example".to_owned();
-    Session { owner: owner(), origin, cards_left, expires: NOW.plus(MINUTE) }
+    Session {
+        owner: owner(),
+        origin: "https://shop.example".to_owned(),
+        return_url: "https://shop.example/paid".to_owned(),
+        theme: "accent=#1f5fbf".to_owned(),
+        cards_left,
+        expires: NOW.plus(MINUTE),
+    }
 }
 
 #[test]

@@ -9,7 +9,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use portcullis::card::Timestamp;
 use portcullis::config;
 use portcullis::flow::{
-    Answer, Delivery, Draft, Flow, Incoming, Notice, Pending, Prepared, Refusal, Scrubbed, Verdict,
+    Answer, Delivery, Draft, Flow, HandoffPage, HandoffStep, Incoming, Notice, Pending, Prepared,
+    Refusal, Scrubbed, Verdict,
 };
 use portcullis::secret::CleartextBody;
 use portcullis::vault::{Keyring, Limits, Vault};
@@ -157,6 +158,14 @@ mode = "test"
         let headers = headers(&[("authorization", &bearer), ("content-type", "application/json")]);
         let captured = self.flow.capture(&headers, &body(json.as_bytes()), |_| Ok(()), NOW)?;
         Ok(captured.body.as_bytes().to_vec())
+    }
+
+    /// The hand-off page, while there is one.
+    pub fn handoff_page(&self, id: &str) -> Option<HandoffPage> {
+        match self.flow.handoff(id, NOW) {
+            Ok(HandoffStep::Page(page)) => Some(page),
+            _ => None,
+        }
     }
 
     pub fn shop_card(&self) -> (String, String) {

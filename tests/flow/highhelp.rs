@@ -228,7 +228,7 @@ fn a_challenge_in_an_alert_is_handed_off_and_the_alert_signed_anew() {
     assert!(genuine(REQUEST_PUB, &seen), "what the application verifies with");
 
     let id = start.split('/').nth(4).unwrap();
-    let page = bench.flow.handoff_page(id, NOW).unwrap();
+    let page = bench.handoff_page(id).unwrap();
     let field = |name: &str| &page.fields.iter().find(|(known, _)| known == name).unwrap().1;
     assert_eq!((page.method.as_str(), page.fields.len()), ("POST", 3));
     assert_eq!((field("PaReq").as_str(), field("MD").as_str()), ("eJx+/=", ""));

@@ -1,7 +1,8 @@
 //! Bad input: refused before anything is sent, and nothing is used up.
 
 use crate::bench::{
-    Bench, CVV, OTHER, OTHER_KEY, PAN, SHOP_KEY, basic, bearer, card, headers, refusal, sale_json,
+    Bench, CVV, NOW, OTHER, OTHER_KEY, PAN, SHOP_KEY, basic, bearer, card, headers, refusal,
+    sale_json,
 };
 
 /// After a refusal the same tokens still pay.
@@ -341,6 +342,40 @@ fn a_capture_session_counts_its_cards_and_knows_its_origin() {
     assert_eq!(from("https://shop.example"), "passed");
     assert_eq!(from("https://pay.test"), "passed", "our own form");
     assert_eq!(from("https://shop.example"), "SessionUnknown", "two cards are two cards");
+}
+
+#[test]
+fn a_form_takes_the_token_to_its_own_origin_only() {
+    let bench = Bench::new();
+    let keyed = headers(&[("portcullis-key", SHOP_KEY), ("content-type", "application/json")]);
+    let open = |more: &str| {
+        let json = format!(r#"{{"origin":"https://shop.example",{more}}}"#);
+        let app = bench.flow.known(&keyed, &[])?;
+        bench.flow.open_session(app, &keyed, &crate::bench::body(json.as_bytes()), NOW)
+    };
+    for bad in [
+        "https://evil.example/",
+        "http://shop.example/",
+        "https://shop.example:444/",
+        "https://user@shop.example/",
+        "https://shop.example/#x",
+        "javascript:alert(1)",
+        "/paid",
+    ] {
+        let refused = refusal(open(&format!(r#""return_url":"{bad}""#)));
+        assert_eq!(refused, r#"FieldInvalid("/return_url")"#, "{bad}");
+    }
+    assert_eq!(refusal(open(r#""return_url":7"#)), r#"FieldNotText("/return_url")"#);
+    assert_eq!(refusal(open(r#""theme":{"accent":"red"}"#)), r#"FieldInvalid("/theme/accent")"#);
+    let good = r##""return_url":"https://shop.example/a?b=c","theme":{"accent":"#1F5FBF"}"##;
+    let id = crate::bench::member(open(good).unwrap().as_bytes(), "id");
+    let form = bench.flow.card_form(&id, NOW).unwrap();
+    assert_eq!(form.return_url, "https://shop.example/a?b=c");
+    assert_eq!(
+        (form.origin.as_str(), form.theme.as_str()),
+        ("https://shop.example", "accent=#1f5fbf")
+    );
+    assert_eq!(bench.flow.card_form(&bench.session(SHOP_KEY), NOW).unwrap().return_url, "");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Challenges: handed off, relayed once, never guessed.
 
 use http::{HeaderMap, Method};
-use portcullis::flow::{Answer, Forwarded, Relayed, Return, Scrubbed, Step};
+use portcullis::flow::{Answer, Forwarded, HandoffStep, Relayed, Return, Scrubbed, Step};
 
 use crate::bench::{Bench, NOW, PAN, body, headers, member, parts, refusal, sale_json};
 
@@ -35,7 +35,7 @@ fn relay_id(action: &str) -> String {
 /// The id of the way back, as the hand-off page carries it in the form.
 fn way_back(bench: &Bench, seen: &str) -> String {
     let start = relay_id(&member(seen.as_bytes(), "action"));
-    let page = bench.flow.handoff_page(&start, NOW).unwrap();
+    let page = bench.handoff_page(&start).unwrap();
     let ours = &page.fields.iter().find(|(name, _)| name == "TermUrl").unwrap().1;
     let id = relay_id(ours);
     assert_ne!(id, start, "whoever sees the return address cannot look at the page");
@@ -77,7 +77,7 @@ fn the_seeds_challenge_stays_here_and_the_application_gets_the_same_shape() {
         .replace("\"POST\"", "\"GET\"");
     assert_eq!(seen, expected, "everything else as it was");
 
-    let page = bench.flow.handoff_page(&relay_id(&action), NOW).unwrap();
+    let page = bench.handoff_page(&relay_id(&action)).unwrap();
     assert_eq!(page.action, "https://card.psp.name/acs/auth");
     assert_eq!(page.method, "POST");
     let names: Vec<_> = page.fields.iter().map(|(name, _)| name.as_str()).collect();
@@ -192,7 +192,7 @@ fn a_return_address_without_a_scheme_is_https_on_a_listed_host() {
     let answer = SCHEMELESS.replacen('{', r#"{"status":"process_pending","auth_mode":"3ds","#, 1);
     let seen = text(answered(&bench, "paymega", &answer).unwrap());
     let id = relay_id(&member(seen.as_bytes(), "action"));
-    let page = bench.flow.handoff_page(&id, NOW).unwrap();
+    let page = bench.handoff_page(&id).unwrap();
     assert_eq!(page.action, "https://acs.pay_domain/acspage/cap?RID=8&VAA=A", "escapes are read");
     let id = way_back(&bench, &seen);
     let map = HeaderMap::new();
@@ -254,7 +254,7 @@ fn a_creq_is_handed_off_and_there_is_nothing_to_relay() {
     let seen = text(answered(&bench, "paymega", &answer).unwrap());
     assert!(!seen.contains("creq"));
     let id = relay_id(&member(seen.as_bytes(), "action"));
-    let page = bench.flow.handoff_page(&id, NOW).unwrap();
+    let page = bench.handoff_page(&id).unwrap();
     assert_eq!(page.fields, [("creq".to_owned(), member(CREQ.as_bytes(), "creq"))]);
     assert!(page.fields[0].1.ends_with('='), "padding stays");
     let map = HeaderMap::new();
@@ -267,7 +267,7 @@ fn milkypays_return_address_stays_until_the_account_says_otherwise() {
     let bench = Bench::new();
     let seen = text(answered(&bench, "milkypay", ANSWER).unwrap());
     let id = relay_id(&member(seen.as_bytes(), "action"));
-    let page = bench.flow.handoff_page(&id, NOW).unwrap();
+    let page = bench.handoff_page(&id).unwrap();
     let term_url = &page.fields.iter().find(|(name, _)| name == "TermUrl").unwrap().1;
     assert_eq!(term_url, WITH_RETURN);
 
@@ -275,7 +275,7 @@ fn milkypays_return_address_stays_until_the_account_says_otherwise() {
     let bench = Bench::with("", on);
     let seen = text(answered(&bench, "milkypay", ANSWER).unwrap());
     let id = relay_id(&member(seen.as_bytes(), "action"));
-    let page = bench.flow.handoff_page(&id, NOW).unwrap();
+    let page = bench.handoff_page(&id).unwrap();
     let term_url = &page.fields.iter().find(|(name, _)| name == "TermUrl").unwrap().1;
     assert!(term_url.starts_with("https://pay.test/3ds/") && !term_url.contains(&id));
 }
@@ -374,15 +374,18 @@ fn the_hand_off_page_is_gone_once_the_browser_has_come_back() {
     let seen = text(answered(&bench, "paymega", ANSWER).unwrap());
     let start = relay_id(&member(seen.as_bytes(), "action"));
     let id = way_back(&bench, &seen);
-    assert!(bench.flow.handoff_page(&start, NOW).is_ok(), "a reload is fine before");
+    assert!(bench.handoff_page(&start).is_some(), "a reload is fine before");
     let map = HeaderMap::new();
     let Step::Send(_, ticket) = begin(&bench, &id, &Method::POST, None, b"PaRes=1", &map) else {
         panic!()
     };
-    assert!(bench.flow.handoff_page(&start, NOW).is_err());
+    assert!(bench.handoff_page(&start).is_none());
     let answer = reply(302, &[("location", "https://shop.example/back")], b"");
     bench.flow.finish_return(ticket, Ok(answer), NOW).unwrap();
-    assert!(bench.flow.handoff_page(&start, NOW).is_err());
+    assert!(bench.handoff_page(&start).is_none());
+    let step = bench.flow.handoff(&start, NOW).unwrap();
+    let HandoffStep::Over(there) = step else { panic!() };
+    assert_eq!(relay_id(&there), id, "whoever goes back is shown what came of it");
 }
 
 #[test]
@@ -395,7 +398,7 @@ fn a_page_is_not_a_way_back_nor_the_other_way_round() {
     let there =
         Return { method: &Method::POST, query: None, headers: &map, body: body(b"PaRes=1") };
     assert!(refusal(bench.flow.begin_return(&start, there, NOW)).contains("SessionUnknown"));
-    assert!(bench.flow.handoff_page(&back, NOW).is_err());
+    assert!(bench.handoff_page(&back).is_none());
 }
 
 #[test]

@@ -1,0 +1,2 @@
+export const { mount, challenge } = portcullis;
+export default portcullis;
