@@ -211,7 +211,7 @@ fn question(rid: &str, expected: &Expected) -> String {
         None => r#"<button name="choice" value="approve_get">Approve (return by GET)</button>"#,
     };
     let body = format!(
-        "<p><b>{}</b> asks for <b>{}</b>. Is it you?</p>\
+        "<p><b>{}</b> asks for <b>{}</b>.</p>\
          <form method=\"post\" action=\"/acspage/answer\">\
          <input type=\"hidden\" name=\"rid\" value=\"{}\">\
          <button name=\"choice\" value=\"approve\">Approve</button>{by_get}\
@@ -221,7 +221,7 @@ fn question(rid: &str, expected: &Expected) -> String {
         escape(&expected.amount),
         escape(rid),
     );
-    page("Your bank", &body)
+    page("Is this payment yours?", &body)
 }
 
 fn answer(shared: &Shared, request: &Request) -> Reply {

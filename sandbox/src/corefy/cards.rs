@@ -51,6 +51,9 @@ pub const DECLINED: &str = "4302912837020000";
 /// The sandbox's own addition, for the other shape of the samples: 3-D Secure 2, processed.
 pub const CHALLENGED_V2: &str = "4012001037141112";
 
+/// The sandbox's own addition: the bank takes this security code for a wrong one, on every card.
+pub const WRONG_CVV: &str = "000";
+
 /// All of them.
 pub const CARDS: [TestCard; 5] = [
     TestCard { number: PLAIN, shows: "no 3-D Secure, paid", challenge: None, succeeds: true },

@@ -1,6 +1,6 @@
 //! The card gate: takes the card of one invoice, whose bearer token opens it.
 
-use super::cards::{Challenge, Outcome, is_card_number, plan};
+use super::cards::{Challenge, Outcome, Plan, WRONG_CVV, is_card_number, plan};
 use super::errors::{error, invalid};
 use super::faults::Pareq;
 use super::invoice::MaskedCard;
@@ -118,6 +118,9 @@ fn accept(shared: &Arc<Shared>, sale: Sale) -> Reply {
     let mut plan = plan(&sale.number, &sale.month, &sale.year);
     if let (Some(forced), Some(_)) = (lock(&shared.quirks).challenge, plan.challenge) {
         plan.challenge = Some(forced);
+    }
+    if sale.cvv == WRONG_CVV {
+        plan = Plan { challenge: None, outcome: Outcome::Failed("invalid_cvv") };
     }
     let id = sale.invoice.clone();
     let mut book = lock(&shared.book);

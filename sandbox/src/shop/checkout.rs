@@ -1,7 +1,7 @@
 //! Checkout on the server's side: opens a capture session, and pays with tokens only.
 
 use super::gateway::CardFields;
-use super::order::{Order, problem_of};
+use super::order::{Challenge, Order, problem_of};
 use super::{Shared, pages};
 use crate::client::Call;
 use crate::http::{Reply, Request};
@@ -17,12 +17,13 @@ pub(super) async fn open(shared: &Shared, request: &Request) -> Reply {
     if !shared.offers.iter().any(|offer| offer.name == account) {
         return refusal(400, "unknown account");
     }
-    match open_session(shared).await {
-        Ok(session) => {
-            let order = Order::new(account);
+    let order = Order::new(account);
+    match open_session(shared, &order).await {
+        Ok((session, form_url)) => {
             let reply = json!({
                 "order": order.id,
                 "session": session,
+                "form_url": form_url,
                 "tokens_url": format!("{}/v1/tokens", shared.public),
             });
             lock(&shared.orders).insert(order.id.clone(), order);
@@ -32,8 +33,15 @@ pub(super) async fn open(shared: &Shared, request: &Request) -> Reply {
     }
 }
 
-async fn open_session(shared: &Shared) -> Result<String> {
-    let body = format!(r#"{{"origin":{},"ttl_seconds":900,"max_cards":3}}"#, quote(&shared.url));
+/// The shop's colours in Portcullis' form.
+const THEME: &str = r##"{"accent":"#a06a14","radius":8}"##;
+
+async fn open_session(shared: &Shared, order: &Order) -> Result<(String, String)> {
+    let body = format!(
+        r#"{{"origin":{},"return_url":{},"ttl_seconds":900,"max_cards":3,"theme":{THEME}}}"#,
+        quote(&shared.url),
+        quote(&format!("{}/orders/{}/card", shared.url, order.id)),
+    );
     let url = format!("{}/v1/capture-sessions", shared.private);
     let call = Call::post_json(url, body).header("portcullis-key", &shared.key);
     let answer = shared.client.send(call).await?;
@@ -41,19 +49,51 @@ async fn open_session(shared: &Shared) -> Result<String> {
     if answer.status != 201 && answer.status != 200 {
         bail!("no capture session: {}", problem_of(answer.status, &answer.json()?));
     }
-    let id = answer.json()?.get("id").and_then(Value::as_str).map(str::to_owned);
-    id.context("the capture session has no id")
+    let answer = answer.json()?;
+    let text = |name: &str| answer.get(name).and_then(Value::as_str).map(str::to_owned);
+    text("id").zip(text("form_url")).context("the capture session has no id")
+}
+
+/// Another attempt: a new order through the same account.
+pub(super) fn again(shared: &Shared, request: &Request) -> Reply {
+    let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
+    let id = body.get("order").and_then(Value::as_str).unwrap_or_default();
+    let mut orders = lock(&shared.orders);
+    let Some(account) = orders.get(id).map(|order| order.account.clone()) else {
+        return refusal(404, "unknown order");
+    };
+    let order = Order::new(&account);
+    let reply = json!({ "order": order.id });
+    orders.insert(order.id.clone(), order);
+    Reply::json(200, reply.to_string())
+}
+
+/// The browser comes from Portcullis' own page with a token.
+pub(super) async fn come_back(shared: &Shared, request: &Request, id: &str) -> Reply {
+    let form = request.form();
+    let text = |name: &str| {
+        let found = form.iter().find(|(key, _)| key == name);
+        found.map(|(_, value)| value.clone()).unwrap_or_default()
+    };
+    let token = text("token");
+    let card = CardFields {
+        number: token.clone(),
+        holder: token.clone(),
+        cvv: text("cvv_token"),
+        month: token.clone(),
+        year: token,
+        browser_info: serde_json::from_str(&text("browser_info")).unwrap_or_default(),
+    };
+    match charge(shared, id, card).await {
+        Ok(order) => Reply::redirect(303, &next(&order)),
+        Err(reply) => *reply,
+    }
 }
 
 /// The visitor's browser sends tokens; the gateway's own document says what to do with a card.
 pub(super) async fn pay(shared: &Shared, request: &Request) -> Reply {
     let body: Value = serde_json::from_slice(&request.body).unwrap_or_default();
     let text = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let known = lock(&shared.orders).get(&text("order")).cloned();
-    let Some(mut order) = known else { return refusal(404, "unknown order") };
-    let Some(offer) = shared.offers.iter().find(|offer| offer.name == order.account) else {
-        return refusal(404, "unknown account");
-    };
     let card = CardFields {
         number: text("token"),
         holder: text("holder"),
@@ -62,14 +102,31 @@ pub(super) async fn pay(shared: &Shared, request: &Request) -> Reply {
         year: text("exp_year"),
         browser_info: body.get("browser_info").cloned().unwrap_or_default(),
     };
+    match charge(shared, &text("order"), card).await {
+        Ok(order) => Reply::json(200, pay_reply(&order)),
+        Err(reply) => *reply,
+    }
+}
+
+async fn charge(shared: &Shared, id: &str, card: CardFields) -> Result<Order, Box<Reply>> {
+    let known = lock(&shared.orders).get(id).cloned();
+    let Some(mut order) = known else { return Err(Box::new(refusal(404, "unknown order"))) };
+    let Some(offer) = shared.offers.iter().find(|offer| offer.name == order.account) else {
+        return Err(Box::new(refusal(404, "unknown account")));
+    };
+    // A second press of a button, a reload: the card was sent already.
+    if order.invoice.is_some() {
+        return Ok(order);
+    }
     order.seen =
         vec![("card_number".to_owned(), card.number.clone()), ("cvv".to_owned(), card.cvv.clone())];
     if let Err(error) = offer.till.charge(&mut order, &shared.url, &card).await {
         order.problem = Some(format!("{error:#}"));
     }
-    let reply = pay_reply(&order);
-    keep(shared, order);
-    Reply::json(200, reply)
+    // The answer tells the browser; only who hears of a challenge later is sent by the result page.
+    order.challenged = order.challenge.is_some();
+    keep(shared, order.clone());
+    Ok(order)
 }
 
 /// Callbacks may have been faster than the answer: what they brought stays.
@@ -86,13 +143,21 @@ fn keep(shared: &Shared, mut order: Order) {
     orders.insert(order.id.clone(), order);
 }
 
-fn pay_reply(order: &Order) -> String {
-    let next = match (&order.problem, &order.challenge) {
+fn next(order: &Order) -> String {
+    match (&order.problem, &order.challenge) {
         (None, Some(_)) => format!("/orders/{}/verify", order.id),
         _ => format!("/orders/{}", order.id),
-    };
+    }
+}
+
+/// An address is all that a frame needs; a form with fields takes the whole window.
+fn pay_reply(order: &Order) -> String {
+    let plain = |challenge: &&Challenge| challenge.method == "GET" && challenge.params.is_empty();
+    let frame = order.challenge.as_ref().filter(plain).map(|challenge| challenge.action.as_str());
     json!({
-        "next": next,
+        "next": next(order),
+        "frame": frame,
+        "declined": order.is_declined(),
         "status": order.status,
         "problem": order.problem,
         "forwarded": order.forwarded,

@@ -9,7 +9,10 @@ pub mod log;
 pub mod order;
 mod pages;
 pub mod piastrix;
+mod sides;
 pub mod till;
+
+pub use sides::{ReceivedFor, Witness};
 
 use crate::ca::Identity;
 use crate::client::Client;
@@ -55,6 +58,8 @@ pub struct Setup<'a> {
     pub offers: Vec<Offer>,
     /// Everything received goes here.
     pub log: Arc<Log>,
+    /// What the others saw, for the page that shows it.
+    pub witness: Witness,
 }
 
 struct Shared {
@@ -65,6 +70,7 @@ struct Shared {
     key: String,
     offers: Vec<Offer>,
     log: Arc<Log>,
+    witness: Witness,
     orders: Mutex<HashMap<String, Order>>,
     told: Mutex<Vec<Told>>,
     refused: AtomicUsize,
@@ -90,6 +96,7 @@ impl Shop {
             key: setup.key,
             offers: setup.offers,
             log: setup.log,
+            witness: setup.witness,
             orders: Mutex::default(),
             told: Mutex::default(),
             refused: AtomicUsize::new(0),
@@ -160,8 +167,9 @@ async fn serve(shared: Arc<Shared>, request: Request) -> Reply {
     shared.log.received(&format!("{} {target}", request.method), &request.headers, &request.body);
     let reply = route(&shared, &request).await;
     let policy = format!(
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; \
-         connect-src 'self' {}; form-action https:; base-uri 'none'; frame-ancestors 'none'",
+        "default-src 'none'; script-src 'self' {0}; style-src 'self'; img-src 'self' data:; \
+         connect-src 'self' {0}; frame-src https:; form-action https:; base-uri 'none'; \
+         frame-ancestors 'self'",
         shared.public
     );
     reply
@@ -179,10 +187,15 @@ async fn route(shared: &Shared, request: &Request) -> Reply {
         (false, ["log"]) => Reply::html(200, pages::log(&shared.log.read().unwrap_or_default())),
         (false, ["shop.css"]) => asset("text/css", include_str!("assets/shop.css")),
         (false, ["checkout.js"]) => script(include_str!("assets/checkout.js")),
-        (false, ["submit.js"]) => script("document.querySelector('form').submit();\n"),
+        (false, ["submit.js"]) => {
+            script("HTMLFormElement.prototype.submit.call(document.forms[0]);\n")
+        }
         (false, ["wait.js"]) => script("setTimeout(() => location.reload(), 1500);\n"),
         (true, ["api", "checkout"]) => checkout::open(shared, request).await,
         (true, ["api", "pay"]) => checkout::pay(shared, request).await,
+        (true, ["api", "again"]) => checkout::again(shared, request),
+        (true, ["orders", id, "card"]) => checkout::come_back(shared, request, id).await,
+        (false, ["orders", id, "sides"]) => sides::page(shared, id),
         (true, ["callbacks", account, ..]) => callback(shared, request, account),
         (false, ["orders", id]) => checkout::result(shared, id).await,
         (false, ["orders", id, "verify"]) => checkout::verify(shared, id),

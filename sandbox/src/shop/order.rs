@@ -2,6 +2,7 @@
 
 use crate::json::Json;
 use serde_json::Value;
+use std::time::Instant;
 
 /// The 3-D Secure step, as the provider's answer describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,6 +109,8 @@ pub struct Order {
     pub seen: Vec<(String, String)>,
     /// How many verified callbacks reported on it.
     pub callbacks: usize,
+    /// When it was begun: what anybody saw of it came later.
+    pub begun: Instant,
 }
 
 impl Order {
@@ -125,6 +128,7 @@ impl Order {
             challenged: false,
             seen: Vec::new(),
             callbacks: 0,
+            begun: Instant::now(),
         }
     }
 
@@ -142,6 +146,12 @@ impl Order {
                     | "rejected"
                     | "decline"
             )
+    }
+
+    /// Refused by the bank or the provider; a new attempt needs an order of its own.
+    #[must_use]
+    pub fn is_declined(&self) -> bool {
+        matches!(self.status.as_str(), "process_failed" | "rejected" | "decline")
     }
 
     /// Where the browser comes back to.

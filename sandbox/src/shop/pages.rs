@@ -2,20 +2,21 @@
 
 use super::Offer;
 use super::order::{Challenge, Order};
+use super::sides::{Seen, shown};
 use crate::corefy::cards::CARDS;
 use crate::testcard::TestCard;
 use crate::text::{escape, fill};
 use crate::{highhelp, qostiq};
 
-fn layout(title: &str, body: &str, script: &str) -> String {
-    let script = match script {
-        "" => String::new(),
-        name => format!("<script src=\"/{name}\" defer></script>"),
-    };
+fn layout(title: &str, body: &str, scripts: &str) -> String {
     fill(
         include_str!("assets/layout.html"),
-        &[("title", &escape(title)), ("body", body), ("script", &script)],
+        &[("title", &escape(title)), ("body", body), ("scripts", scripts)],
     )
+}
+
+fn own_script(name: &str) -> String {
+    format!("<script src=\"/{name}\" defer></script>")
 }
 
 pub(super) fn product() -> String {
@@ -33,8 +34,10 @@ pub(super) fn checkout(offers: &[Offer], public: &str) -> String {
     };
     let options: String = offers.iter().map(one).collect();
     let cards: String = test_cards().map(|(number, shows)| card(number, &shows)).collect();
-    let values = [("options", options.as_str()), ("cards", &cards), ("public", &escape(public))];
-    layout("Checkout", &fill(include_str!("assets/checkout.html"), &values), "checkout.js")
+    let public = escape(public);
+    let values = [("options", options.as_str()), ("cards", &cards), ("public", &public)];
+    let scripts = fill(include_str!("assets/scripts.html"), &[("public", &public)]);
+    layout("Checkout", &fill(include_str!("assets/checkout.html"), &values), &scripts)
 }
 
 /// Every provider has its own.
@@ -50,7 +53,7 @@ fn test_cards() -> impl Iterator<Item = (&'static str, String)> {
 
 fn card(number: &str, shows: &str) -> String {
     let (number, shows) = (grouped(number), escape(shows));
-    format!("<li><button type=\"button\" class=\"fill\">{number}</button> {shows}</li>")
+    format!("<li><code>{number}</code> {shows}</li>")
 }
 
 fn grouped(number: &str) -> String {
@@ -79,7 +82,7 @@ pub(super) fn verify(challenge: &Challenge) -> String {
         if get { "get" } else { "post" },
         escape(action)
     );
-    layout("Confirm the payment", &body, "submit.js")
+    layout("Confirm the payment", &body, &own_script("submit.js"))
 }
 
 pub(super) fn result(order: &Order) -> String {
@@ -103,8 +106,29 @@ pub(super) fn result(order: &Order) -> String {
         ("seen", seen),
     ];
     let values = values.each_ref().map(|(name, value)| (*name, value.as_str()));
-    let script = if order.is_final() { "" } else { "wait.js" };
-    layout(title, &fill(include_str!("assets/result.html"), &values), script)
+    let scripts = if order.is_final() { String::new() } else { own_script("wait.js") };
+    layout(title, &fill(include_str!("assets/result.html"), &values), &scripts)
+}
+
+/// The shop, Portcullis and the provider, side by side.
+pub(super) fn sides(order: &Order, [shop, portcullis, provider]: &[Vec<Seen>; 3]) -> String {
+    let one = |seen: &Seen| {
+        let (what, text) = (escape(&seen.what), shown(&seen.text));
+        format!("<h3>{what}</h3><pre tabindex=\"0\">{text}</pre>")
+    };
+    let column = |seen: &[Seen]| match seen {
+        [] => "<p class=\"note\">Nothing yet.</p>".to_owned(),
+        seen => seen.iter().map(one).collect(),
+    };
+    let (shop, portcullis, provider) = (column(shop), column(portcullis), column(provider));
+    let values = [
+        ("order", order.id.as_str()),
+        ("account", order.account.as_str()),
+        ("shop", &shop),
+        ("portcullis", &portcullis),
+        ("provider", &provider),
+    ];
+    layout("What each side saw", &fill(include_str!("assets/sides.html"), &values), "")
 }
 
 pub(super) fn log(raw: &[u8]) -> String {

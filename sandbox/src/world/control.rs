@@ -55,7 +55,7 @@ macro_rules! each {
 }
 
 impl Simulated {
-    fn recorder(&self) -> &Recorder {
+    pub(super) fn recorder(&self) -> &Recorder {
         each!(self, one => one.received())
     }
 

@@ -1,6 +1,7 @@
 //! What the servers of a world are made with, and the clients that reach them.
 
 use super::accounts::{App, Held};
+use super::control::Simulated;
 use super::folder::Folder;
 use super::proxy::Addresses;
 use super::signers::{HighHelpHeld, QostiqHeld};
@@ -15,9 +16,10 @@ use crate::shop::highhelp::HighHelp;
 use crate::shop::log::Log;
 use crate::shop::piastrix::Piastrix;
 use crate::shop::till::Till;
-use crate::shop::{self, Offer, Shop};
+use crate::shop::{self, Offer, Shop, Witness};
 use crate::{highhelp, qostiq};
 use anyhow::{Context, Result};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 /// Every account.
@@ -86,6 +88,7 @@ impl Kit<'_> {
         at: &Addresses,
         key: &str,
         log: Arc<Log>,
+        witness: Witness,
     ) -> Result<Shop> {
         let route = Route { at, client: &self.client, log: &log };
         Shop::start(shop::Setup {
@@ -97,6 +100,7 @@ impl Kit<'_> {
             key: key.to_owned(),
             offers: route.offers(self.accounts)?,
             log,
+            witness,
         })
     }
 }
@@ -184,6 +188,17 @@ pub(super) fn write_tls(folder: &Folder, ca: &Ca) -> Result<Identity> {
         folder.write(&format!("tls/{name}.key"), &identity.key)?;
     }
     Ok(browser_facing)
+}
+
+/// What Portcullis and the providers saw. An account is named after its provider.
+pub(super) fn witness(log: PathBuf, simulated: Vec<(&'static str, Simulated)>) -> Witness {
+    Witness {
+        log: Arc::new(move || std::fs::read(&log).unwrap_or_default()),
+        received: Arc::new(move |account| {
+            let known = simulated.iter().find(|(name, _)| account.starts_with(name));
+            known.map_or_else(Vec::new, |(_, one)| one.recorder().all())
+        }),
+    }
 }
 
 /// Replaces zeros by free ports. All are held until the last is known, so that they differ.

@@ -203,14 +203,15 @@ impl World {
         let apps = [App::Shop, App::Stall].map(|app| (app, format!("pk_{}", random::letters(40))));
         say("demo shop");
         let log = Arc::new(Log::open(&folder.join("logs/shop.log"))?);
-        let [(_, key), _] = &apps;
-        let shop = kit.shop(ports.shop, &addresses, key, log).await?;
         let simulated = vec![
             (PAYMEGA.name, Simulated::Corefy(Arc::clone(&paymega))),
             (MILKYPAY.name, Simulated::Corefy(Arc::clone(&milkypay))),
             (qostiq::NAME, Simulated::Qostiq(Arc::clone(&qostiq))),
             (highhelp::NAME, Simulated::HighHelp(Arc::clone(&highhelp))),
         ];
+        let [(_, key), _] = &apps;
+        let witness = kit::witness(folder.join("logs/portcullis.log"), simulated.clone());
+        let shop = kit.shop(ports.shop, &addresses, key, log, witness).await?;
         let control = Control::start(ports.control, simulated).await?;
         Ok(Self {
             acs,

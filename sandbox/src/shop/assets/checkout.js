@@ -1,8 +1,11 @@
-// The card goes from this page to Portcullis; the shop's server gets tokens. The inputs have no names on purpose:
-// no form post of this page can ever carry them.
+// The card is typed into Portcullis' frame; this page is told tokens and passes them to the shop's server.
 'use strict';
 const at = (id) => document.getElementById(id);
 const state = at('state');
+let opened;
+let form;
+let card;
+let silence;
 
 const say = (text, bad) => {
   state.textContent = text;
@@ -20,62 +23,59 @@ const toShop = async (path, body) => {
   return told;
 };
 
-const toPortcullis = async (opened, card) => {
-  const answer = await fetch(opened.tokens_url, {
-    method: 'POST',
-    mode: 'cors',
-    credentials: 'omit',
-    headers: { 'Content-Type': 'application/json', Authorization: `Bearer ${opened.session}` },
-    body: JSON.stringify({ card }),
-  }).catch(() => {
-    const url = state.dataset.public;
-    throw new Error(`${url} cannot be reached from this page. Open it once in a tab and accept its certificate.`);
-  });
-  const told = await answer.json();
-  if (!answer.ok) throw new Error(told.detail || told.title || 'the card was not accepted');
-  return told.card;
+const begin = async () => {
+  opened = await toShop('/api/checkout', { account: at('account').value });
+  if (at('where').value === 'page') {
+    location.assign(opened.form_url);
+    return;
+  }
+  if (form) form.destroy();
+  at('again').hidden = true;
+  at('card').hidden = false;
+  clearTimeout(silence);
+  silence = setTimeout(() => say(`${state.dataset.public} does not answer in this page. Open it once in a tab and accept its certificate.`, true), 5000);
+  form = portcullis.mount('#card', { formUrl: opened.form_url, onready: () => { clearTimeout(silence); say(''); } });
+  form.token.then(pay, () => {});
 };
 
-const browserInfo = () => ({
-  browser_tz: String(new Date().getTimezoneOffset()),
-  browser_language: navigator.language,
-  browser_color_depth: String(screen.colorDepth),
-  browser_screen_width: String(screen.width),
-  browser_screen_height: String(screen.height),
-  browser_java_enabled: false,
-  browser_user_agent: navigator.userAgent,
-  window_width: String(window.innerWidth),
-  window_height: String(window.innerHeight),
-});
+// With a card that is kept only the security code is asked for again.
+const again = async (kept) => {
+  const { order } = await toShop('/api/again', { order: opened.order });
+  opened.order = order;
+  at('again').hidden = true;
+  at('card').hidden = false;
+  say('');
+  (kept ? form.retryCvv(card) : form.retry()).then(pay, () => {});
+};
 
-const pay = async () => {
-  const expiry = { exp_month: at('month').value.padStart(2, '0'), exp_year: at('year').value };
-  const holder = at('holder').value;
-  say('Opening a capture session …');
-  const opened = await toShop('/api/checkout', { account: at('account').value });
-  say('Handing the card to Portcullis …');
-  const card = { number: at('number').value, cvv: at('cvv').value, holder, ...expiry };
-  const kept = await toPortcullis(opened, card);
-  at('number').value = `${kept.bin} … ${kept.last4}`;
-  at('cvv').value = '';
+const confirmed = async (url) => {
+  say('Please confirm the payment with your bank.');
+  at('card').hidden = true;
+  at('choice').hidden = true;
+  const href = await portcullis.challenge('#bank', url, { height: 520 }).done;
+  location.assign(href);
+};
+
+const pay = async (told) => {
   say('Paying with the token …');
-  const { token, cvv_token } = kept;
+  card = { ...card, ...told };
+  const { token, cvv_token, browser_info } = card;
   const paid = await toShop('/api/pay', {
-    order: opened.order, token, cvv_token, holder, ...expiry, browser_info: browserInfo(),
+    order: opened.order, token, cvv_token, holder: token, exp_month: token, exp_year: token, browser_info,
   });
-  location.assign(paid.next);
+  if (paid.declined) {
+    say('The bank did not take the card.', true);
+    at('card').hidden = true;
+    at('again').hidden = false;
+  } else if (paid.frame && at('bank-where').value === 'frame') {
+    await confirmed(paid.frame);
+  } else {
+    location.assign(paid.next);
+  }
 };
 
-at('card').addEventListener('submit', async (event) => {
-  event.preventDefault();
-  at('pay').disabled = true;
-  await pay().catch((error) => say(error.message, true));
-  at('pay').disabled = false;
-});
-
-for (const button of document.querySelectorAll('button.fill')) {
-  button.addEventListener('click', () => {
-    at('number').value = button.textContent;
-    at('cvv').value = at('cvv').value || '123';
-  });
-}
+const attempt = (work) => work().catch((error) => say(error.message, true));
+for (const id of ['account', 'where']) at(id).addEventListener('change', () => attempt(begin));
+at('retry-cvv').addEventListener('click', () => attempt(() => again(true)));
+at('retry').addEventListener('click', () => attempt(() => again(false)));
+attempt(begin);
