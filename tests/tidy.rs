@@ -112,7 +112,8 @@ const DOORS: &[(&str, &[&str])] = &[
     ("memchr", &["flow/answer.rs", "flow/conceal.rs", "flow/forward.rs", "proxy/", "wire/"]),
     ("miniz_oxide", &["wire/inflate.rs"]),
     // Storage, words about a payment, the command line.
-    ("dashmap", &["limit/", "vault/memory.rs"]),
+    ("dashmap", &["limit/"]),
+    ("hashbrown", &["vault/memory.rs"]),
     ("governor", &["limit/"]),
     ("prometheus", &["telemetry/metrics.rs"]),
     ("log", &["telemetry/mod.rs"]),

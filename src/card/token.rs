@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::base62::{self, BITS_BYTES, BITS_CHARS, SUM_CHARS};
-use crate::secret::fill_random;
+use crate::secret::Random;
 
 const PREFIX_MAX: usize = 9;
 const TEXT_MAX: usize = PREFIX_MAX + BITS_CHARS + SUM_CHARS;
@@ -157,7 +157,13 @@ impl Token {
     /// A new one.
     #[must_use]
     pub fn random(mode: Mode) -> Self {
-        Self { bits: draw(Self::prefix(mode)), mode }
+        Self::draw(mode, &mut Random::fetch(BITS_BYTES))
+    }
+
+    /// A new one, from randomness that was fetched.
+    #[must_use]
+    pub fn draw(mode: Mode, random: &mut Random) -> Self {
+        Self { bits: draw(Self::prefix(mode), random), mode }
     }
 
     /// Whether it stands for a real card.
@@ -171,7 +177,13 @@ impl CvvToken {
     /// A new one.
     #[must_use]
     pub fn random(mode: Mode) -> Self {
-        Self { bits: draw(Self::prefix(mode)), mode }
+        Self::draw(mode, &mut Random::fetch(BITS_BYTES))
+    }
+
+    /// A new one, from randomness that was fetched.
+    #[must_use]
+    pub fn draw(mode: Mode, random: &mut Random) -> Self {
+        Self { bits: draw(Self::prefix(mode), random), mode }
     }
 
     /// Whether it belongs to a real card.
@@ -193,7 +205,7 @@ impl SessionId {
     /// A new one.
     #[must_use]
     pub fn random() -> Self {
-        Self { bits: draw(Self::prefix(())), mode: () }
+        Self { bits: draw(Self::prefix(()), &mut Random::fetch(BITS_BYTES)), mode: () }
     }
 }
 
@@ -201,7 +213,7 @@ impl RelayId {
     /// A new one.
     #[must_use]
     pub fn random() -> Self {
-        Self { bits: draw(Self::prefix(())), mode: () }
+        Self { bits: draw(Self::prefix(()), &mut Random::fetch(BITS_BYTES)), mode: () }
     }
 }
 
@@ -214,10 +226,9 @@ pub fn looks_like_token(text: &str) -> bool {
 }
 
 /// Draws bits until their text has no long run of digits; once, but for one text in billions.
-fn draw(prefix: &str) -> Box<[u8; BITS_BYTES]> {
-    let mut bits = Box::new([0; BITS_BYTES]);
+fn draw(prefix: &str, random: &mut Random) -> Box<[u8; BITS_BYTES]> {
     loop {
-        fill_random(bits.as_mut_slice());
+        let bits = Box::new(random.take());
         if !write(prefix, &bits, has_digit_run) {
             return bits;
         }

@@ -203,9 +203,15 @@ fn vault(root: &Table<'_>) -> (Limits, Option<SecretBytes>) {
     if table.text_or("backend", "memory") != "memory" {
         table.fail("backend", "must be memory");
     }
-    let capacity = table.number("capacity", 1_000_000, 1..=100_000_000);
+    let count = |key, default, range| {
+        usize::try_from(table.number(key, default, range)).unwrap_or(usize::MAX)
+    };
     let limits = Limits {
-        capacity: usize::try_from(capacity).unwrap_or(usize::MAX),
+        capacity: count("capacity", 1_000_000, 1..=100_000_000),
+        states: count("states", 200_000, 1000..=100_000_000),
+        states_bytes: count("states_bytes", 256 << 20, 16 << 20..=1 << 40),
+        marks: count("marks", 2_000_000, 1000..=1_000_000_000),
+        sessions_per_app: count("sessions_per_app", 20_000, 1..=10_000_000),
         card_ttl: Duration::from_secs(table.number("card_ttl_seconds", 1800, 1..=86_400)),
         cvv_ttl: Duration::from_secs(table.number("cvv_ttl_seconds", 900, 1..=900)),
     };

@@ -155,7 +155,7 @@ impl Flow {
         {
             return Ok(Verdict::Acknowledge);
         }
-        match self.vault.mark(&delivery.key, REMEMBERED, now)? {
+        match self.vault.claim(&delivery.key, now)? {
             Mark::Done => return Ok(Verdict::Acknowledge),
             Mark::InFlight => return Err(Refusal::CallbackInFlight),
             Mark::New => {}
@@ -163,7 +163,7 @@ impl Flow {
         match self.notification(&callback, now) {
             Ok(draft) => Ok(Verdict::Deliver(Box::new(draft), delivery)),
             Err(refusal) => {
-                self.vault.unmark(&delivery.key);
+                self.vault.release(&delivery.key, now);
                 Err(refusal)
             }
         }
@@ -177,11 +177,12 @@ impl Flow {
         now: Timestamp,
     ) -> Result<(), Refusal> {
         if status == Some(200) {
-            // Should the mark be gone, a repetition is delivered again: at least once, never lost.
-            let _ = self.vault.mark_done(&delivery.key, now);
+            // Should there be no room for the mark, a repetition is delivered again: at least once,
+            // never lost.
+            let _ = self.vault.mark_done(&delivery.key, REMEMBERED, now);
             return Ok(());
         }
-        self.vault.unmark(&delivery.key);
+        self.vault.release(&delivery.key, now);
         Err(Refusal::CallbackNotTaken)
     }
 

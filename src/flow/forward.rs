@@ -15,7 +15,7 @@ use crate::credential::Scheme;
 use crate::limit::Exceeded;
 use crate::provider::{Account, Api, ProviderHost, Route, is_plain_path};
 use crate::secret::{CleartextBody, SecretBytes};
-use crate::vault::{Audience, Bearer, CvvLease, Mark, Tenant};
+use crate::vault::{Audience, Bearer, CvvLease, Mark, Tenant, VaultError};
 use crate::wire::{Encoding, Known, Pointer, contains_card};
 
 use super::changes::Changes;
@@ -185,6 +185,7 @@ impl Flow {
         let known = self.identify(&shown, asked, now)?;
         allow(known.app, place)?;
         refuse_raw_card(&incoming, body.as_ref(), place.route)?;
+        self.vault.room_for_payment().or_else(|full| unless_read(&incoming, full))?;
 
         let mut changes = Changes::to(place.route.encoding);
         if let Some(fields) = &body {
@@ -194,8 +195,7 @@ impl Flow {
             Some(bearer) => Some(bearer.context.reveal(SecretBytes::from_slice)),
             None => body.as_ref().and_then(|fields| return_url(fields, place.route)),
         };
-        let audience = audience(known.app, place.account);
-        let rules = &place.route.request.reveal;
+        let (audience, rules) = (audience(known.app, place.account), &place.route.request.reveal);
         let revealed = match &body {
             Some(fields) => {
                 self.reveal(fields, rules, Clear::Refused, &audience, &mut changes, now)?
@@ -296,6 +296,11 @@ impl Flow {
         }
         Ok(())
     }
+}
+
+/// A read shows what became of a payment, so it is let through to a vault without room.
+fn unless_read(incoming: &Incoming<'_>, full: VaultError) -> Result<(), Refusal> {
+    if *incoming.method == Method::GET { Ok(()) } else { Err(full.into()) }
 }
 
 /// Who redeems, and for what.

@@ -224,9 +224,68 @@ pub fn fill_random(buffer: &mut [u8]) {
     }
 }
 
+/// Randomness that is fetched from the operating system in one call and handed out in pieces, each
+/// once. A call into the kernel costs more than what it brings; nothing is kept between requests,
+/// so there is no state that a fork could copy or that would have to be seeded anew.
+pub struct Random {
+    bytes: [u8; Self::BYTES_MAX],
+    left: usize,
+}
+
+impl Random {
+    const BYTES_MAX: usize = 72;
+
+    /// Fetches `len` bytes, 72 at most.
+    #[must_use]
+    pub fn fetch(len: usize) -> Self {
+        let mut fetched = Self { bytes: [0; Self::BYTES_MAX], left: len.min(Self::BYTES_MAX) };
+        fill_random(fetched.bytes.get_mut(..fetched.left).unwrap_or_default());
+        fetched
+    }
+
+    /// Hands out the next bytes; when too few are left, they are fetched.
+    pub fn take<const N: usize>(&mut self) -> [u8; N] {
+        let mut taken = [0; N];
+        let rest = self.left.checked_sub(N);
+        match rest.and_then(|rest| self.bytes.get_mut(rest..self.left)) {
+            Some(bytes) => {
+                taken.copy_from_slice(bytes);
+                wipe(bytes);
+                self.left -= N;
+            }
+            None => fill_random(&mut taken),
+        }
+        taken
+    }
+}
+
+impl Drop for Random {
+    fn drop(&mut self) {
+        wipe(&mut self.bytes);
+    }
+}
+
+impl fmt::Debug for Random {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Random(..)")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_random_byte_is_handed_out_twice() {
+        let mut random = Random::fetch(40);
+        let pieces: Vec<[u8; 16]> = (0..6).map(|_| random.take()).collect();
+        for (place, piece) in pieces.iter().enumerate() {
+            assert_ne!(piece, &[0; 16]);
+            assert!(!pieces[..place].contains(piece));
+        }
+        assert_eq!((random.left, &random.bytes[8..]), (8, [0; 64].as_slice()));
+        assert_eq!(format!("{random:?}"), "Random(..)");
+    }
 
     #[test]
     fn debug_prints_a_fixed_text() {

@@ -6,10 +6,10 @@
 use std::time::Duration;
 
 use super::record::{Reader, Writer};
-use super::seal::{Address, Kind, Scope};
+use super::seal::{Address, Kind, SALT_BYTES, Scope};
 use super::{Account, Accounts, Audience, Draft, Owner, Tenant, Vault, VaultError};
 use crate::card::{Handle, Mode, Timestamp};
-use crate::secret::SecretBytes;
+use crate::secret::{Random, SecretBytes};
 
 /// A kept secret and to whom it belongs.
 #[derive(Debug)]
@@ -67,12 +67,13 @@ impl Vault {
         let owner = Owner::of(audience);
         let plain = Writer::with_capacity(8 + secret.len() + context.len());
         let plain = plain.bytes(secret).bytes(context).done();
-        self.put(&Draft {
+        let draft = Draft {
             address: bearer_address(handle),
             scope: Scope::from(&owner),
             expires: now.plus(ttl),
             plain: plain.as_bytes(),
-        })
+        };
+        self.put(&draft, &mut Random::fetch(SALT_BYTES))
     }
 
     /// Opens what a handle stands for.

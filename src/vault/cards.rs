@@ -6,11 +6,14 @@
 
 use std::fmt;
 
-use super::record::{Writer, read_card, write_card};
-use super::seal::{Address, Kind, Name, Opened, Scope};
-use super::store::Kept;
+use super::record::{read_card, write_card};
+use super::seal::{Address, Kind, Opened, SALT_BYTES, Scope, Sealed};
 use super::{Account, Accounts, Audience, Draft, Owner, Tenant, Vault, VaultError};
 use crate::card::{Brand, Capture, Card, Cvv, CvvToken, Masked, Mode, Timestamp, Token};
+use crate::secret::{Random, wipe};
+
+/// The random part of a token.
+const BITS_BYTES: usize = 20;
 
 /// A security code is padded to the longest, so that the record does not tell its length.
 const CVV_BYTES: usize = 4;
@@ -82,9 +85,8 @@ impl Redeemed {
 /// code is gone for ever.
 #[must_use = "dropping the lease burns the security code"]
 pub struct CvvLease {
-    name: Name,
-    kept: Kept,
-    card: [u8; 20],
+    sealed: Sealed,
+    card: [u8; BITS_BYTES],
 }
 
 impl fmt::Debug for CvvLease {
@@ -108,22 +110,20 @@ impl Vault {
         let metadata = Metadata::of(&card, now.plus(self.limits.card_ttl), cvv.is_some());
         check_cvv(cvv.as_ref(), metadata.brand)?;
 
-        let token = Token::random(owner.mode);
+        let mut random = Random::fetch(2 * (BITS_BYTES + SALT_BYTES));
+        let token = Token::draw(owner.mode, &mut random);
         let scope = Scope::from(owner);
         let expires = metadata.expires_at;
         let plain = write_card(&card);
         drop(card);
         let plain = plain.as_bytes();
-        self.insert(&Draft { address: card_address(&token), scope, expires, plain }, now)?;
+        let draft = Draft { address: card_address(&token), scope, expires, plain };
+        self.insert(&draft, &mut random, now)?;
 
-        let cvv_token = match cvv.map(|cvv| self.keep_cvv(&token, cvv, owner, expires, now)) {
-            None => None,
-            Some(Ok(cvv_token)) => Some(cvv_token),
-            Some(Err(error)) => {
-                self.remove(&card_address(&token));
-                return Err(error);
-            }
-        };
+        let keep = |cvv| self.keep_cvv(&token, cvv, (owner, expires), &mut random, now);
+        let cvv_token = cvv.map(keep).transpose().inspect_err(|_| {
+            self.remove(&card_address(&token));
+        })?;
         Ok(KeptCard { token, cvv_token, card: metadata })
     }
 
@@ -144,27 +144,30 @@ impl Vault {
         let owner = header.owner().ok_or(VaultError::NotFound)?;
         // One under an older root key has another name and would be found once this one is gone.
         self.remove(&cvv_address(token, &[]));
-        self.keep_cvv(token, cvv, &owner, header.expires, now)
+        let mut random = Random::fetch(BITS_BYTES + SALT_BYTES);
+        self.keep_cvv(token, cvv, (&owner, header.expires), &mut random, now)
     }
 
     fn keep_cvv(
         &self,
         token: &Token,
         cvv: Cvv,
-        owner: &Owner,
-        card_expires: Timestamp,
+        (owner, card_expires): (&Owner, Timestamp),
+        random: &mut Random,
         now: Timestamp,
     ) -> Result<CvvToken, VaultError> {
-        let cvv_token = CvvToken::random(owner.mode);
+        let cvv_token = CvvToken::draw(owner.mode, random);
         let address = cvv_address(token, cvv_token.random_part());
         let expires = now.plus(self.limits.cvv_ttl).min(card_expires);
-        let plain = cvv.reveal(|digits| {
-            let padding = CVV_BYTES.saturating_sub(digits.len());
-            let padding = [CVV_PADDING; CVV_BYTES].get(..padding).unwrap_or_default().to_vec();
-            Writer::with_capacity(CVV_BYTES).raw(digits.as_bytes()).raw(&padding).done()
+        let mut plain = [CVV_PADDING; CVV_BYTES];
+        cvv.reveal(|digits| {
+            plain.iter_mut().zip(digits.bytes()).for_each(|(place, digit)| *place = digit);
         });
         drop(cvv);
-        self.put(&Draft { address, scope: Scope::from(owner), expires, plain: plain.as_bytes() })?;
+        let scope = Scope::from(owner);
+        let kept = self.put(&Draft { address, scope, expires, plain: &plain }, random);
+        wipe(&mut plain);
+        kept?;
         Ok(cvv_token)
     }
 
@@ -204,20 +207,21 @@ impl Vault {
         })?;
         // Opened before it is taken: a wrong token must not burn somebody's code.
         let cvv = Cvv::parse(opened.plain().trim_ascii_end()).map_err(|_| VaultError::NotFound)?;
-        let name = opened.name();
-        let kept = self.store.take_if(&name, opened.stamp()).ok_or(VaultError::NotFound)?;
-        Ok((cvv, CvvLease { name, kept, card: *token.random_part() }))
+        let taken = self.cards.take_if(&opened.name(), opened.stamp());
+        let sealed = taken.ok_or(VaultError::NotFound)?;
+        Ok((cvv, CvvLease { sealed, card: *token.random_part() }))
     }
 
     /// Puts a security code back of which nothing was sent, until its old end. Not when the card
     /// was revoked or got a new code meanwhile.
     pub fn restore_cvv(&self, lease: CvvLease, now: Timestamp) {
-        let CvvLease { name, kept, card } = lease;
+        let CvvLease { sealed, card } = lease;
+        let name = sealed.name();
         let card = Address { kind: Kind::Card, bits: &card, further: &[] };
         // Looked up after the code is back: whichever of a revocation and this comes second, the
         // code is gone.
-        if self.store.put_back(name, kept, now) && !self.contains(&card, now) {
-            self.store.remove(&name);
+        if self.cards.put_back(sealed, now) && !self.contains(&card, now) {
+            self.cards.remove(&name);
         }
     }
 

@@ -1,69 +1,94 @@
-//! Records in this process: a map in many shards, each behind its own lock. Bytes are copied out
+//! Records in this process: a table in many shards, each behind its own lock. Bytes are copied out
 //! under the lock and opened outside of it; nothing here waits for anything but a lock.
+//!
+//! An entry is a pointer and a length, and the name is read off the record behind it: with names in
+//! the table, as in a map, the free places of a table that has just grown would cost more than the
+//! records.
 
-use std::hash::{BuildHasherDefault, Hash, Hasher};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use dashmap::DashMap;
-use dashmap::mapref::entry::Entry;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 use super::seal::{Name, Sealed, Stamp};
-use super::store::{Kept, Refused};
+use super::store::{Bounds, Refused};
 use crate::card::Timestamp;
 
-/// Many, so that growing or sweeping one shard holds up few: at ten million records a shard has
-/// ten thousand.
-const SHARDS: usize = 1024;
+type Records = HashTable<Sealed>;
 
 /// Sealed records by name.
 pub(super) struct MemoryStore {
-    records: DashMap<Name, Kept, BuildHasherDefault<NameHasher>>,
-    count: AtomicUsize,
-    capacity: usize,
+    /// Apart, so that there is a shard for every name whatever the number of the others.
+    first: Mutex<Records>,
+    others: Box<[Mutex<Records>]>,
+    records: AtomicUsize,
+    bytes: AtomicUsize,
+    bounds: Bounds,
 }
 
 impl MemoryStore {
-    pub(super) fn new(capacity: usize) -> Self {
-        let records = DashMap::with_hasher_and_shard_amount(BuildHasherDefault::default(), SHARDS);
-        Self { records, count: AtomicUsize::new(0), capacity }
+    /// With many shards, growing or sweeping one holds up few: whoever inserts into a shard that
+    /// is full moves the entries of that shard alone.
+    pub(super) fn new(shards: usize, bounds: Bounds) -> Self {
+        let shard = || Mutex::new(Records::new());
+        Self {
+            first: shard(),
+            others: (1..shards).map(|_| shard()).collect(),
+            records: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+            bounds,
+        }
     }
 
     /// Keeps a record under a name that is free, or whose record has expired.
-    pub(super) fn insert(&self, name: Name, kept: Kept, now: Timestamp) -> Result<(), Refused> {
-        match self.records.entry(name) {
-            Entry::Occupied(old) if old.get().expires > now => return Err(Refused::Taken),
-            Entry::Occupied(mut old) => drop(old.insert(kept)),
-            Entry::Vacant(free) => {
-                self.reserve()?;
-                free.insert(kept);
-            }
-        }
-        Ok(())
+    pub(super) fn insert(&self, sealed: Sealed, now: Timestamp) -> Result<(), Refused> {
+        self.keep(sealed, |old| old.expires() <= now)
     }
 
-    /// Keeps a record under a name, whatever was there.
-    pub(super) fn put(&self, name: Name, kept: Kept) -> Result<(), Refused> {
-        match self.records.entry(name) {
-            Entry::Occupied(mut old) => drop(old.insert(kept)),
-            Entry::Vacant(free) => {
-                self.reserve()?;
-                free.insert(kept);
+    /// Keeps a record under its name, whatever was there.
+    pub(super) fn put(&self, sealed: Sealed) -> Result<(), Refused> {
+        self.keep(sealed, |_| true)
+    }
+
+    fn keep(&self, sealed: Sealed, yields: impl Fn(&Sealed) -> bool) -> Result<(), Refused> {
+        let name = sealed.name();
+        let mut records = self.shard(&name);
+        // What is replaced is wiped after the lock is gone.
+        let _old = match records.entry(hash(&name), |kept| kept.name() == name, rehash) {
+            Entry::Occupied(old) if !yields(old.get()) => return Err(Refused::Taken),
+            Entry::Occupied(mut old) => {
+                self.resize(old.get().len(), sealed.len())?;
+                Some(std::mem::replace(old.get_mut(), sealed))
             }
-        }
+            Entry::Vacant(free) => {
+                self.resize(0, sealed.len())?;
+                if let Err(full) = raise(&self.records, 1, self.bounds.records) {
+                    lower(&self.bytes, sealed.len());
+                    return Err(full);
+                }
+                free.insert(sealed);
+                None
+            }
+        };
+        drop(records);
         Ok(())
     }
 
     /// Puts a record that was taken back, unless its time is over or its name is in use. Goes over
-    /// the bound if it must: by no more than the requests under way.
-    pub(super) fn put_back(&self, name: Name, kept: Kept, now: Timestamp) -> bool {
-        if kept.expires <= now {
+    /// the bounds if it must: by no more than the requests under way.
+    pub(super) fn put_back(&self, sealed: Sealed, now: Timestamp) -> bool {
+        if sealed.expires() <= now {
             return false;
         }
-        match self.records.entry(name) {
+        let name = sealed.name();
+        let mut records = self.shard(&name);
+        match records.entry(hash(&name), |kept| kept.name() == name, rehash) {
             Entry::Occupied(_) => false,
             Entry::Vacant(free) => {
-                self.count.fetch_add(1, Ordering::Relaxed);
-                free.insert(kept);
+                self.records.fetch_add(1, Ordering::Relaxed);
+                self.bytes.fetch_add(sealed.len(), Ordering::Relaxed);
+                free.insert(sealed);
                 true
             }
         }
@@ -71,18 +96,24 @@ impl MemoryStore {
 
     /// A copy of a live record.
     pub(super) fn get(&self, name: &Name, now: Timestamp) -> Option<Sealed> {
-        let kept = self.records.get(name)?;
-        (kept.expires > now).then(|| kept.sealed.copied())
+        self.look(name, |kept| (kept.expires() > now).then(|| kept.copied())).flatten()
     }
 
     pub(super) fn contains(&self, name: &Name, now: Timestamp) -> bool {
-        self.records.get(name).is_some_and(|kept| kept.expires > now)
+        self.look(name, |kept| kept.expires() > now).unwrap_or(false)
     }
 
-    /// Replaces the record that carries this stamp.
-    pub(super) fn replace_if(&self, name: &Name, seen: Stamp, next: Kept) -> bool {
-        let Some(mut kept) = self.records.get_mut(name) else { return false };
-        if kept.sealed.stamp() != seen {
+    fn look<T>(&self, name: &Name, look: impl FnOnce(&Sealed) -> T) -> Option<T> {
+        self.shard(name).find(hash(name), |kept| kept.name() == *name).map(look)
+    }
+
+    /// Replaces the record of the same name that carries this stamp.
+    pub(super) fn replace_if(&self, seen: Stamp, next: Sealed) -> bool {
+        let name = next.name();
+        let mut records = self.shard(&name);
+        let kept = records.find_mut(hash(&name), |kept| kept.name() == name);
+        let Some(kept) = kept.filter(|kept| kept.stamp() == seen) else { return false };
+        if self.resize(kept.len(), next.len()).is_err() {
             return false;
         }
         *kept = next;
@@ -90,65 +121,94 @@ impl MemoryStore {
     }
 
     /// Removes the record that carries this stamp and hands it over: of any number of callers, one.
-    pub(super) fn take_if(&self, name: &Name, seen: Stamp) -> Option<Kept> {
-        let (_, kept) = self.records.remove_if(name, |_, kept| kept.sealed.stamp() == seen)?;
-        self.count.fetch_sub(1, Ordering::Relaxed);
-        Some(kept)
+    pub(super) fn take_if(&self, name: &Name, seen: Stamp) -> Option<Sealed> {
+        self.take(name, |kept| kept.stamp() == seen)
     }
 
     pub(super) fn remove(&self, name: &Name) -> bool {
-        let removed = self.records.remove(name).is_some();
-        self.count.fetch_sub(usize::from(removed), Ordering::Relaxed);
-        removed
+        self.take(name, |_| true).is_some()
+    }
+
+    fn take(&self, name: &Name, wanted: impl Fn(&Sealed) -> bool) -> Option<Sealed> {
+        let mut records = self.shard(name);
+        let found = records.find_entry(hash(name), |kept| kept.name() == *name && wanted(kept));
+        let (sealed, _) = found.ok()?.remove();
+        drop(records);
+        lower(&self.records, 1);
+        lower(&self.bytes, sealed.len());
+        Some(sealed)
     }
 
     /// Removes what has expired, one shard after the other; returns how many there were.
     pub(super) fn sweep(&self, now: Timestamp) -> usize {
-        let mut removed = 0;
-        self.records.retain(|_, kept| {
-            let live = kept.expires > now;
+        let shards = std::iter::once(&self.first).chain(&self.others);
+        shards.map(|shard| self.sweep_shard(&mut locked(shard), now)).sum()
+    }
+
+    fn sweep_shard(&self, records: &mut Records, now: Timestamp) -> usize {
+        let (mut removed, mut freed) = (0, 0);
+        records.retain(|kept| {
+            let live = kept.expires() > now;
             removed += usize::from(!live);
+            freed += if live { 0 } else { kept.len() };
             live
         });
-        self.count.fetch_sub(removed, Ordering::Relaxed);
+        lower(&self.records, removed);
+        lower(&self.bytes, freed);
         removed
     }
 
     pub(super) fn len(&self) -> usize {
-        self.count.load(Ordering::Relaxed)
+        self.records.load(Ordering::Relaxed)
     }
 
-    fn reserve(&self) -> Result<(), Refused> {
-        let within = |count: usize| (count < self.capacity).then_some(count + 1);
-        let reserved = self.count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, within);
-        reserved.map(drop).map_err(|_| Refused::Full)
+    /// Whether more than a sixteenth of the room is free.
+    pub(super) fn has_reserve(&self) -> bool {
+        let free = |used: &AtomicUsize, bound: usize| {
+            used.load(Ordering::Relaxed) < bound.saturating_sub(bound / 16)
+        };
+        free(&self.records, self.bounds.records) && free(&self.bytes, self.bounds.bytes)
+    }
+
+    /// Counts a record that takes the place of another one.
+    fn resize(&self, old: usize, new: usize) -> Result<(), Refused> {
+        raise(&self.bytes, new.saturating_sub(old), self.bounds.bytes)?;
+        lower(&self.bytes, old.saturating_sub(new));
+        Ok(())
+    }
+
+    /// The shard comes from other bits than the place in it does.
+    fn shard(&self, name: &Name) -> MutexGuard<'_, Records> {
+        let bits = name.0.last_chunk().copied().map_or(0, u64::from_ne_bytes);
+        let place = usize::try_from(bits).unwrap_or(usize::MAX) % (self.others.len() + 1);
+        locked(self.others.get(place).unwrap_or(&self.first))
     }
 }
 
-impl Hash for Name {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        let half = self.0.first_chunk().copied().unwrap_or_default();
-        state.write_u64(u64::from_ne_bytes(half));
-    }
+/// Nothing that runs under a lock panics half way through a change.
+fn locked(shard: &Mutex<Records>) -> MutexGuard<'_, Records> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Names come out of HMAC under a key that nobody outside knows: they are as good as hashed, and
 /// nobody can choose them to collide.
-#[derive(Default)]
-pub(super) struct NameHasher(u64);
+fn hash(name: &Name) -> u64 {
+    u64::from_ne_bytes(name.0.first_chunk().copied().unwrap_or_default())
+}
 
-impl Hasher for NameHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
+fn rehash(kept: &Sealed) -> u64 {
+    hash(&kept.name())
+}
 
-    fn write_u64(&mut self, half: u64) {
-        self.0 = half;
+fn raise(used: &AtomicUsize, more: usize, bound: usize) -> Result<(), Refused> {
+    if more == 0 {
+        return Ok(());
     }
+    let within = |used: usize| used.checked_add(more).filter(|raised| *raised <= bound);
+    let raised = used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, within);
+    raised.map(drop).map_err(|_| Refused::Full)
+}
 
-    fn finish(&self) -> u64 {
-        self.0
-    }
+fn lower(used: &AtomicUsize, less: usize) {
+    used.fetch_sub(less, Ordering::Relaxed);
 }

@@ -34,8 +34,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::card::{Mode, Timestamp};
-use seal::{Address, Header, Name, Opened, Root, Scope};
-use store::{Kept, Refused, Store};
+use crate::secret::Random;
+use seal::{Address, Header, Kind, Opened, Root, Scope, Sealed};
+use session::OpenSessions;
+use store::{Bounds, Refused, Store};
 
 /// The name of an application. Cards belong to the one whose session captured them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -106,8 +108,16 @@ pub struct Audience {
 /// Bounds of a vault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// The most records at a time; a card and its security code are two.
+    /// The most records of cards at a time; a card and its security code are two.
     pub capacity: usize,
+    /// The most handles, capture sessions and steps of payments at a time.
+    pub states: usize,
+    /// The most bytes of those together: a step holds what a provider sent.
+    pub states_bytes: usize,
+    /// The most marks of callbacks and signed requests at a time.
+    pub marks: usize,
+    /// The most capture sessions that one application has open at a time.
+    pub sessions_per_app: usize,
     /// How long a card lives.
     pub card_ttl: Duration,
     /// How long a security code lives: 15 minutes at most, whatever is written here.
@@ -122,9 +132,22 @@ impl Limits {
 impl Default for Limits {
     fn default() -> Self {
         let card_ttl = Duration::from_secs(1800);
-        Self { capacity: 1_000_000, card_ttl, cvv_ttl: Self::CVV_TTL_MAX }
+        Self {
+            capacity: 1_000_000,
+            states: 200_000,
+            states_bytes: 256 << 20,
+            marks: 2_000_000,
+            sessions_per_app: 20_000,
+            card_ttl,
+            cvv_ttl: Self::CVV_TTL_MAX,
+        }
     }
 }
+
+/// At ten million cards a shard has twelve hundred records, so the one insertion that makes it grow
+/// moves no more than that.
+const CARD_SHARDS: usize = 16_384;
+const SHARDS: usize = 2048;
 
 /// Why the vault did not do it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -163,7 +186,10 @@ impl std::error::Error for VaultError {}
 /// Keeps records sealed and hands them to whom they belong.
 pub struct Vault {
     keyring: Keyring,
-    store: Store,
+    cards: Store,
+    states: Store,
+    marks: Store,
+    open_sessions: OpenSessions,
     limits: Limits,
 }
 
@@ -179,19 +205,28 @@ impl Vault {
     pub fn new(keyring: Keyring, limits: Limits) -> Self {
         let cvv_ttl = limits.cvv_ttl.min(Limits::CVV_TTL_MAX);
         let limits = Limits { cvv_ttl, ..limits };
-        Self { keyring, store: Store::new(limits.capacity), limits }
+        let unbounded = |records| Bounds { records, bytes: usize::MAX };
+        let states = Bounds { records: limits.states, bytes: limits.states_bytes };
+        Self {
+            keyring,
+            cards: Store::new(CARD_SHARDS, unbounded(limits.capacity)),
+            states: Store::new(SHARDS, states),
+            marks: Store::new(SHARDS, unbounded(limits.marks)),
+            open_sessions: OpenSessions::default(),
+            limits,
+        }
     }
 
     /// Removes what has expired, a part at a time; returns how many records that were. Traffic goes
     /// on meanwhile. Expired records are never handed out, swept or not; they only take room.
     pub fn sweep(&self, now: Timestamp) -> usize {
-        self.store.sweep(now)
+        self.cards.sweep(now) + self.states.sweep(now) + self.marks.sweep(now)
     }
 
     /// How many records there are, expired ones included until they are swept.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.store.len()
+        self.cards.len() + self.states.len() + self.marks.len()
     }
 
     /// Whether there are none.
@@ -200,17 +235,45 @@ impl Vault {
         self.len() == 0
     }
 
+    /// Whether what a payment's answer brings will find room: handles, the way back. Asked before
+    /// the payment leaves, because afterwards money has moved. The last sixteenth of the room is
+    /// kept for answers to what has left; nothing else that is new gets into it.
+    ///
+    /// # Errors
+    /// No room.
+    pub fn room_for_payment(&self) -> Result<(), VaultError> {
+        if self.states.has_reserve() { Ok(()) } else { Err(VaultError::Full) }
+    }
+
+    /// Each kind has its place, so that none takes another one's room.
+    const fn place(&self, kind: Kind) -> &Store {
+        match kind {
+            Kind::Card | Kind::Cvv => &self.cards,
+            Kind::Bearer | Kind::Session | Kind::Relay | Kind::Text => &self.states,
+            Kind::Mark | Kind::Newest => &self.marks,
+        }
+    }
+
     /// Seals and keeps a record under a name drawn for it. Names come from 160 random bits: one
     /// that is in use means randomness that repeats, and nothing may be sealed under it.
-    fn insert(&self, record: &Draft<'_>, now: Timestamp) -> Result<(), VaultError> {
-        if self.insert_if_free(record, now)? { Ok(()) } else { Err(VaultError::Sealing) }
+    fn insert(
+        &self,
+        record: &Draft<'_>,
+        random: &mut Random,
+        now: Timestamp,
+    ) -> Result<(), VaultError> {
+        if self.insert_if_free(record, random, now)? { Ok(()) } else { Err(VaultError::Sealing) }
     }
 
     /// Seals and keeps a record unless there is a live one of its name.
-    fn insert_if_free(&self, record: &Draft<'_>, now: Timestamp) -> Result<bool, VaultError> {
-        let root = self.keyring.current();
-        let name = root.name(&record.address);
-        match self.store.insert(name, record.seal(root, name)?, now) {
+    fn insert_if_free(
+        &self,
+        record: &Draft<'_>,
+        random: &mut Random,
+        now: Timestamp,
+    ) -> Result<bool, VaultError> {
+        let sealed = record.seal(self.keyring.current(), random)?;
+        match self.place(record.address.kind).insert(sealed, now) {
             Ok(()) => Ok(true),
             Err(Refused::Taken) => Ok(false),
             Err(Refused::Full) => Err(VaultError::Full),
@@ -218,10 +281,9 @@ impl Vault {
     }
 
     /// Seals and keeps a record in place of the one there may be.
-    fn put(&self, record: &Draft<'_>) -> Result<(), VaultError> {
-        let root = self.keyring.current();
-        let name = root.name(&record.address);
-        self.store.put(name, record.seal(root, name)?).map_err(|_| VaultError::Full)
+    fn put(&self, record: &Draft<'_>, random: &mut Random) -> Result<(), VaultError> {
+        let sealed = record.seal(self.keyring.current(), random)?;
+        self.place(record.address.kind).put(sealed).map_err(|_| VaultError::Full)
     }
 
     /// Finds and opens a live record that `admits` whoever asks.
@@ -233,7 +295,7 @@ impl Vault {
     ) -> Result<Opened, VaultError> {
         for root in self.keyring.roots() {
             let name = root.name(address);
-            let Some(sealed) = self.store.get(&name, now) else { continue };
+            let Some(sealed) = self.place(address.kind).get(&name, now) else { continue };
             let header = sealed.header().ok_or(VaultError::NotFound)?;
             if header.expires <= now || !admits(&header) {
                 return Err(VaultError::NotFound);
@@ -251,25 +313,25 @@ impl Vault {
         plain: &[u8],
     ) -> Result<bool, VaultError> {
         let header = opened.header().ok_or(VaultError::Sealing)?;
-        let expires = header.expires;
-        let sealed = self
+        let next = self
             .keyring
             .roots()
             .find(|root| root.version() == header.version)
             .and_then(|root| root.reseal(address, opened, plain))
             .ok_or(VaultError::Sealing)?;
-        let next = Kept { sealed, expires };
-        Ok(self.store.replace_if(&opened.name(), opened.stamp(), next))
+        Ok(self.place(address.kind).replace_if(opened.stamp(), next))
     }
 
     /// Removes the record whatever key it was sealed under; tells whether there was one.
     fn remove(&self, address: &Address<'_>) -> bool {
-        let removals = self.keyring.roots().map(|root| self.store.remove(&root.name(address)));
+        let place = self.place(address.kind);
+        let removals = self.keyring.roots().map(|root| place.remove(&root.name(address)));
         removals.fold(false, |any, removed| any | removed)
     }
 
     fn contains(&self, address: &Address<'_>, now: Timestamp) -> bool {
-        self.keyring.roots().any(|root| self.store.contains(&root.name(address), now))
+        let place = self.place(address.kind);
+        self.keyring.roots().any(|root| place.contains(&root.name(address), now))
     }
 }
 
@@ -282,11 +344,10 @@ struct Draft<'a> {
 }
 
 impl Draft<'_> {
-    fn seal(&self, root: &Root, name: Name) -> Result<Kept, VaultError> {
-        let sealed = root
-            .seal(&self.address, name, &self.scope, self.expires, self.plain)
-            .ok_or(VaultError::Sealing)?;
-        Ok(Kept { sealed, expires: self.expires })
+    fn seal(&self, root: &Root, random: &mut Random) -> Result<Sealed, VaultError> {
+        let named = (root.name(&self.address), random.take());
+        let sealed = root.seal(&self.address, named, &self.scope, self.expires, self.plain);
+        sealed.ok_or(VaultError::Sealing)
     }
 }
 

@@ -29,10 +29,6 @@ impl Writer {
         self.raw(&number.to_be_bytes())
     }
 
-    pub(super) fn u64(self, number: u64) -> Self {
-        self.raw(&number.to_be_bytes())
-    }
-
     /// Bytes behind their length. A length that does not fit is written as the largest one, which
     /// the reader then refuses: nothing is ever cut silently.
     pub(super) fn bytes(self, bytes: &[u8]) -> Self {
@@ -200,7 +196,8 @@ mod tests {
             d in proptest::collection::vec(any::<u8>(), 0..300),
             e in proptest::collection::vec(any::<u8>(), 0..255),
         ) {
-            let written = Writer::default().u8(a).u32(b).u64(c).bytes(&d).short(&e).done();
+            let written = Writer::default().u8(a).u32(b).raw(&c.to_be_bytes()).bytes(&d).short(&e);
+            let written = written.done();
             let mut reader = Reader::new(written.as_bytes());
             prop_assert_eq!(
                 (reader.u8(), reader.u32(), reader.u64(), reader.bytes(), reader.short()),

@@ -5,10 +5,10 @@
 use std::time::Duration;
 
 use super::record::{Reader, Writer};
-use super::seal::{Address, Kind, Opened, Scope};
+use super::seal::{Address, Kind, Opened, SALT_BYTES, Scope};
 use super::{Draft, Vault, VaultError};
 use crate::card::{RelayId, Timestamp};
-use crate::secret::{CleartextBody, SecretBytes};
+use crate::secret::{CleartextBody, Random, SecretBytes};
 
 /// How far a relay has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub enum RelayState {
 pub struct Relay {
     /// How far it has come.
     pub state: RelayState,
-    /// What was kept.
+    /// What was kept; nothing once the relay is done.
     pub payload: SecretBytes,
 }
 
@@ -105,7 +105,7 @@ impl Vault {
             expires: now.plus(ttl),
             plain: plain.as_bytes(),
         };
-        self.insert(&draft, now)?;
+        self.insert(&draft, &mut Random::fetch(SALT_BYTES), now)?;
         Ok(id)
     }
 
@@ -142,10 +142,11 @@ impl Vault {
         }
     }
 
-    /// Records the answer to a relay that was passed on.
+    /// Records the answer to a relay that was passed on, in place of the payload.
     ///
     /// # Errors
-    /// No such relay, or none that is being passed on.
+    /// No such relay, or none that is being passed on; no room for an answer longer than the
+    /// payload, which leaves the relay as one that was passed on.
     pub fn finish_relay(
         &self,
         id: &RelayId,
@@ -176,7 +177,9 @@ impl Vault {
         if fields.state != RelayState::Relaying {
             return Ok(false);
         }
-        let next = Fields { state, payload: fields.payload, result };
+        // Whatever was passed on, nobody needs any more.
+        let payload = if state == RelayState::Done { b"" } else { fields.payload };
+        let next = Fields { state, payload, result };
         self.advance(&address, &opened, next.write().as_bytes())
     }
 }

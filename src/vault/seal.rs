@@ -5,8 +5,9 @@
 //! root key alone still lacks the tokens. Each seal draws a fresh salt that goes into the key, so a
 //! key seals exactly one message and the fixed nonce never repeats under a key.
 //!
-//! Layout: salt (16) ‖ header (clear, authenticated) ‖ ciphertext ‖ tag (16). The salt doubles as
-//! the version stamp by which a store compares and sets.
+//! Layout: salt (16) ‖ name (16) ‖ header ‖ ciphertext ‖ tag (16). Name and header are clear and
+//! authenticated, and stand together so that neither sealing nor opening copies them. The salt
+//! doubles as the version stamp by which a store compares and sets.
 
 use std::fmt;
 
@@ -16,14 +17,19 @@ use hmac::{Hmac, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use super::record::{Reader, Writer};
+use super::record::Reader;
 use super::{Account, Accounts, Audience, Owner, Tenant};
 use crate::card::{Mode, Timestamp};
-use crate::secret::{CleartextBody, SecretBytes, fill_random, wipe};
+use crate::secret::{Random, SecretBytes, fill_random, wipe};
 
 /// Bytes of a root key and of every key derived from one.
 const KEY_BYTES: usize = 32;
-const SALT_BYTES: usize = 16;
+pub(super) const SALT_BYTES: usize = 16;
+const NAME_BYTES: usize = 16;
+/// Where the header begins.
+const HEADER: usize = SALT_BYTES + NAME_BYTES;
+/// Where the end of its life begins: behind kind, key version and mode.
+const EXPIRES: usize = HEADER + 1 + 4 + 1;
 const TAG_BYTES: usize = 16;
 /// The version of a random root key, which lives as long as the process.
 const FIRST_VERSION: u32 = 1;
@@ -55,7 +61,7 @@ pub(super) struct Address<'a> {
 
 /// A record's name in the store.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Name(pub(super) [u8; 16]);
+pub(super) struct Name(pub(super) [u8; NAME_BYTES]);
 
 /// Tells one seal of a record from the next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -186,40 +192,38 @@ impl Root {
         Aes256Gcm::new((&*key).into())
     }
 
-    /// Seals `plain` for `address`, to be kept under `name`. Nothing only beyond the limits of the
-    /// AEAD or of the header.
+    /// Seals `plain` for `address`, to be kept under `name`; `salt` is random and never used again.
+    /// Nothing only beyond the limits of the AEAD or of the header.
     pub(super) fn seal(
         &self,
         address: &Address<'_>,
-        name: Name,
+        (name, salt): (Name, [u8; SALT_BYTES]),
         scope: &Scope<'_>,
         expires: Timestamp,
         plain: &[u8],
     ) -> Option<Sealed> {
-        let mut bound = scope.header(address.kind, self.version, expires);
-        let header = bound.len();
+        let start = HEADER + scope.header_len();
+        let mut bytes = Vec::with_capacity(start + plain.len() + TAG_BYTES);
+        bytes.extend_from_slice(&salt);
+        bytes.extend_from_slice(&name.0);
+        scope.write(address.kind, self.version, expires, &mut bytes);
         // Names too long or too many to be written are refused here, not lost on the way back.
-        Header::read(bound.as_bytes()).filter(|read| read.len == header)?;
-        bound.extend_from_slice(&name.0);
-        self.seal_bound(address, bound.as_bytes(), header, plain)
+        Header::read(bytes.get(HEADER..)?).filter(|read| HEADER + read.len == start)?;
+        self.seal_behind(address, bytes, plain)
     }
 
-    /// `bound` is what the tag covers beside the plaintext; its first `header` bytes are kept.
-    fn seal_bound(
+    /// Appends the sealed text and its tag to salt, name and header.
+    fn seal_behind(
         &self,
         address: &Address<'_>,
-        bound: &[u8],
-        header: usize,
+        mut bytes: Vec<u8>,
         plain: &[u8],
     ) -> Option<Sealed> {
-        let mut salt = [0; SALT_BYTES];
-        fill_random(&mut salt);
-        let mut bytes = Vec::with_capacity(SALT_BYTES + header + plain.len() + TAG_BYTES);
-        bytes.extend_from_slice(&salt);
-        bytes.extend_from_slice(bound.get(..header)?);
+        let start = bytes.len();
         bytes.extend_from_slice(plain);
-        let message = bytes.get_mut(SALT_BYTES + header..)?;
-        let cipher = self.cipher(address, &salt);
+        let (salt, rest) = bytes.split_first_chunk_mut()?;
+        let (bound, message) = rest.split_at_mut_checked(start - SALT_BYTES)?;
+        let cipher = self.cipher(address, salt);
         let tag = cipher.encrypt_inout_detached(&NONCE.into(), bound, message.into()).ok()?;
         bytes.extend_from_slice(&tag);
         Some(Sealed(bytes.into_boxed_slice()))
@@ -234,22 +238,19 @@ impl Root {
         mut sealed: Sealed,
     ) -> Option<Opened> {
         let header = sealed.header()?;
-        if header.version != self.version || header.kind != address.kind as u8 {
+        let right = header.version == self.version && header.kind == address.kind as u8;
+        if !right || sealed.name() != name {
             return None;
         }
-        let start = SALT_BYTES + header.len;
+        let start = HEADER + header.len;
         let end = sealed.0.len().checked_sub(TAG_BYTES)?;
-        let mut bound = CleartextBody::with_capacity(header.len + name.0.len());
-        bound.extend_from_slice(sealed.0.get(SALT_BYTES..start)?);
-        bound.extend_from_slice(&name.0);
-
-        let cipher = self.cipher(address, &sealed.stamp().0);
-        let (message, tag) = sealed.0.get_mut(start..)?.split_last_chunk_mut()?;
+        let (salt, rest) = sealed.0.split_first_chunk_mut()?;
+        let cipher = self.cipher(address, salt);
+        let (bound, rest) = rest.split_at_mut_checked(start - SALT_BYTES)?;
+        let (message, tag) = rest.split_last_chunk_mut()?;
         let tag = Tag::from(*tag);
-        cipher
-            .decrypt_inout_detached(&NONCE.into(), bound.as_bytes(), message.into(), &tag)
-            .ok()?;
-        Some(Opened { name, bytes: sealed, start, end })
+        cipher.decrypt_inout_detached(&NONCE.into(), bound, message.into(), &tag).ok()?;
+        Some(Opened { bytes: sealed, start, end })
     }
 }
 
@@ -291,21 +292,36 @@ impl Scope<'_> {
     pub(super) const NOBODY: Scope<'static> =
         Scope { tenant: "", accounts: &Accounts::All, mode: None };
 
-    fn header(&self, kind: Kind, version: u32, expires: Timestamp) -> CleartextBody {
-        let writer = Writer::with_capacity(HEADER_ROOM)
-            .u8(kind as u8)
-            .u32(version)
-            .u8(mode_code(self.mode))
-            .u64(expires.as_millis())
-            .short(self.tenant.as_bytes());
+    /// Bytes of the header, as long as its names fit.
+    fn header_len(&self) -> usize {
+        let names = match self.accounts {
+            Accounts::All => 0,
+            Accounts::Only(names) => {
+                1 + names.iter().map(|account| 1 + account.as_str().len()).sum::<usize>()
+            }
+        };
+        EXPIRES - HEADER + 8 + 1 + self.tenant.len() + 1 + names
+    }
+
+    /// Appends the header. A length that does not fit its byte is written as the largest one, which
+    /// the reader then refuses.
+    fn write(&self, kind: Kind, version: u32, expires: Timestamp, bytes: &mut Vec<u8>) {
+        bytes.push(kind as u8);
+        bytes.extend_from_slice(&version.to_be_bytes());
+        bytes.push(mode_code(self.mode));
+        bytes.extend_from_slice(&expires.as_millis().to_be_bytes());
+        let short = |bytes: &mut Vec<u8>, text: &str| {
+            bytes.push(u8::try_from(text.len()).unwrap_or(u8::MAX));
+            bytes.extend_from_slice(text.as_bytes());
+        };
+        short(bytes, self.tenant);
         match self.accounts {
-            Accounts::All => writer.u8(ALL),
-            Accounts::Only(names) => names.iter().fold(
-                writer.u8(ONLY).u8(u8::try_from(names.len()).unwrap_or(u8::MAX)),
-                |writer, account| writer.short(account.as_str().as_bytes()),
-            ),
+            Accounts::All => bytes.push(ALL),
+            Accounts::Only(names) => {
+                bytes.extend_from_slice(&[ONLY, u8::try_from(names.len()).unwrap_or(u8::MAX)]);
+                names.iter().for_each(|account| short(bytes, account.as_str()));
+            }
         }
-        .done()
     }
 }
 
@@ -316,8 +332,6 @@ impl<'a> From<&'a Owner> for Scope<'a> {
     }
 }
 
-/// Room for a header with names of ordinary length and the record's name behind it.
-const HEADER_ROOM: usize = 96;
 const ALL: u8 = 0;
 const ONLY: u8 = 1;
 
@@ -337,8 +351,24 @@ pub(super) struct Header<'a> {
     mode: u8,
     pub(super) expires: Timestamp,
     tenant: &'a str,
-    accounts: Option<Vec<&'a str>>,
+    accounts: Option<Names<'a>>,
     len: usize,
+}
+
+/// Names one behind the other, as they stand in a header that was read to its end.
+#[derive(Clone)]
+struct Names<'a> {
+    left: u8,
+    rest: Reader<'a>,
+}
+
+impl<'a> Iterator for Names<'a> {
+    type Item = &'a str;
+
+    fn next(&mut self) -> Option<&'a str> {
+        self.left = self.left.checked_sub(1)?;
+        self.rest.text()
+    }
 }
 
 impl<'a> Header<'a> {
@@ -349,7 +379,11 @@ impl<'a> Header<'a> {
         let tenant = reader.text()?;
         let accounts = match reader.u8()? {
             ALL => None,
-            ONLY => Some((0..reader.u8()?).map(|_| reader.text()).collect::<Option<_>>()?),
+            ONLY => {
+                let names = Names { left: reader.u8()?, rest: reader.clone() };
+                (0..names.left).try_for_each(|_| reader.text().map(drop))?;
+                Some(names)
+            }
             _ => return None,
         };
         let len = bytes.len().checked_sub(reader.rest().len())?;
@@ -363,7 +397,7 @@ impl<'a> Header<'a> {
     pub(super) fn admits(&self, audience: &Audience) -> bool {
         let account = audience.account.as_str();
         self.is_of(&audience.tenant, audience.mode)
-            && self.accounts.as_ref().is_none_or(|names| names.contains(&account))
+            && self.accounts.as_ref().is_none_or(|names| names.clone().any(|name| name == account))
     }
 
     /// The owner, where the record has one.
@@ -375,7 +409,7 @@ impl<'a> Header<'a> {
         };
         let accounts = match &self.accounts {
             None => Accounts::All,
-            Some(names) => Accounts::Only(names.iter().map(|name| Account::new(name)).collect()),
+            Some(names) => Accounts::Only(names.clone().map(Account::new).collect()),
         };
         Some(Owner { tenant: Tenant::new(self.tenant), accounts, mode })
     }
@@ -387,7 +421,22 @@ impl Sealed {
     }
 
     pub(super) fn header(&self) -> Option<Header<'_>> {
-        Header::read(self.0.get(SALT_BYTES..)?)
+        Header::read(self.0.get(HEADER..)?)
+    }
+
+    pub(super) fn name(&self) -> Name {
+        let name = self.0.get(SALT_BYTES..).and_then(<[u8]>::first_chunk);
+        Name(name.copied().unwrap_or_default())
+    }
+
+    /// The end of its life, without reading all of the header; over, when there is none.
+    pub(super) fn expires(&self) -> Timestamp {
+        let millis = self.0.get(EXPIRES..).and_then(<[u8]>::first_chunk);
+        Timestamp::from_millis(u64::from_be_bytes(millis.copied().unwrap_or_default()))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
     }
 
     /// A copy of the ciphertext, to be opened in place.
@@ -395,12 +444,16 @@ impl Sealed {
         Self(self.0.clone())
     }
 
-    pub(super) fn as_bytes(&self) -> &[u8] {
-        &self.0
+    /// The record without its name, which whoever opens it derives.
+    pub(super) fn without_name(&self) -> [&[u8]; 2] {
+        let (salt, rest) = self.0.split_at_checked(SALT_BYTES).unwrap_or_default();
+        [salt, rest.get(NAME_BYTES..).unwrap_or_default()]
     }
 
-    pub(super) fn from_bytes(bytes: &[u8]) -> Self {
-        Self(Box::from(bytes))
+    /// The record whose name was left out.
+    pub(super) fn with_name(name: Name, rest: &[u8]) -> Option<Self> {
+        let (salt, rest) = rest.split_at_checked(SALT_BYTES)?;
+        Some(Self([salt, &name.0, rest].concat().into_boxed_slice()))
     }
 }
 
@@ -412,15 +465,14 @@ impl Drop for Sealed {
 
 /// A record that was opened: its tag was right.
 pub(super) struct Opened {
-    name: Name,
     bytes: Sealed,
     start: usize,
     end: usize,
 }
 
 impl Opened {
-    pub(super) const fn name(&self) -> Name {
-        self.name
+    pub(super) fn name(&self) -> Name {
+        self.bytes.name()
     }
 
     pub(super) fn stamp(&self) -> Stamp {
@@ -449,9 +501,10 @@ impl Root {
         opened: &Opened,
         plain: &[u8],
     ) -> Option<Sealed> {
-        let header = opened.bytes.0.get(SALT_BYTES..opened.start)?;
-        let bound = [header, &opened.name.0].concat();
-        self.seal_bound(address, &bound, header.len(), plain)
+        let mut bytes = Vec::with_capacity(opened.start + plain.len() + TAG_BYTES);
+        bytes.extend_from_slice(&Random::fetch(SALT_BYTES).take::<SALT_BYTES>());
+        bytes.extend_from_slice(opened.bytes.0.get(SALT_BYTES..opened.start)?);
+        self.seal_behind(address, bytes, plain)
     }
 }
 
@@ -479,12 +532,16 @@ mod tests {
         Owner { tenant: Tenant::new("shop"), accounts, mode: Mode::Live }
     }
 
+    fn named(root: &Root, address: &Address<'_>) -> (Name, [u8; SALT_BYTES]) {
+        (root.name(address), Random::fetch(SALT_BYTES).take())
+    }
+
     fn opens(root: &Root, address: &Address<'_>, sealed: &Sealed) -> bool {
         root.open(address, root.name(address), sealed.copied()).is_some()
     }
 
     fn sealed(root: &Root, address: &Address<'_>) -> Sealed {
-        root.seal(address, root.name(address), &Scope::from(&owner()), END, b"5519283812030000")
+        root.seal(address, named(root, address), &Scope::from(&owner()), END, b"5519283812030000")
             .unwrap()
     }
 
@@ -501,7 +558,7 @@ mod tests {
     #[test]
     fn nothing_of_the_cleartext_is_in_the_record() {
         let sealed = sealed(&root(1, 1), &address(&[7; 20]));
-        assert!(!sealed.as_bytes().windows(4).any(|window| window == b"5519" || window == b"0000"));
+        assert!(!sealed.0.windows(4).any(|window| window == b"5519" || window == b"0000"));
     }
 
     #[test]
@@ -517,7 +574,7 @@ mod tests {
             }
         }
         for len in 0..right.0.len() {
-            assert!(!opens(&root, &address(&bits), &Sealed::from_bytes(&right.0[..len])));
+            assert!(!opens(&root, &address(&bits), &Sealed(Box::from(&right.0[..len]))));
         }
     }
 
@@ -546,8 +603,14 @@ mod tests {
         let (root, bits) = (root(1, 1), [7; 20]);
         let plain = b"5519283812030000";
         let seal = |owner: &Owner, end| {
-            root.seal(&address(&bits), root.name(&address(&bits)), &Scope::from(owner), end, plain)
-                .unwrap()
+            root.seal(
+                &address(&bits),
+                named(&root, &address(&bits)),
+                &Scope::from(owner),
+                end,
+                plain,
+            )
+            .unwrap()
         };
         let right = seal(&owner(), END);
         let others = [
@@ -563,12 +626,9 @@ mod tests {
         let parts = |sealed: &Sealed| sealed.0.len() - plain.len() - TAG_BYTES;
         for other in others {
             // The salt and ciphertext of one record behind the header of another.
-            let swapped = [
-                &right.0[..SALT_BYTES],
-                &other.0[SALT_BYTES..parts(&other)],
-                &right.0[parts(&right)..],
-            ];
-            let swapped = Sealed::from_bytes(&swapped.concat());
+            let swapped =
+                [&right.0[..HEADER], &other.0[HEADER..parts(&other)], &right.0[parts(&right)..]];
+            let swapped = Sealed(swapped.concat().into_boxed_slice());
             assert!(swapped.header().is_some(), "the header itself is well formed");
             assert!(!opens(&root, &address(&bits), &swapped));
             assert!(opens(&root, &address(&bits), &other));
@@ -620,13 +680,25 @@ mod tests {
     fn names_that_do_not_fit_a_header_are_not_sealed() {
         let (root, bits) = (root(1, 1), [7; 20]);
         let seal = |owner: &Owner| {
-            root.seal(&address(&bits), root.name(&address(&bits)), &Scope::from(owner), END, b"")
+            root.seal(&address(&bits), named(&root, &address(&bits)), &Scope::from(owner), END, b"")
         };
         let long = "x".repeat(256);
         assert!(seal(&Owner { tenant: Tenant::new(&long), ..owner() }).is_none());
         assert!(seal(&Owner { tenant: Tenant::new(&long[..255]), ..owner() }).is_some());
         let many = Accounts::Only(vec![Account::new("a"); 256]);
         assert!(seal(&Owner { accounts: many, ..owner() }).is_none());
+    }
+
+    #[test]
+    fn a_record_travels_without_its_name() {
+        let (root, bits) = (root(1, 1), [7; 20]);
+        let right = sealed(&root, &address(&bits));
+        let rest = right.without_name().concat();
+        assert_eq!(rest.len() + NAME_BYTES, right.len());
+        let name = root.name(&address(&bits));
+        assert!(opens(&root, &address(&bits), &Sealed::with_name(name, &rest).unwrap()));
+        assert!(!opens(&root, &address(&bits), &Sealed::with_name(Name([1; 16]), &rest).unwrap()));
+        assert!(Sealed::with_name(name, &rest[..SALT_BYTES - 1]).is_none());
     }
 
     #[test]
@@ -655,7 +727,8 @@ mod tests {
             let owner = Owner { tenant: Tenant::new(&tenant), accounts, mode };
             let (address, end) = (address(&bits), Timestamp::from_millis(end));
             let (name, scope) = (root.name(&address), Scope::from(&owner));
-            let sealed = root.seal(&address, name, &scope, end, &plain).unwrap();
+            let sealed = root.seal(&address, named(&root, &address), &scope, end, &plain).unwrap();
+            prop_assert_eq!((sealed.expires(), sealed.name() == name), (end, true));
             let opened = root.open(&address, name, sealed).unwrap();
             prop_assert_eq!(opened.plain(), plain.as_slice());
             let header = opened.header().unwrap();
@@ -664,7 +737,8 @@ mod tests {
 
         #[test]
         fn any_bytes_stay_shut(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            prop_assert!(!opens(&root(1, 1), &address(&[7; 20]), &Sealed::from_bytes(&bytes)));
+            let sealed = Sealed(bytes.into_boxed_slice());
+            prop_assert!(!opens(&root(1, 1), &address(&[7; 20]), &sealed));
         }
     }
 

@@ -1,10 +1,14 @@
 //! Capture sessions: the right of a browser, opened by an application, to hand in a few cards.
 
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
+use std::sync::{Mutex, PoisonError};
+
 use super::record::{Reader, Writer};
-use super::seal::{Address, Kind, Opened, Scope};
-use super::{Draft, Owner, Vault, VaultError};
+use super::seal::{Address, Kind, Opened, SALT_BYTES, Scope};
+use super::{Draft, Owner, Tenant, Vault, VaultError};
 use crate::card::{SessionId, Timestamp};
-use crate::secret::CleartextBody;
+use crate::secret::{CleartextBody, Random};
 
 /// What a session allows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,12 +48,45 @@ impl Session {
     }
 }
 
+/// When the open sessions of each application end, so that one of them cannot take all the room.
+/// Applications come from the configuration, so there are few.
+#[derive(Default)]
+pub(super) struct OpenSessions(Mutex<HashMap<Tenant, Ends>>);
+
+/// The soonest is on top.
+type Ends = BinaryHeap<Reverse<Timestamp>>;
+
+impl OpenSessions {
+    /// Counts the session that `keep` keeps, unless there are `most` already.
+    fn count(
+        &self,
+        tenant: &Tenant,
+        expires: Timestamp,
+        most: usize,
+        now: Timestamp,
+        keep: impl FnOnce() -> Result<(), VaultError>,
+    ) -> Result<(), VaultError> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let ends = all.entry(tenant.clone()).or_default();
+        while ends.peek().is_some_and(|Reverse(end)| *end <= now) {
+            ends.pop();
+        }
+        if ends.len() >= most {
+            return Err(VaultError::Full);
+        }
+        keep()?;
+        ends.push(Reverse(expires));
+        Ok(())
+    }
+}
+
 impl Vault {
     /// Opens a session.
     ///
     /// # Errors
-    /// No room.
+    /// No room; as many open sessions of this application as it may have.
     pub fn open_session(&self, session: Session, now: Timestamp) -> Result<SessionId, VaultError> {
+        self.room_for_payment()?;
         let id = SessionId::random();
         let plain = session.write();
         let draft = Draft {
@@ -58,7 +95,15 @@ impl Vault {
             expires: session.expires,
             plain: plain.as_bytes(),
         };
-        self.insert(&draft, now)?;
+        let keep = || self.insert(&draft, &mut Random::fetch(SALT_BYTES), now);
+        let Session { owner, expires, .. } = &session;
+        self.open_sessions.count(
+            &owner.tenant,
+            *expires,
+            self.limits.sessions_per_app,
+            now,
+            keep,
+        )?;
         Ok(id)
     }
 

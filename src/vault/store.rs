@@ -1,19 +1,18 @@
-//! What a place to keep records must do, whatever it is. It is given names, sealed bytes and
-//! lifetimes, and compares and sets by the stamp in front of the sealed bytes.
+//! What a place to keep records must do, whatever it is. It is given sealed bytes, reads the name,
+//! the stamp and the end of a life off them, and compares and sets by the stamp.
 //!
 //! One backend today. The second makes [`Store`] an enum of the two, matched without a wildcard;
 //! the contract below is then run over both.
 
-use super::seal::Sealed;
-use crate::card::Timestamp;
-
 /// The backend in use.
 pub(super) type Store = super::memory::MemoryStore;
 
-/// A sealed record and the end of its life.
-pub(super) struct Kept {
-    pub(super) sealed: Sealed,
-    pub(super) expires: Timestamp,
+/// What a store may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Bounds {
+    pub(super) records: usize,
+    /// Bytes of all records together, without what the store itself needs for them.
+    pub(super) bytes: usize,
 }
 
 /// Why a record was not kept.
@@ -27,16 +26,26 @@ pub(super) enum Refused {
 
 #[cfg(test)]
 mod tests {
-    use super::super::seal::{Name, Stamp};
+    use super::super::seal::{Name, Sealed, Stamp};
     use super::*;
+    use crate::card::Timestamp;
 
     const NOW: Timestamp = Timestamp::from_secs(1_000);
     const LATER: Timestamp = Timestamp::from_secs(2_000);
     const END: Timestamp = Timestamp::from_secs(3_000);
 
-    fn kept(stamp: u8, expires: Timestamp) -> Kept {
-        let bytes = [[stamp; 16].as_slice(), b"sealed"].concat();
-        Kept { sealed: Sealed::from_bytes(&bytes), expires }
+    fn store(records: usize) -> Store {
+        Store::new(4, Bounds { records, bytes: usize::MAX })
+    }
+
+    fn kept(name: Name, stamp: u8, expires: Timestamp) -> Sealed {
+        long(name, stamp, expires, 0)
+    }
+
+    fn long(name: Name, stamp: u8, expires: Timestamp, more: usize) -> Sealed {
+        let end = expires.as_millis().to_be_bytes();
+        let parts = [&[stamp; 16], [0; 6].as_slice(), &end, &vec![0; more]];
+        Sealed::with_name(name, &parts.concat()).unwrap()
     }
 
     fn stamp(stamp: u8) -> Stamp {
@@ -53,8 +62,8 @@ mod tests {
 
     #[test]
     fn a_record_is_found_until_its_end() {
-        let store = Store::new(10);
-        store.insert(A, kept(1, LATER), NOW).unwrap();
+        let store = store(10);
+        store.insert(kept(A, 1, LATER), NOW).unwrap();
         assert_eq!(seen(&store, A, NOW), Some(1));
         assert_eq!(seen(&store, B, NOW), None);
         assert_eq!(seen(&store, A, Timestamp::from_millis(LATER.as_millis() - 1)), Some(1));
@@ -64,75 +73,95 @@ mod tests {
 
     #[test]
     fn a_live_name_is_not_inserted_twice_and_an_expired_one_is() {
-        let store = Store::new(10);
-        store.insert(A, kept(1, LATER), NOW).unwrap();
-        assert_eq!(store.insert(A, kept(2, END), NOW), Err(Refused::Taken));
+        let store = store(10);
+        store.insert(kept(A, 1, LATER), NOW).unwrap();
+        assert_eq!(store.insert(kept(A, 2, END), NOW), Err(Refused::Taken));
         assert_eq!(seen(&store, A, NOW), Some(1));
-        store.insert(A, kept(3, END), LATER).unwrap();
+        store.insert(kept(A, 3, END), LATER).unwrap();
         assert_eq!((seen(&store, A, LATER), store.len()), (Some(3), 1));
     }
 
     #[test]
     fn a_full_store_refuses_and_keeps_what_it_has() {
-        let store = Store::new(2);
-        store.insert(A, kept(1, END), NOW).unwrap();
-        store.put(B, kept(2, END)).unwrap();
-        assert_eq!(store.insert(C, kept(3, END), NOW), Err(Refused::Full));
-        assert_eq!(store.put(C, kept(3, END)), Err(Refused::Full));
+        let store = store(2);
+        store.insert(kept(A, 1, END), NOW).unwrap();
+        store.put(kept(B, 2, END)).unwrap();
+        assert_eq!(store.insert(kept(C, 3, END), NOW), Err(Refused::Full));
+        assert_eq!(store.put(kept(C, 3, END)), Err(Refused::Full));
         assert_eq!(store.len(), 2);
-        store.put(A, kept(4, END)).unwrap();
+        store.put(kept(A, 4, END)).unwrap();
         assert_eq!(
             (seen(&store, A, NOW), seen(&store, B, NOW), store.len()),
             (Some(4), Some(2), 2)
         );
         assert!(store.remove(&A));
-        store.insert(C, kept(3, END), NOW).unwrap();
+        store.insert(kept(C, 3, END), NOW).unwrap();
+    }
+
+    #[test]
+    fn a_store_whose_bytes_are_used_up_refuses_and_counts_what_goes() {
+        let len = kept(A, 1, END).len();
+        let store = Store::new(4, Bounds { records: 10, bytes: 2 * len + 10 });
+        store.insert(kept(A, 1, END), NOW).unwrap();
+        assert_eq!(store.insert(long(B, 2, END, len), NOW), Err(Refused::Full));
+        store.insert(kept(B, 2, END), NOW).unwrap();
+        assert_eq!(store.insert(kept(C, 3, END), NOW), Err(Refused::Full));
+        assert!(!store.replace_if(stamp(1), long(A, 4, END, 11)), "a next state has no more room");
+        assert!(store.replace_if(stamp(1), long(A, 4, END, 10)));
+        assert!(store.replace_if(stamp(4), kept(A, 5, END)), "a shorter one gives room back");
+        assert!(store.put(long(A, 6, END, 11)).is_err());
+        assert!(store.take_if(&B, stamp(2)).is_some());
+        store.put(long(A, 6, END, 11)).unwrap();
+        assert!(store.remove(&A));
+        store.insert(long(C, 7, LATER, len), NOW).unwrap();
+        assert_eq!(store.sweep(LATER), 1);
+        store.insert(long(C, 7, LATER, len + 10), NOW).unwrap();
     }
 
     #[test]
     fn compare_and_set_asks_for_the_stamp_it_saw() {
-        let store = Store::new(10);
-        store.insert(A, kept(1, END), NOW).unwrap();
-        assert!(!store.replace_if(&A, stamp(9), kept(2, END)));
-        assert!(!store.replace_if(&B, stamp(1), kept(2, END)));
-        assert!(store.replace_if(&A, stamp(1), kept(2, END)));
-        assert!(!store.replace_if(&A, stamp(1), kept(3, END)));
+        let store = store(10);
+        store.insert(kept(A, 1, END), NOW).unwrap();
+        assert!(!store.replace_if(stamp(9), kept(A, 2, END)));
+        assert!(!store.replace_if(stamp(1), kept(B, 2, END)));
+        assert!(store.replace_if(stamp(1), kept(A, 2, END)));
+        assert!(!store.replace_if(stamp(1), kept(A, 3, END)));
         assert_eq!((seen(&store, A, NOW), store.len()), (Some(2), 1));
     }
 
     #[test]
     fn taking_asks_for_the_stamp_and_happens_once() {
-        let store = Store::new(10);
-        store.insert(A, kept(1, END), NOW).unwrap();
+        let store = store(10);
+        store.insert(kept(A, 1, END), NOW).unwrap();
         assert!(store.take_if(&A, stamp(2)).is_none());
         let taken = store.take_if(&A, stamp(1)).unwrap();
-        assert_eq!((taken.sealed.stamp(), taken.expires), (stamp(1), END));
+        assert_eq!((taken.stamp(), taken.expires()), (stamp(1), END));
         assert!(store.take_if(&A, stamp(1)).is_none());
         assert_eq!(store.len(), 0);
     }
 
     #[test]
     fn what_was_taken_goes_back_only_to_a_free_name() {
-        let store = Store::new(1);
-        store.insert(A, kept(1, END), NOW).unwrap();
-        assert!(!store.put_back(A, kept(2, END), NOW));
+        let store = store(1);
+        store.insert(kept(A, 1, END), NOW).unwrap();
+        assert!(!store.put_back(kept(A, 2, END), NOW));
         let taken = store.take_if(&A, stamp(1)).unwrap();
-        store.insert(B, kept(3, END), NOW).unwrap();
-        assert!(store.put_back(A, taken, NOW), "room was taken meanwhile: goes back all the same");
+        store.insert(kept(B, 3, END), NOW).unwrap();
+        assert!(store.put_back(taken, NOW), "room was taken meanwhile: goes back all the same");
         assert_eq!((seen(&store, A, NOW), store.len()), (Some(1), 2));
         let expired = store.take_if(&A, stamp(1)).unwrap();
-        assert!(!store.put_back(A, expired, END));
+        assert!(!store.put_back(expired, END));
         assert_eq!(store.len(), 1);
     }
 
     #[test]
     fn a_sweep_removes_the_expired_alone() {
-        let store = Store::new(10_000);
+        let store = store(10_000);
         for index in 0..2_000u64 {
             let mut name = [0; 16];
             name[..8].copy_from_slice(&index.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
             let expires = if index % 2 == 0 { LATER } else { END };
-            store.insert(Name(name), kept(1, expires), NOW).unwrap();
+            store.insert(kept(Name(name), 1, expires), NOW).unwrap();
         }
         assert_eq!((store.sweep(NOW), store.len()), (0, 2_000));
         assert_eq!((store.sweep(LATER), store.len()), (1_000, 1_000));
@@ -141,8 +170,8 @@ mod tests {
 
     #[test]
     fn a_hundred_threads_take_one_record_once() {
-        let store = Store::new(10);
-        store.insert(A, kept(1, END), NOW).unwrap();
+        let store = store(10);
+        store.insert(kept(A, 1, END), NOW).unwrap();
         let taken = std::thread::scope(|scope| {
             let takers: Vec<_> = (0..100)
                 .map(|_| scope.spawn(|| usize::from(store.take_if(&A, stamp(1)).is_some())))
@@ -154,7 +183,7 @@ mod tests {
 
     #[test]
     fn many_threads_never_pass_the_bound() {
-        let store = Store::new(50);
+        let store = store(50);
         let kept_count = std::thread::scope(|scope| {
             let keepers: Vec<_> = (0..8u8)
                 .map(|thread| {
@@ -163,7 +192,7 @@ mod tests {
                         let try_keep = |index: u8| {
                             let mut name = [index; 16];
                             name[0] = thread;
-                            store.insert(Name(name), kept(1, END), NOW).is_ok()
+                            store.insert(kept(Name(name), 1, END), NOW).is_ok()
                         };
                         (0..100).filter(|index| try_keep(*index)).count()
                     })

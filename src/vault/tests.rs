@@ -185,11 +185,15 @@ fn a_store_that_prolongs_a_life_is_not_believed() {
     let (token, _) = kept(&vault);
     let address = Address { kind: seal::Kind::Card, bits: token.random_part(), further: &[] };
     let name = vault.keyring.current().name(&address);
-    let sealed = vault.store.get(&name, NOW).unwrap();
+    let sealed = vault.cards.get(&name, NOW).unwrap();
     let end = NOW.plus(Limits::default().card_ttl);
-    let prolonged = store::Kept { sealed, expires: end.plus(MINUTE) };
-    vault.store.put(name, prolonged).unwrap();
-    assert!(number(&vault, &token, &audience(), NOW).is_some());
+    let mut bytes = sealed.without_name().concat();
+    let place = bytes.windows(8).position(|window| window == end.as_millis().to_be_bytes());
+    let later = end.plus(MINUTE).as_millis().to_be_bytes();
+    bytes[place.unwrap()..][..8].copy_from_slice(&later);
+    vault.cards.put(Sealed::with_name(name, &bytes).unwrap()).unwrap();
+    assert!(vault.cards.get(&name, end).is_some(), "the store believes it");
+    assert!(number(&vault, &token, &audience(), NOW).is_none());
     assert!(number(&vault, &token, &audience(), end).is_none());
 }
 
@@ -342,7 +346,6 @@ fn a_full_vault_refuses_and_keeps_every_live_card() {
     assert!(number(&vault, &first, &audience(), NOW).is_some());
     assert!(number(&vault, &second.token, &audience(), NOW).is_some());
     vault.keep_card(capture(None), &owner(), NOW).unwrap();
-    assert!(vault.keep_relay(SecretBytes::from_slice(b"x"), MINUTE, NOW).is_err());
     let (_, lease) = vault.take_cvv(&first_cvv, &first, &audience(), NOW).unwrap();
     vault.keep_card(capture(None), &owner(), NOW).unwrap();
     vault.restore_cvv(lease, NOW);
@@ -427,6 +430,26 @@ fn a_handle_opens_to_its_secret_and_names_its_owner() {
     assert!(again.context.ct_eq(b"invoice 8"), "kept again: a new life, the new context");
 }
 
+#[test]
+fn an_empty_context_leaves_the_earlier_one() {
+    let vault = vault();
+    let keep = |context: &[u8], now| {
+        vault.keep_bearer(b"jwt", &audience(), context, 2 * MINUTE, now).unwrap()
+    };
+    let context = |handle: &Handle, now| {
+        vault.open_bearer(handle, now).unwrap().context.reveal(<[u8]>::to_vec)
+    };
+    let handle = keep(b"", NOW);
+    assert_eq!(context(&handle, NOW), b"");
+    keep(b"invoice 7", NOW);
+    keep(b"", NOW.plus(MINUTE));
+    assert_eq!(context(&handle, NOW.plus(2 * MINUTE)), b"invoice 7", "with a new life");
+    keep(b"invoice 8", NOW.plus(MINUTE));
+    assert_eq!(context(&handle, NOW.plus(MINUTE)), b"invoice 8");
+    keep(b"", NOW.plus(3 * MINUTE));
+    assert_eq!(context(&handle, NOW.plus(3 * MINUTE)), b"", "an ended one is not there to be left");
+}
+
 // Sessions.
 
 fn session(cards_left: u32) -> Session {
@@ -459,6 +482,24 @@ fn a_session_of_ten_cards_takes_ten_of_a_hundred() {
     assert_eq!(count_first(100, || vault.use_session(&id, NOW).ok()), 10);
 }
 
+#[test]
+fn one_application_cannot_open_all_the_sessions() {
+    let limits = Limits { sessions_per_app: 3, ..Limits::default() };
+    let vault = Vault::new(Keyring::random(), limits);
+    let open = |tenant: &str, minutes: u32, now: Timestamp| {
+        let owner = Owner { tenant: Tenant::new(tenant), ..owner() };
+        let expires = NOW.plus(minutes * MINUTE);
+        vault.open_session(Session { owner, expires, ..session(1) }, now).map(drop)
+    };
+    assert_eq!(
+        [3, 1, 2, 1].map(|minutes| open("shop", minutes, NOW).is_ok()),
+        [true, true, true, false]
+    );
+    assert_eq!(open("other", 1, NOW), Ok(()));
+    let later = NOW.plus(MINUTE);
+    assert_eq!((open("shop", 9, later), open("shop", 9, later)), (Ok(()), Err(VaultError::Full)));
+}
+
 // Relays.
 
 fn relay(vault: &Vault) -> RelayId {
@@ -479,7 +520,7 @@ fn a_relay_goes_from_issued_over_relaying_to_done() {
     assert_eq!(state(&id), Ok(RelayState::Done));
     let Begun::Done(answer) = vault.begin_relay(&id, NOW).unwrap() else { panic!("done") };
     assert!(answer.ct_eq(b"answer"));
-    assert!(vault.relay(&id, NOW).unwrap().payload.ct_eq(b"pares"));
+    assert!(vault.relay(&id, NOW).unwrap().payload.is_empty(), "nobody needs it any more");
     assert!(vault.relay(&id, NOW.plus(30 * MINUTE)).is_err());
     assert!(vault.begin_relay(&RelayId::random(), NOW).is_err());
 }
@@ -513,27 +554,101 @@ fn of_a_hundred_callers_one_passes_the_relay_on() {
 // Marks.
 
 #[test]
-fn a_mark_is_new_once() {
+fn a_claim_is_new_once_until_it_is_done_or_given_up() {
     let vault = vault();
-    let mark = |key: &[u8]| vault.mark(key, MINUTE, NOW);
-    assert_eq!(mark(b"a"), Ok(Mark::New));
-    assert_eq!(mark(b"a"), Ok(Mark::InFlight));
-    assert_eq!(mark(b"b"), Ok(Mark::New));
-    vault.mark_done(b"a", NOW).unwrap();
-    assert_eq!(mark(b"a"), Ok(Mark::Done));
-    vault.unmark(b"b");
-    assert_eq!(mark(b"b"), Ok(Mark::New));
-    assert_eq!(vault.mark(b"a", MINUTE, NOW.plus(MINUTE)), Ok(Mark::New));
-    assert_eq!(vault.mark_done(b"never", NOW), Err(VaultError::NotFound));
-    assert_eq!(count_first(100, || mark(b"c").ok().filter(|mark| *mark == Mark::New)), 1);
+    let claim = |key: &[u8]| vault.claim(key, NOW);
+    assert_eq!(claim(b"a"), Ok(Mark::New));
+    assert_eq!(claim(b"a"), Ok(Mark::InFlight));
+    assert_eq!(claim(b"b"), Ok(Mark::New));
+    vault.mark_done(b"a", 60 * MINUTE, NOW).unwrap();
+    assert_eq!(claim(b"a"), Ok(Mark::Done));
+    vault.release(b"b", NOW);
+    assert_eq!(claim(b"b"), Ok(Mark::New));
+    vault.release(b"a", NOW);
+    assert_eq!(claim(b"a"), Ok(Mark::Done), "what was dealt with is not given up");
+    let late = NOW.plus(60 * MINUTE);
+    assert_eq!(vault.claim(b"a", late), Ok(Mark::New));
+    assert_eq!(count_first(100, || claim(b"c").ok().filter(|mark| *mark == Mark::New)), 1);
 }
 
 #[test]
-fn a_full_vault_gives_no_mark() {
-    let vault = small_vault(1);
+fn a_claim_whose_holder_vanished_ends_after_three_minutes() {
+    let vault = vault();
+    assert_eq!(vault.claim(b"a", NOW), Ok(Mark::New));
+    let before = Timestamp::from_millis(NOW.plus(3 * MINUTE).as_millis() - 1);
+    assert_eq!(vault.claim(b"a", before), Ok(Mark::InFlight));
+    let late = NOW.plus(3 * MINUTE);
+    assert_eq!(vault.claim(b"a", late), Ok(Mark::New));
+    // The first holder comes back after all.
+    vault.mark_done(b"a", 60 * MINUTE, late).unwrap();
+    assert_eq!(vault.claim(b"a", NOW.plus(62 * MINUTE)), Ok(Mark::Done));
+}
+
+#[test]
+fn a_mark_stays_to_its_end_or_until_it_is_forgotten() {
+    let vault = vault();
+    let mark = |now| vault.mark(b"a", 60 * MINUTE, now);
+    assert_eq!([mark(NOW), mark(NOW.plus(59 * MINUTE))], [Ok(Mark::New), Ok(Mark::Done)]);
+    vault.unmark(b"a");
+    assert_eq!(mark(NOW), Ok(Mark::New));
+    assert_eq!(mark(NOW.plus(60 * MINUTE)), Ok(Mark::New));
+}
+
+#[test]
+fn no_kind_of_record_takes_the_room_of_another() {
+    let limits = Limits { capacity: 2, states: 1, marks: 1, ..Limits::default() };
+    let vault = Vault::new(Keyring::random(), limits);
+    let relay = || vault.keep_relay(SecretBytes::from_slice(b"x"), MINUTE, NOW).map(drop);
+    let card = || vault.keep_card(capture(Some("987")), &owner(), NOW).map(drop);
     assert_eq!(vault.mark(b"a", MINUTE, NOW), Ok(Mark::New));
     assert_eq!(vault.mark(b"b", MINUTE, NOW), Err(VaultError::Full));
+    assert_eq!(vault.claim(b"b", NOW), Err(VaultError::Full));
     assert_eq!(vault.newest(b"b", 1, MINUTE, NOW), Err(VaultError::Full));
+    assert_eq!((relay(), relay()), (Ok(()), Err(VaultError::Full)));
+    assert_eq!((card(), card()), (Ok(()), Err(VaultError::Full)));
+    assert_eq!((vault.sweep(NOW.plus(MINUTE)), vault.len()), (2, 2));
+    assert_eq!((relay(), vault.mark(b"b", MINUTE, NOW)), (Ok(()), Ok(Mark::New)));
+}
+
+#[test]
+fn long_payloads_are_bounded_in_bytes() {
+    let limits = Limits { states_bytes: 10_000, ..Limits::default() };
+    let vault = Vault::new(Keyring::random(), limits);
+    let keep = || vault.keep_relay(SecretBytes::from_slice(&[b'x'; 4000]), MINUTE, NOW);
+    let first = keep().unwrap();
+    keep().unwrap();
+    assert_eq!(keep().err(), Some(VaultError::Full));
+    let bearer = vault.keep_bearer(&[b'j'; 4000], &audience(), b"", MINUTE, NOW);
+    assert_eq!(bearer.err(), Some(VaultError::Full));
+    assert!(matches!(vault.begin_relay(&first, NOW), Ok(Begun::First(_))));
+    let long = SecretBytes::from_slice(&[b'x'; 9000]);
+    assert!(vault.finish_relay(&first, long, NOW).is_err(), "an answer finds no room");
+    assert!(
+        matches!(vault.begin_relay(&first, NOW), Ok(Begun::InFlight)),
+        "and none is sent twice"
+    );
+    vault.finish_relay(&first, SecretBytes::from_slice(b"answer"), NOW).unwrap();
+    keep().unwrap();
+}
+
+#[test]
+fn the_last_sixteenth_is_kept_for_answers_to_what_has_left() {
+    let limits = Limits { states: 32, ..Limits::default() };
+    let vault = Vault::new(Keyring::random(), limits);
+    let keep = || vault.keep_relay(SecretBytes::from_slice(b"x"), MINUTE, NOW);
+    for _ in 0..30 {
+        assert_eq!(vault.room_for_payment(), Ok(()));
+        keep().unwrap();
+    }
+    assert_eq!(vault.room_for_payment(), Err(VaultError::Full));
+    assert_eq!(vault.open_session(session(1), NOW).err(), Some(VaultError::Full));
+    assert!(keep().is_ok() && keep().is_ok() && keep().is_err());
+    vault.sweep(NOW.plus(MINUTE));
+    assert_eq!(vault.room_for_payment(), Ok(()));
+    let bytes = Limits { states_bytes: 32, ..Limits::default() };
+    let vault = Vault::new(Keyring::random(), Limits { states_bytes: 160, ..bytes });
+    vault.keep_relay(SecretBytes::from_slice(&[0; 80]), MINUTE, NOW).unwrap();
+    assert_eq!(vault.room_for_payment(), Err(VaultError::Full), "nor beyond the bytes");
 }
 
 #[test]

@@ -4,11 +4,11 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::Vault;
-use super::seal::{Address, Kind, Opened, Scope, Sealed};
+use super::seal::{Address, Kind, Opened, SALT_BYTES, Scope, Sealed};
 use crate::card::Timestamp;
-use crate::secret::{SecretBytes, fill_random};
+use crate::secret::{Random, SecretBytes};
 
-const SALT_BYTES: usize = 20;
+const BITS_BYTES: usize = 20;
 
 impl Vault {
     /// Seals a text into one that is safe in a URL and opens only here and for this purpose. It has
@@ -16,23 +16,26 @@ impl Vault {
     /// which opens nowhere.
     #[must_use]
     pub fn seal_text(&self, purpose: &str, text: &[u8]) -> String {
-        let mut salt = [0; SALT_BYTES];
-        fill_random(&mut salt);
-        let address = text_address(&salt, purpose);
+        let mut random = Random::fetch(BITS_BYTES + SALT_BYTES);
+        let bits = random.take();
+        let address = text_address(&bits, purpose);
         let root = self.keyring.current();
-        let sealed = root.seal(&address, root.name(&address), &Scope::NOBODY, NEVER, text);
+        let named = (root.name(&address), random.take());
+        let sealed = root.seal(&address, named, &Scope::NOBODY, NEVER, text);
         let Some(sealed) = sealed else { return String::new() };
-        URL_SAFE_NO_PAD.encode([&salt, sealed.as_bytes()].concat())
+        let [salt, rest] = sealed.without_name();
+        URL_SAFE_NO_PAD.encode([&bits, salt, rest].concat())
     }
 
     /// Opens a text that was sealed for this purpose.
     #[must_use]
     pub fn open_text(&self, purpose: &str, sealed: &str) -> Option<SecretBytes> {
         let bytes = URL_SAFE_NO_PAD.decode(sealed).ok()?;
-        let (salt, sealed) = bytes.split_first_chunk()?;
-        let address = text_address(salt, purpose);
+        let (bits, sealed) = bytes.split_first_chunk()?;
+        let address = text_address(bits, purpose);
         let open = |root: &super::Root| -> Option<Opened> {
-            root.open(&address, root.name(&address), Sealed::from_bytes(sealed))
+            let name = root.name(&address);
+            root.open(&address, name, Sealed::with_name(name, sealed)?)
         };
         let opened = self.keyring.roots().find_map(open)?;
         Some(SecretBytes::from_slice(opened.plain()))
@@ -41,6 +44,6 @@ impl Vault {
 
 const NEVER: Timestamp = Timestamp::from_millis(u64::MAX);
 
-fn text_address<'a>(salt: &'a [u8; SALT_BYTES], purpose: &'a str) -> Address<'a> {
-    Address { kind: Kind::Text, bits: salt, further: purpose.as_bytes() }
+fn text_address<'a>(bits: &'a [u8; BITS_BYTES], purpose: &'a str) -> Address<'a> {
+    Address { kind: Kind::Text, bits, further: purpose.as_bytes() }
 }

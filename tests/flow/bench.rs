@@ -13,7 +13,7 @@ use portcullis::flow::{
     Refusal, Scrubbed, Verdict,
 };
 use portcullis::secret::CleartextBody;
-use portcullis::vault::{Keyring, Limits, Vault};
+use portcullis::vault::{Keyring, Vault};
 
 pub const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 pub const PAN: &str = "5519283812030000";
@@ -131,7 +131,7 @@ mode = "test"
         let config = config.unwrap_or_else(|problems| {
             panic!("{}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
         });
-        let vault = Arc::new(Vault::new(Keyring::random(), Limits::default()));
+        let vault = Arc::new(Vault::new(Keyring::random(), config.vault));
         let flow = Flow::new(vault, config.registry, config.apps, config.public_url);
         Self { flow, _folder: folder }
     }

@@ -455,3 +455,19 @@ fn an_unknown_public_key_is_nobody_even_beside_a_known_key() {
         assert_eq!(refusal(bench.prepare("POST", path, &map, json.as_bytes())), expected, "{json}");
     }
 }
+
+#[test]
+fn a_payment_without_room_for_its_answer_does_not_leave() {
+    let bench = Bench::with("", "[vault]\nstates = 1000");
+    let handle = bench.handle("paymega");
+    let (token, cvv) = bench.shop_card();
+    // With the handle and the card's session, one more than leaves a sixteenth free.
+    for _ in 0..936 {
+        bench.session(SHOP_KEY);
+    }
+    let sale = sale_json(&token, &cvv);
+    assert_eq!(refusal(bench.sale("paymega", &handle, &sale)), "VaultFull");
+    still_pays_later(&bench, &token);
+    let read = bench.call("GET", "/paymega/api/payment-invoices/cpi_1", b"");
+    assert!(read.is_ok(), "what became of a payment can be read: {}", refusal(read));
+}
