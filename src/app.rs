@@ -16,7 +16,7 @@ use crate::flow::Flow;
 use crate::limit::{Gates, Limits};
 use crate::proxy::accept::{Listener, Open};
 use crate::proxy::admin::Admin;
-use crate::proxy::desk::Desk;
+use crate::proxy::desk::{Desk, Targets};
 use crate::proxy::exchange::{Timeouts, UpstreamTls, Upstreams};
 use crate::proxy::message::{Caps, Deadlines};
 use crate::proxy::private::Private;
@@ -55,7 +55,7 @@ impl fmt::Display for StartError {
             Self::Listen(which, address, kind) => {
                 write!(out, "{which}.address: cannot listen on {address}: {kind}")
             }
-            Self::Threads => write!(out, "signing threads could not be started"),
+            Self::Threads => write!(out, "threads could not be started"),
             Self::Metrics => write!(out, "metrics could not be registered"),
         }
     }
@@ -72,7 +72,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
     };
     let vault = Arc::new(Vault::new(keyring, config.vault));
     let metrics = Arc::new(Metrics::new().map_err(|_| StartError::Metrics)?);
-    let log = Arc::new(Log::new(config.log));
+    let log = Arc::new(Log::start(config.log).map_err(|_| StartError::Threads)?);
     let public_tls = tls("public", &config.public)?;
     let private_tls = tls("private", &config.private)?;
     let upstream_tls = UpstreamTls { ca_file: config.upstream.ca_file.clone() };
@@ -102,7 +102,10 @@ pub fn run(config: Config) -> Result<(), StartError> {
     let threads = threads(config.threads);
     let limits = Arc::new(Limits::new(config.rates, config.rate_keys));
     let forget = Forget { limits: limits.clone(), metrics: metrics.clone() };
+    let accounts = config.registry.accounts();
+    let hosts = accounts.flat_map(|account| account.upstreams.iter().flatten());
     let desk = Arc::new(Desk {
+        targets: Targets::of(hosts),
         flow: Flow::new(vault.clone(), config.registry, config.apps, config.public_url),
         upstreams,
         outside,
@@ -132,6 +135,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
     server.bootstrap();
     server.run(RunArgs::default());
     log.write(&Event::Stopped);
+    log.flush();
     Ok(())
 }
 
@@ -210,6 +214,7 @@ impl BackgroundService for Drain {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         self.log.write(&Event::Stopped);
+        self.log.flush();
         std::process::exit(0);
     }
 }

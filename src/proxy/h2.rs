@@ -222,11 +222,11 @@ impl<H: Handler> Exchange<H> {
     }
 
     /// None when the client did not take the whole reply in time.
-    async fn send(&mut self, reply: Reply, bodiless: bool) -> Option<()> {
+    async fn send(&mut self, mut reply: Reply, bodiless: bool) -> Option<()> {
         let content = has_body(reply.status);
         let mut response = Response::new(());
         *response.status_mut() = reply.status;
-        *response.headers_mut() = final_fields(reply.headers, content.then_some(reply.body.len()));
+        *response.headers_mut() = final_fields(&mut reply, content);
         let empty = bodiless || !content || reply.body.is_empty();
         let mut stream = self.respond.send_response(response, empty).ok()?;
         if empty {
@@ -331,13 +331,19 @@ fn collect(headers: HeaderMap, caps: &Caps) -> Result<Fields, Refusal> {
     Ok(fields)
 }
 
-fn final_fields(mut headers: HeaderMap, length: Option<usize>) -> HeaderMap {
+fn final_fields(reply: &mut Reply, content: bool) -> HeaderMap {
+    let mut headers = std::mem::take(&mut reply.headers);
     let dropped: Vec<_> = headers.keys().filter(|name| is_hop_by_hop(name)).cloned().collect();
     for name in dropped {
         headers.remove(name);
     }
-    if let Some(length) = length {
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    reply.notes.each(|name, value| {
+        if let Ok(value) = HeaderValue::from_bytes(value) {
+            headers.insert(name, value);
+        }
+    });
+    if content {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(reply.body.len()));
     }
     headers
 }

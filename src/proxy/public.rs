@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{
     ACCEPT, ACCEPT_LANGUAGE, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
@@ -112,7 +111,6 @@ fn called<'h>(method: &Method, path: &'h str) -> Option<Called<'h>> {
     }
 }
 
-#[async_trait]
 impl Handler for Public {
     fn admit(&self, head: &Head) -> Result<BodyLimit, Reply> {
         let called = called(&head.method, &head.path);
@@ -411,8 +409,8 @@ impl Public {
         let (flow, now) = (&self.0.flow, Timestamp::system());
         let mut taken = String::new();
         let verdict = flow.verify(callback, now).and_then(|verified| {
-            call.account = verified.account().to_owned();
-            call.app = verified.app().to_owned();
+            call.account = Some(Arc::clone(verified.account()));
+            call.app = Some(verified.app().clone());
             taken = verified.reply();
             flow.judge(verified, now)
         });
