@@ -121,7 +121,7 @@ impl Desk {
             Origin::Configuration => &self.upstreams,
             Origin::Outside => &self.outside,
         };
-        let answer = upstreams.send(target, policy, outgoing, || {}).await?;
+        let answer = upstreams.send(target, policy, outgoing).await?;
         Ok(flow::Answer { status: answer.status, headers: answer.headers, body: answer.body })
     }
 }
@@ -165,12 +165,9 @@ impl Call {
         }
     }
 
-    /// Times what the other side does.
-    pub(super) async fn upstream<T>(&mut self, work: impl Future<Output = T>) -> T {
-        let begun = Instant::now();
-        let done = work.await;
+    /// Notes what the other side took of the time.
+    pub(super) fn upstream_since(&mut self, begun: Instant) {
         self.upstream = Some(begun.elapsed());
-        done
     }
 
     /// A refusal becomes the reply, and its code is noted.

@@ -1,6 +1,7 @@
 //! The room behind the private listener: the merchant's applications. No clear card crosses it.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use http::{Method, StatusCode};
 
@@ -198,7 +199,9 @@ impl Private {
             }
         };
         pending.signed(signed.signature);
-        let answer = call.upstream(self.0.send(signed.prepared, Origin::Configuration)).await;
+        let begun = Instant::now();
+        let answer = self.0.send(signed.prepared, Origin::Configuration).await;
+        call.upstream_since(begun);
         let now = Timestamp::system();
         match answer {
             Ok(answer) => {

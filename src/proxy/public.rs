@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::time::Duration;
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::header::{
@@ -319,7 +320,9 @@ impl Public {
             let outcome = outcome.map_err(|error| reply::forwarded(&error));
             (desk.flow.finish_return(ticket, outcome, Timestamp::system()), status)
         });
-        let done = call.upstream(tokio::time::timeout(RELAY_WAIT, relaying)).await;
+        let begun = Instant::now();
+        let done = tokio::time::timeout(RELAY_WAIT, relaying).await;
+        call.upstream_since(begun);
         let Ok(Ok((outcome, status))) = done else {
             call.code = "waiting";
             return waiting("3ds", id, language);
@@ -358,7 +361,9 @@ impl Public {
         language: Language,
         call: &mut Call,
     ) -> Reply {
-        let outcome = call.upstream(self.0.send(prepared, Origin::Outside)).await;
+        let begun = Instant::now();
+        let outcome = self.0.send(prepared, Origin::Outside).await;
+        call.upstream_since(begun);
         call.upstream_status = outcome.as_ref().ok().map(|answer| answer.status);
         let outcome = outcome.map_err(|error| reply::forwarded(&error));
         match self.0.flow.finish_form(ticket, outcome, Timestamp::system()) {
@@ -422,7 +427,9 @@ impl Public {
             Ok(Verdict::Deliver(notice, delivery)) => {
                 let status = match self.0.sign_notice(*notice).await {
                     Ok(prepared) => {
-                        let answer = call.upstream(self.0.send(prepared, Origin::Outside)).await;
+                        let begun = Instant::now();
+                        let answer = self.0.send(prepared, Origin::Outside).await;
+                        call.upstream_since(begun);
                         answer.ok().map(|answer| answer.status)
                     }
                     Err(_) => None,
