@@ -99,6 +99,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
         random_root_key,
     };
     log.write(&started);
+    log.flush();
     let threads = threads(config.threads);
     let limits = Arc::new(Limits::new(config.rates, config.rate_keys));
     let forget = Forget { limits: limits.clone(), metrics: metrics.clone() };

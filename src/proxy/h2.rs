@@ -176,7 +176,7 @@ struct Exchange<H> {
 
 /// Why there is no request to handle.
 enum Early {
-    Reply(Reply),
+    Reply(Box<Reply>),
     /// The client reset the stream or broke it before the request was complete.
     Gone,
 }
@@ -188,7 +188,7 @@ impl<H: Handler> Exchange<H> {
         let bodiless = parts.method == Method::HEAD;
         let reply = match self.receive(parts, body).await {
             Ok(request) => self.room.handle(request).await,
-            Err(Early::Reply(reply)) => reply,
+            Err(Early::Reply(reply)) => *reply,
             Err(Early::Gone) => return false,
         };
         let close = reply.close;
@@ -199,9 +199,9 @@ impl<H: Handler> Exchange<H> {
     }
 
     async fn receive(&mut self, parts: Parts, body: RecvStream) -> Result<Request, Early> {
-        let refused = |refusal| Early::Reply(self.room.refuse(refusal));
+        let refused = |refusal| Early::Reply(Box::new(self.room.refuse(refusal)));
         let (head, fields) = head_of(parts, &self.terms.caps, &self.origin).map_err(refused)?;
-        let limit = self.room.admit(&head).map_err(Early::Reply)?;
+        let limit = self.room.admit(&head).map_err(|reply| Early::Reply(Box::new(reply)))?;
         let framing = fields.framing;
         if matches!(framing, Framing::Length(length) if length > limit.get() as u64) {
             return Err(refused(Refusal::BodyTooLarge));
@@ -214,10 +214,10 @@ impl<H: Handler> Exchange<H> {
         match timeout(self.terms.deadlines.body, read_body(body, framing, limit)).await {
             Ok(Ok(body)) => Ok(Request { head, body }),
             Ok(Err(BodyError::TooLarge)) => {
-                Err(Early::Reply(self.room.refuse(Refusal::BodyTooLarge)))
+                Err(Early::Reply(Box::new(self.room.refuse(Refusal::BodyTooLarge))))
             }
             Ok(Err(BodyError::Gone)) => Err(Early::Gone),
-            Err(_) => Err(Early::Reply(self.room.refuse(Refusal::BodyTimeout))),
+            Err(_) => Err(Early::Reply(Box::new(self.room.refuse(Refusal::BodyTimeout)))),
         }
     }
 
