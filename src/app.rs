@@ -75,18 +75,7 @@ pub fn run(config: Config) -> Result<(), StartError> {
     let log = Arc::new(Log::start(config.log).map_err(|_| StartError::Threads)?);
     let public_tls = tls("public", &config.public)?;
     let private_tls = tls("private", &config.private)?;
-    let upstream_tls = UpstreamTls { ca_file: config.upstream.ca_file.clone() };
-    let timeouts = Timeouts {
-        connect: config.upstream.connect_timeout,
-        total: config.upstream.total_timeout,
-        ..Timeouts::default()
-    };
-    let upstreams = || {
-        Upstreams::new(&upstream_tls, timeouts)
-            .map(|upstreams| upstreams.with_answer_max(config.upstream.answer_limit))
-            .map_err(|error| StartError::Tls("upstream", error))
-    };
-    let (upstreams, outside) = (upstreams()?, upstreams()?);
+    let (upstreams, outside) = (upstreams(&config)?, upstreams(&config)?);
     check_free("public", config.public.address)?;
     check_free("private", config.private.address)?;
     check_free("admin", config.admin)?;
@@ -146,6 +135,19 @@ fn threads(given: usize) -> usize {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         given => given,
     }
+}
+
+/// Connections towards providers and applications.
+fn upstreams(config: &Config) -> Result<Upstreams, StartError> {
+    let tls = UpstreamTls { ca_file: config.upstream.ca_file.clone() };
+    let timeouts = Timeouts {
+        connect: config.upstream.connect_timeout,
+        total: config.upstream.total_timeout,
+        ..Timeouts::default()
+    };
+    let upstreams =
+        Upstreams::new(&tls, timeouts).map_err(|error| StartError::Tls("upstream", error))?;
+    Ok(upstreams.with_answer_max(config.upstream.answer_limit))
 }
 
 /// Pingora finds a taken address only after half a minute, in a thread of its own; this finds it

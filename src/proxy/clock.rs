@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// The total deadline of the present phase. Setting it costs nothing: the timer may fire too early
-/// and is then set to the deadline of that moment, so that a busy connection hardly ever touches it.
+/// The total deadline of the present phase. Setting it costs nothing: the timer may fire too early,
+/// and is then set to the deadline of that moment. So a busy connection hardly ever touches it.
 pub(crate) struct Deadline {
     sleep: Pin<Box<Sleep>>,
     at: Instant,
