@@ -14,16 +14,17 @@ use crate::card::Timestamp;
 use crate::config::{Config, Listen};
 use crate::flow::Flow;
 use crate::limit::{Gates, Limits};
+use crate::process::{Applied, Dangers, Guarded, ProcessError};
 use crate::proxy::accept::{Listener, Open};
 use crate::proxy::admin::Admin;
-use crate::proxy::desk::{Desk, Targets};
+use crate::proxy::desk::Desk;
 use crate::proxy::exchange::{Timeouts, UpstreamTls, Upstreams};
 use crate::proxy::message::{Caps, Deadlines};
 use crate::proxy::private::Private;
 use crate::proxy::public::Public;
 use crate::proxy::signing::Signers;
 use crate::proxy::tls::{TlsError, TlsFiles, TlsSetup};
-use crate::telemetry::{Event, Log, Metrics};
+use crate::telemetry::{Event, Log, Metrics, Protection, Warning};
 use crate::vault::{Keyring, KeyringError, Vault};
 
 /// How often expired records are taken out. They are refused from the moment they expire.
@@ -31,6 +32,8 @@ const SWEEP: Duration = Duration::from_secs(1);
 
 /// How often keys are forgotten that have all of their rate again.
 const FORGET: Duration = Duration::from_secs(10);
+/// The first version of Landlock with rules about ports.
+const PORT_RULES: u8 = 4;
 
 /// Why Portcullis cannot start although its configuration is right.
 #[derive(Debug)]
@@ -39,6 +42,8 @@ pub enum StartError {
     Tls(&'static str, TlsError),
     /// The root key.
     RootKey(KeyringError),
+    /// The process could not be confined.
+    Process(ProcessError),
     /// A metric's name is taken: a fault of ours.
     Metrics,
     /// Threads could not be started.
@@ -55,7 +60,8 @@ impl fmt::Display for StartError {
             Self::Listen(which, address, kind) => {
                 write!(out, "{which}.address: cannot listen on {address}: {kind}")
             }
-            Self::Threads => write!(out, "threads could not be started"),
+            Self::Process(error) => write!(out, "{error}"),
+            Self::Threads => write!(out, "signing threads could not be started"),
             Self::Metrics => write!(out, "metrics could not be registered"),
         }
     }
@@ -64,38 +70,38 @@ impl fmt::Display for StartError {
 impl std::error::Error for StartError {}
 
 /// Serves until a signal ends it. Returns only when it could not start, or has stopped.
-pub fn run(config: Config) -> Result<(), StartError> {
-    let random_root_key = config.root_key.is_none();
+pub fn run(config: Config, guarded: Guarded) -> Result<(), StartError> {
+    let threads = threads(config.threads);
+    // Before the first thread: threads have what their parent had.
+    let applied = guarded.confine(config.process, &config.reach()).map_err(StartError::Process)?;
     let keyring = match &config.root_key {
         Some(key) => Keyring::from_key(1, key).map_err(StartError::RootKey)?,
         None => Keyring::random(),
     };
     let vault = Arc::new(Vault::new(keyring, config.vault));
     let metrics = Arc::new(Metrics::new().map_err(|_| StartError::Metrics)?);
-    let log = Arc::new(Log::start(config.log).map_err(|_| StartError::Threads)?);
+    let log = Arc::new(Log::new(config.log));
     let public_tls = tls("public", &config.public)?;
     let private_tls = tls("private", &config.private)?;
-    let (upstreams, outside) = (upstreams(&config)?, upstreams(&config)?);
+    let upstream_tls = UpstreamTls { ca_file: config.upstream.ca_file.clone() };
+    let timeouts = Timeouts {
+        connect: config.upstream.connect_timeout,
+        total: config.upstream.total_timeout,
+        ..Timeouts::default()
+    };
+    let upstreams = || {
+        Upstreams::new(&upstream_tls, timeouts)
+            .map(|upstreams| upstreams.with_answer_max(config.upstream.answer_limit))
+            .map_err(|error| StartError::Tls("upstream", error))
+    };
+    let (upstreams, outside) = (upstreams()?, upstreams()?);
     check_free("public", config.public.address)?;
     check_free("private", config.private.address)?;
     check_free("admin", config.admin)?;
-    let started = Event::Started {
-        version: env!("CARGO_PKG_VERSION"),
-        public: config.public.address.to_string(),
-        private: config.private.address.to_string(),
-        admin: config.admin.to_string(),
-        dangers: &config.dangers,
-        random_root_key,
-    };
-    log.write(&started);
-    log.flush();
-    let threads = threads(config.threads);
+    announce(&log, &config, &applied);
     let limits = Arc::new(Limits::new(config.rates, config.rate_keys));
     let forget = Forget { limits: limits.clone(), metrics: metrics.clone() };
-    let accounts = config.registry.accounts();
-    let hosts = accounts.flat_map(|account| account.upstreams.iter().flatten());
     let desk = Arc::new(Desk {
-        targets: Targets::of(hosts),
         flow: Flow::new(vault.clone(), config.registry, config.apps, config.public_url),
         upstreams,
         outside,
@@ -125,7 +131,6 @@ pub fn run(config: Config) -> Result<(), StartError> {
     server.bootstrap();
     server.run(RunArgs::default());
     log.write(&Event::Stopped);
-    log.flush();
     Ok(())
 }
 
@@ -137,17 +142,43 @@ fn threads(given: usize) -> usize {
     }
 }
 
-/// Connections towards providers and applications.
-fn upstreams(config: &Config) -> Result<Upstreams, StartError> {
-    let tls = UpstreamTls { ca_file: config.upstream.ca_file.clone() };
-    let timeouts = Timeouts {
-        connect: config.upstream.connect_timeout,
-        total: config.upstream.total_timeout,
-        ..Timeouts::default()
-    };
-    let upstreams =
-        Upstreams::new(&tls, timeouts).map_err(|error| StartError::Tls("upstream", error))?;
-    Ok(upstreams.with_answer_max(config.upstream.answer_limit))
+/// Says what starts, and how well it is protected.
+fn announce(log: &Log, config: &Config, applied: &Applied) {
+    log.write(&Event::Started {
+        version: env!("CARGO_PKG_VERSION"),
+        public: config.public.address.to_string(),
+        private: config.private.address.to_string(),
+        admin: config.admin.to_string(),
+        dangers: &config.dangers,
+        random_root_key: config.root_key.is_none(),
+        process: protection(applied),
+    });
+    for warning in warnings(applied, config.process) {
+        log.write(&Event::Warned { warning });
+    }
+}
+
+fn protection(applied: &Applied) -> Protection {
+    Protection {
+        dumpable: applied.dumpable,
+        core_limit: applied.core_limit,
+        no_new_privs: applied.no_new_privs,
+        capabilities: applied.capabilities,
+        seccomp: applied.seccomp,
+        landlock: applied.landlock,
+        swap: applied.swap,
+    }
+}
+
+/// What the machine lacks. What the configuration switched off is among the dangers.
+fn warnings(applied: &Applied, dangers: Dangers) -> Vec<Warning> {
+    let ports = !(1..PORT_RULES).contains(&applied.landlock);
+    let found = [
+        (applied.swap, Warning::SwapIsOn),
+        (applied.landlock == 0 && !dangers.no_landlock, Warning::NoLandlock),
+        (!ports, Warning::NoPortRules),
+    ];
+    found.into_iter().filter_map(|(is, warning)| is.then_some(warning)).collect()
 }
 
 /// Pingora finds a taken address only after half a minute, in a thread of its own; this finds it
@@ -217,7 +248,6 @@ impl BackgroundService for Drain {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         self.log.write(&Event::Stopped);
-        self.log.flush();
         std::process::exit(0);
     }
 }

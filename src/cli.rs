@@ -14,6 +14,7 @@ use clap::{Parser, Subcommand};
 use crate::app;
 use crate::config::{self, Config, Problem};
 use crate::page;
+use crate::process::Guarded;
 use crate::provider::{Profile, Route};
 
 /// A payment proxy between applications that hold tokens and providers that want cards.
@@ -56,8 +57,17 @@ enum Command {
 
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
-    match Arguments::parse().command {
-        Command::Run { config } => run(&config),
+    let command = Arguments::parse().command;
+    // Before anything secret is read, whatever the command.
+    let guarded = match Guarded::begin() {
+        Ok(guarded) => guarded,
+        Err(error) => {
+            eprintln!("portcullis: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match command {
+        Command::Run { config } => run(&config, guarded),
         Command::Check { config } => check(&config),
         Command::Keygen { out } => keygen(out.as_deref()),
         Command::Providers { files } => providers(&files),
@@ -65,12 +75,12 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(file: &Path) -> ExitCode {
+fn run(file: &Path, guarded: Guarded) -> ExitCode {
     let config = match config::load(file) {
         Ok(config) => config,
         Err(problems) => return report(&problems),
     };
-    match app::run(config) {
+    match app::run(config, guarded) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("portcullis: {error}");

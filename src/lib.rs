@@ -7,7 +7,7 @@
 //!
 //! | Layer | Rooms |
 //! | --- | --- |
-//! | 0 | [`secret`], [`card`] |
+//! | 0 | [`secret`], [`card`], [`process`] |
 //! | 1 | [`wire`], [`credential`], [`telemetry`], [`limit`] |
 //! | 2 | [`vault`], [`provider`], [`caller`] |
 //! | 3 | [`flow`], [`page`] |
@@ -29,6 +29,7 @@ pub mod credential;
 pub mod flow;
 pub mod limit;
 pub mod page;
+pub mod process;
 pub mod provider;
 pub mod proxy;
 pub mod secret;

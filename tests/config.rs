@@ -104,7 +104,7 @@ fn a_danger_is_off_by_default_and_reported_when_it_is_on() {
         .into_iter()
         .filter(|key| key.path.rsplit('.').next().unwrap().starts_with("danger_"))
         .collect();
-    assert_eq!(keys.len(), 3);
+    assert_eq!(keys.len(), 7);
     for key in keys {
         let name = key.path.rsplit('.').next().unwrap();
         let on = reference.replace(&format!("{name} = false"), &format!("{name} = true"));

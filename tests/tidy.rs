@@ -21,6 +21,7 @@ use source::{read, root, tree};
 const ROOMS: &[(&str, u8, &[&str])] = &[
     ("secret", 0, &[]),
     ("card", 0, &["secret"]),
+    ("process", 0, &[]),
     ("wire", 1, &["secret"]),
     ("credential", 1, &["secret"]),
     ("telemetry", 1, &[]),
@@ -46,8 +47,6 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
             "wire::WireError",
             "telemetry",
             "limit",
-            "vault::Tenant",
-            "provider::ProviderHost",
             "caller::App",
             "flow",
             "page",
@@ -59,6 +58,7 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
         &[
             "secret",
             "card",
+            "process",
             "wire",
             "credential",
             "telemetry",
@@ -69,8 +69,12 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
             "proxy::address",
         ],
     ),
-    ("app", 6, &["card::Timestamp", "telemetry", "limit", "vault", "flow", "proxy", "config"]),
-    ("cli", 6, &["provider", "page", "config", "app"]),
+    (
+        "app",
+        6,
+        &["card::Timestamp", "process", "telemetry", "limit", "vault", "flow", "proxy", "config"],
+    ),
+    ("cli", 6, &["process::Guarded", "provider", "page", "config", "app"]),
 ];
 
 /// Outside crates, and what of the standard library reaches outside, with the places that may name
@@ -120,9 +124,14 @@ const DOORS: &[(&str, &[&str])] = &[
     ("prometheus", &["telemetry/metrics.rs"]),
     ("log", &["telemetry/mod.rs"]),
     ("clap", &["cli.rs"]),
+    // What the process denies itself.
+    ("rustix", &["process/limits.rs", "process/mod.rs"]),
+    ("landlock", &["process/fence.rs"]),
+    ("seccompiler", &["process/calls.rs"]),
+    ("libc", &["process/calls.rs"]),
     // Files, environment and time of day: given to the rooms below, never fetched by them.
-    ("std::fs", &["cli.rs", "config/"]),
-    ("std::env", &["config/secrets.rs"]),
+    ("std::fs", &["cli.rs", "config/", "process/limits.rs"]),
+    ("std::env", &["config/secrets.rs", "process/calls.rs"]),
     ("std::process", &["app.rs", "cli.rs", "main.rs", "secret/"]),
     ("std::time::SystemTime", &["card/time.rs", "telemetry/log.rs"]),
     ("Timestamp::system", &["app.rs", "proxy/"]),

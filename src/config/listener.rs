@@ -8,7 +8,6 @@ use url::Url;
 
 use crate::proxy::address::{HopField, Hops};
 
-use super::beside;
 use super::reader::Table;
 
 /// A TLS listener.
@@ -82,10 +81,10 @@ pub(super) fn private(root: &Table<'_>) -> Option<Listen> {
 
 fn listen(table: &Table<'_>, default: &str, clients: bool) -> Option<Listen> {
     let address = address(table, default);
-    let certificate = beside(table, &table.text("certificate"));
-    let key = beside(table, &table.text("key"));
+    let certificate = table.beside(&table.text("certificate"));
+    let key = table.beside(&table.text("key"));
     let client_ca = clients.then(|| table.optional_text("client_ca")).flatten();
-    let client_ca = client_ca.map(|file| beside(table, &file));
+    let client_ca = client_ca.map(|file| table.beside(&file));
     Some(Listen { address: address?, certificate, key, client_ca })
 }
 
@@ -112,7 +111,7 @@ pub(super) fn upstream(root: &Table<'_>) -> Upstream {
     let table = root.table_or_empty("upstream");
     let millis = |key, default| Duration::from_millis(table.number(key, default, 10..=300_000));
     let upstream = Upstream {
-        ca_file: table.optional_text("ca_file").map(|file| beside(&table, &file)),
+        ca_file: table.optional_text("ca_file").map(|file| table.beside(&file)),
         connect_timeout: millis("connect_timeout_ms", 5_000),
         total_timeout: millis("total_timeout_ms", 60_000),
         answer_limit: usize::try_from(table.number("answer_limit_bytes", 1 << 20, 1024..=1 << 24))

@@ -9,6 +9,7 @@ mod listener;
 mod merchant;
 pub mod profile;
 mod rates;
+mod reach;
 mod reader;
 mod secrets;
 
@@ -16,6 +17,7 @@ pub use listener::{Listen, Upstream};
 pub use reader::{Problem, Resolved};
 pub use secrets::new_root_key;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,6 +27,7 @@ use url::Url;
 
 use crate::caller::Apps;
 use crate::limit::{Concurrency, Rates};
+use crate::process;
 use crate::provider::{Profile, Registry};
 use crate::proxy::address::Hops;
 use crate::secret::SecretBytes;
@@ -72,6 +75,10 @@ pub struct Config {
     pub shutdown: Duration,
     /// How events are written.
     pub log: Format,
+    /// Which protections of the process are switched off.
+    pub process: process::Dangers,
+    /// The file itself and every file that it names.
+    pub files: BTreeSet<PathBuf>,
     /// Every value as it is used, for `check`.
     pub resolved: Vec<Resolved>,
     /// Keys that weaken protection and are on.
@@ -112,12 +119,14 @@ pub fn parse(file: &Path, text: String) -> Result<Config, Vec<Problem>> {
         root.finish();
         config
     };
+    let files = notes.files();
     let (mut problems, resolved) = notes.into_parts();
     problems.append(&mut elsewhere);
     match config {
         Some(mut config) if problems.is_empty() => {
             config.dangers = dangers(&resolved);
             config.resolved = resolved;
+            config.files = files;
             Ok(config)
         }
         _ => Err(problems),
@@ -152,6 +161,7 @@ fn config(root: &Table<'_>, elsewhere: &mut Vec<Problem>) -> Option<Config> {
     }
     server.finish();
     let log = log(root);
+    let process = process(root);
     let apps = merchant::apps(root);
     let registry = merchant::accounts(root, &profiles, &apps, upstream.danger_plain_http);
     merchant::check_grants(root, &apps, &registry);
@@ -174,6 +184,8 @@ fn config(root: &Table<'_>, elsewhere: &mut Vec<Problem>) -> Option<Config> {
         hops,
         shutdown: Duration::from_secs(shutdown),
         log,
+        process,
+        files: BTreeSet::new(),
         resolved: Vec::new(),
         dangers: Vec::new(),
     })
@@ -184,10 +196,9 @@ fn profiles(root: &Table<'_>, elsewhere: &mut Vec<Problem>) -> Vec<Arc<Profile>>
     if files.is_empty() {
         root.fail("providers", "is required: the profiles of the providers in use");
     }
-    let folder = root.file().parent().unwrap_or(Path::new("")).to_owned();
     let mut profiles: Vec<Arc<Profile>> = Vec::new();
     for file in files {
-        match profile::load(&folder.join(file)) {
+        match profile::load(&root.beside(&file)) {
             Ok(profile) if profiles.iter().any(|known| known.name == profile.name) => {
                 root.fail("providers", "names two profiles of the same provider");
             }
@@ -250,6 +261,18 @@ fn log(root: &Table<'_>) -> Format {
     format
 }
 
+fn process(root: &Table<'_>) -> process::Dangers {
+    let table = root.table_or_empty("process");
+    let dangers = process::Dangers {
+        no_seccomp: table.flag("danger_no_seccomp", false),
+        no_landlock: table.flag("danger_no_landlock", false),
+        allow_core_dumps: table.flag("danger_allow_core_dumps", false),
+        run_as_root: table.flag("danger_run_as_root", false),
+    };
+    table.finish();
+    dangers
+}
+
 /// Keys that begin with `danger_`, are on and are to be reported at start.
 fn dangers(resolved: &[Resolved]) -> Vec<String> {
     let on = |value: &&Resolved| {
@@ -257,9 +280,4 @@ fn dangers(resolved: &[Resolved]) -> Vec<String> {
         last.starts_with("danger_") && value.value == "true"
     };
     resolved.iter().filter(on).map(|value| value.key.clone()).collect()
-}
-
-/// A path relative to the configuration file.
-fn beside(table: &Table<'_>, file: &str) -> PathBuf {
-    table.file().parent().unwrap_or(Path::new("")).join(file)
 }

@@ -56,12 +56,15 @@ pub(super) struct Notes {
     text: String,
     problems: RefCell<Vec<Problem>>,
     resolved: RefCell<Vec<Resolved>>,
+    /// Files that the text names.
+    files: RefCell<BTreeSet<PathBuf>>,
 }
 
 impl Notes {
     pub(super) fn new(file: &Path, text: String) -> Self {
         let (problems, resolved) = (RefCell::default(), RefCell::default());
-        Self { file: file.to_owned(), text, problems, resolved }
+        let files = RefCell::new(BTreeSet::from([file.to_owned()]));
+        Self { file: file.to_owned(), text, problems, resolved, files }
     }
 
     /// Reads the document; a syntax error is noted and whatever could be read is returned.
@@ -76,6 +79,11 @@ impl Notes {
 
     pub(super) fn into_parts(self) -> (Vec<Problem>, Vec<Resolved>) {
         (self.problems.into_inner(), self.resolved.into_inner())
+    }
+
+    /// The file itself and those that [`Table::beside`] was asked for.
+    pub(super) fn files(&self) -> BTreeSet<PathBuf> {
+        self.files.borrow().clone()
     }
 
     fn note(&self, at: usize, key: &str, message: &str) {
@@ -116,9 +124,11 @@ impl<'d> Table<'d> {
         if self.path.is_empty() { key.to_owned() } else { format!("{}.{key}", self.path) }
     }
 
-    /// Where the table begins in the text, for [`Table::fail_at`].
-    pub(super) fn file(&self) -> &Path {
-        &self.notes.file
+    /// A file that the text names, relative to the one that it stands in.
+    pub(super) fn beside(&self, file: &str) -> PathBuf {
+        let path = self.notes.file.parent().unwrap_or(Path::new("")).join(file);
+        self.notes.files.borrow_mut().insert(path.clone());
+        path
     }
 
     fn entry(&self, key: &str) -> Option<(usize, &'d DeValue<'d>)> {

@@ -3,7 +3,6 @@
 //! Must never put a secret, or a part of one, into an error.
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -88,7 +87,7 @@ fn from_reference(reference: &Table<'_>) -> Option<SecretBytes> {
 }
 
 fn from_file(reference: &Table<'_>, file: &str) -> Option<SecretBytes> {
-    let path = reference.file().parent().unwrap_or(Path::new("")).join(file);
+    let path = reference.beside(file);
     match std::fs::metadata(&path) {
         Err(error) => {
             reference.fail("file", &format!("cannot be read: {}", error.kind()));

@@ -4,14 +4,12 @@
 //! asks an allow-list; nothing else makes one, so a URL out of a provider's answer cannot be
 //! dialled unless its host was named by the operator (threat T9).
 
-use std::sync::Arc;
-
 use url::{Host, Url};
 
 /// A DNS name and a port, lower case, as allow-lists name them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct HostPort {
-    name: Arc<str>,
+    name: String,
     port: u16,
 }
 
@@ -33,7 +31,7 @@ impl HostPort {
         if odd || !url.username().is_empty() || url.password().is_some() {
             return None;
         }
-        Some(Self { name: name.into(), port: url.port_or_known_default()? })
+        Some(Self { name: name.to_owned(), port: url.port_or_known_default()? })
     }
 
     /// The DNS name.
@@ -50,7 +48,7 @@ impl HostPort {
     pub fn authority(&self, tls: bool) -> String {
         let default = if tls { 443 } else { 80 };
         if self.port == default {
-            self.name.to_string()
+            self.name.clone()
         } else {
             format!("{}:{}", self.name, self.port)
         }
@@ -62,7 +60,7 @@ impl HostPort {
 pub struct ProviderHost {
     host: HostPort,
     tls: bool,
-    base_path: Arc<str>,
+    base_path: String,
 }
 
 impl ProviderHost {
@@ -74,7 +72,7 @@ impl ProviderHost {
         if !scheme_allowed || url.query().is_some() || url.fragment().is_some() {
             return None;
         }
-        let base_path = url.path().trim_end_matches('/').into();
+        let base_path = url.path().trim_end_matches('/').to_owned();
         Some(Self { host: HostPort::of(&url)?, tls, base_path })
     }
 
@@ -84,7 +82,7 @@ impl ProviderHost {
             return None;
         }
         let host = HostPort::of(url)?;
-        allowed.contains(&host).then_some(Self { host, tls: true, base_path: "".into() })
+        allowed.contains(&host).then_some(Self { host, tls: true, base_path: String::new() })
     }
 
     /// Name and port.

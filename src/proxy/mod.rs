@@ -11,7 +11,6 @@ pub mod admin;
 pub mod desk;
 pub mod exchange;
 pub mod message;
-mod notes;
 pub mod private;
 pub mod public;
 pub mod tls;

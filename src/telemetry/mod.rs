@@ -29,6 +29,13 @@ pub enum Event<'e> {
         dangers: &'e [String],
         /// Whether the root key is random, so that tokens end with the process.
         random_root_key: bool,
+        /// What protects the process.
+        process: Protection,
+    },
+    /// A protection is missing that no key of the configuration switched off.
+    Warned {
+        /// Which.
+        warning: Warning,
     },
     /// A call of one of our listeners was answered.
     Answered {
@@ -66,13 +73,39 @@ pub enum Event<'e> {
         #[serde(skip_serializing_if = "Option::is_none")]
         upstream_us: Option<u64>,
     },
-    /// Standard error was not read fast enough.
-    LinesLost {
-        /// Lines that were not written.
-        count: u64,
-    },
     /// Portcullis stops.
     Stopped,
+}
+
+/// What protects the process, as the kernel tells it.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Protection {
+    /// Whether a crash may write the memory to a file, and a process of the same user may read it.
+    pub dumpable: bool,
+    /// Most bytes of a core file.
+    pub core_limit: u64,
+    /// Whether no privilege can be gained.
+    pub no_new_privs: bool,
+    /// Capabilities left, as a bit set.
+    pub capabilities: u64,
+    /// Whether a forbidden system call ends the process.
+    pub seccomp: bool,
+    /// The kernel's version of Landlock; 0 without.
+    pub landlock: u8,
+    /// Whether the machine may write memory to a disk.
+    pub swap: bool,
+}
+
+/// What an operator should change about the machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Warning {
+    /// Swap is on: cards in use may be written to a disk.
+    SwapIsOn,
+    /// The kernel has no Landlock: files and ports are not closed.
+    NoLandlock,
+    /// The kernel's Landlock knows no ports (before Linux 6.7).
+    NoPortRules,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]

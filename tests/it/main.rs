@@ -11,6 +11,7 @@ mod limits;
 mod line;
 mod merchant;
 mod operation;
+mod process;
 mod refused;
 mod tap;
 mod transport;

@@ -118,6 +118,10 @@ danger_allow_private_addresses = true
 [log]
 format = "json"
 
+# A demonstration starts by one command, whoever calls it; in production a user of its own runs it.
+[process]
+danger_run_as_root = true
+
 "#,
         settings.card_ttl.as_secs(),
         settings.cvv_ttl.as_secs(),

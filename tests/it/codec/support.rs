@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use portcullis::proxy::accept::Listener;
@@ -48,6 +49,7 @@ impl Room {
     }
 }
 
+#[async_trait]
 impl Handler for Room {
     fn admit(&self, head: &Head) -> Result<BodyLimit, Reply> {
         match head.path.as_str() {
@@ -83,11 +85,7 @@ impl Handler for Room {
     fn refuse(&self, refusal: Refusal) -> Reply {
         let mut headers = HeaderMap::new();
         headers.insert("x-refusal", HeaderValue::from_static(refusal.as_str()));
-        {
-            let mut reply = Reply::empty(refusal.status()).closing();
-            reply.headers = headers;
-            reply
-        }
+        Reply { status: refusal.status(), headers, body: Bytes::new(), close: true }
     }
 
     fn note(&self, event: ConnectionEvent) {
