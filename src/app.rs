@@ -17,7 +17,7 @@ use crate::limit::{Gates, Limits};
 use crate::process::{Applied, Dangers, Guarded, ProcessError};
 use crate::proxy::accept::{Listener, Open};
 use crate::proxy::admin::Admin;
-use crate::proxy::desk::Desk;
+use crate::proxy::desk::{Desk, Targets};
 use crate::proxy::exchange::{Timeouts, UpstreamTls, Upstreams};
 use crate::proxy::message::{Caps, Deadlines};
 use crate::proxy::private::Private;
@@ -61,7 +61,7 @@ impl fmt::Display for StartError {
                 write!(out, "{which}.address: cannot listen on {address}: {kind}")
             }
             Self::Process(error) => write!(out, "{error}"),
-            Self::Threads => write!(out, "signing threads could not be started"),
+            Self::Threads => write!(out, "threads could not be started"),
             Self::Metrics => write!(out, "metrics could not be registered"),
         }
     }
@@ -80,28 +80,20 @@ pub fn run(config: Config, guarded: Guarded) -> Result<(), StartError> {
     };
     let vault = Arc::new(Vault::new(keyring, config.vault));
     let metrics = Arc::new(Metrics::new().map_err(|_| StartError::Metrics)?);
-    let log = Arc::new(Log::new(config.log));
+    let log = Arc::new(Log::start(config.log).map_err(|_| StartError::Threads)?);
     let public_tls = tls("public", &config.public)?;
     let private_tls = tls("private", &config.private)?;
-    let upstream_tls = UpstreamTls { ca_file: config.upstream.ca_file.clone() };
-    let timeouts = Timeouts {
-        connect: config.upstream.connect_timeout,
-        total: config.upstream.total_timeout,
-        ..Timeouts::default()
-    };
-    let upstreams = || {
-        Upstreams::new(&upstream_tls, timeouts)
-            .map(|upstreams| upstreams.with_answer_max(config.upstream.answer_limit))
-            .map_err(|error| StartError::Tls("upstream", error))
-    };
-    let (upstreams, outside) = (upstreams()?, upstreams()?);
+    let (upstreams, outside) = (upstreams(&config)?, upstreams(&config)?);
     check_free("public", config.public.address)?;
     check_free("private", config.private.address)?;
     check_free("admin", config.admin)?;
     announce(&log, &config, &applied);
     let limits = Arc::new(Limits::new(config.rates, config.rate_keys));
     let forget = Forget { limits: limits.clone(), metrics: metrics.clone() };
+    let accounts = config.registry.accounts();
+    let hosts = accounts.flat_map(|account| account.upstreams.iter().flatten());
     let desk = Arc::new(Desk {
+        targets: Targets::of(hosts),
         flow: Flow::new(vault.clone(), config.registry, config.apps, config.public_url),
         upstreams,
         outside,
@@ -131,6 +123,7 @@ pub fn run(config: Config, guarded: Guarded) -> Result<(), StartError> {
     server.bootstrap();
     server.run(RunArgs::default());
     log.write(&Event::Stopped);
+    log.flush();
     Ok(())
 }
 
@@ -140,6 +133,19 @@ fn threads(given: usize) -> usize {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         given => given,
     }
+}
+
+/// Connections towards providers and applications.
+fn upstreams(config: &Config) -> Result<Upstreams, StartError> {
+    let tls = UpstreamTls { ca_file: config.upstream.ca_file.clone() };
+    let timeouts = Timeouts {
+        connect: config.upstream.connect_timeout,
+        total: config.upstream.total_timeout,
+        ..Timeouts::default()
+    };
+    let upstreams =
+        Upstreams::new(&tls, timeouts).map_err(|error| StartError::Tls("upstream", error))?;
+    Ok(upstreams.with_answer_max(config.upstream.answer_limit))
 }
 
 /// Says what starts, and how well it is protected.
@@ -156,6 +162,7 @@ fn announce(log: &Log, config: &Config, applied: &Applied) {
     for warning in warnings(applied, config.process) {
         log.write(&Event::Warned { warning });
     }
+    log.flush();
 }
 
 fn protection(applied: &Applied) -> Protection {
@@ -248,6 +255,7 @@ impl BackgroundService for Drain {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         self.log.write(&Event::Stopped);
+        self.log.flush();
         std::process::exit(0);
     }
 }

@@ -47,6 +47,8 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
             "wire::WireError",
             "telemetry",
             "limit",
+            "vault::Tenant",
+            "provider::ProviderHost",
             "caller::App",
             "flow",
             "page",

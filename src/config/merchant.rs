@@ -143,7 +143,7 @@ fn account(
     let (payform, payform_hosts) = payform(table, &profile);
     let default_callback = callback(table, apps, name.as_deref().unwrap_or_default());
     Some(Account {
-        name: name?,
+        name: name?.into(),
         mode: mode?,
         profile,
         upstreams,

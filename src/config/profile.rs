@@ -168,7 +168,7 @@ fn route(table: Table<'_>, apis: &[Api]) -> Option<Route> {
     let body_limit = usize::try_from(body_limit).unwrap_or(usize::MAX);
     let (api, method, path) = (api?, method?, path?);
     Some(Route {
-        name,
+        name: name.into(),
         api,
         method,
         path,

@@ -15,7 +15,7 @@ use crate::card::Timestamp;
 use crate::credential::sandwich_digest;
 use crate::provider::{Account, CallbackRules, Proof, ProviderHost, Virtual};
 use crate::secret::{CleartextBody, SecretBytes};
-use crate::vault::Mark;
+use crate::vault::{Mark, Tenant};
 use crate::wire::{Encoding, Known, Pointer, parse};
 
 use super::answer::{Scope, clean};
@@ -62,13 +62,13 @@ impl Verified<'_> {
     }
 
     /// The account's name.
-    pub fn account(&self) -> &str {
+    pub fn account(&self) -> &Arc<str> {
         &self.account.name
     }
 
     /// The application's name.
-    pub fn app(&self) -> &str {
-        self.app.tenant.as_str()
+    pub fn app(&self) -> &Tenant {
+        &self.app.tenant
     }
 }
 

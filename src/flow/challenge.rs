@@ -200,7 +200,7 @@ fn read(scope: &Scope<'_>, parts: &Parts<'_>) -> Result<(Kept, Option<WayBack>),
         fields.push(((*name).to_owned(), scalar(*value).ok_or(UNREADABLE)?));
     }
     let named = fields.iter().find(|(name, _)| *name == rules.term_url);
-    let account = scope.account.name.clone();
+    let account = scope.account.name.to_string();
     let way_back = match named {
         Some((_, url)) if scope.account.three_ds.replace_term_url => Some(WayBack {
             account: account.clone(),

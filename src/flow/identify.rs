@@ -155,7 +155,7 @@ impl Flow {
         Handle::parse(text)
             .ok()
             .and_then(|handle| self.vault.open_bearer(&handle, now).ok())
-            .filter(|bearer| bearer.account.as_str() == account.name)
+            .filter(|bearer| bearer.account.as_str() == &*account.name)
             .ok_or(Refusal::HandleUnknown)
     }
 

@@ -106,7 +106,7 @@ impl Flow {
         }
         let return_url = scope.return_url.and_then(|url| url.reveal(landing_page));
         let kept = Kept {
-            account: scope.account.name.clone(),
+            account: scope.account.name.to_string(),
             tenant: scope.audience.tenant.as_str().to_owned(),
             url: text.as_str().to_owned(),
             return_url: return_url.unwrap_or_default(),

@@ -14,7 +14,7 @@ use super::{HostPort, Profile, ProviderHost};
 #[derive(Debug)]
 pub struct Account {
     /// Its name in the path.
-    pub name: String,
+    pub name: Arc<str>,
     /// The provider.
     pub profile: Arc<Profile>,
     /// Live or test; tokens of the other kind are not redeemed here.

@@ -4,12 +4,14 @@
 //! asks an allow-list; nothing else makes one, so a URL out of a provider's answer cannot be
 //! dialled unless its host was named by the operator (threat T9).
 
+use std::sync::Arc;
+
 use url::{Host, Url};
 
 /// A DNS name and a port, lower case, as allow-lists name them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct HostPort {
-    name: String,
+    name: Arc<str>,
     port: u16,
 }
 
@@ -31,7 +33,7 @@ impl HostPort {
         if odd || !url.username().is_empty() || url.password().is_some() {
             return None;
         }
-        Some(Self { name: name.to_owned(), port: url.port_or_known_default()? })
+        Some(Self { name: name.into(), port: url.port_or_known_default()? })
     }
 
     /// The DNS name.
@@ -48,7 +50,7 @@ impl HostPort {
     pub fn authority(&self, tls: bool) -> String {
         let default = if tls { 443 } else { 80 };
         if self.port == default {
-            self.name.clone()
+            self.name.to_string()
         } else {
             format!("{}:{}", self.name, self.port)
         }
@@ -60,7 +62,7 @@ impl HostPort {
 pub struct ProviderHost {
     host: HostPort,
     tls: bool,
-    base_path: String,
+    base_path: Arc<str>,
 }
 
 impl ProviderHost {
@@ -72,7 +74,7 @@ impl ProviderHost {
         if !scheme_allowed || url.query().is_some() || url.fragment().is_some() {
             return None;
         }
-        let base_path = url.path().trim_end_matches('/').to_owned();
+        let base_path = url.path().trim_end_matches('/').into();
         Some(Self { host: HostPort::of(&url)?, tls, base_path })
     }
 
@@ -82,7 +84,7 @@ impl ProviderHost {
             return None;
         }
         let host = HostPort::of(url)?;
-        allowed.contains(&host).then_some(Self { host, tls: true, base_path: String::new() })
+        allowed.contains(&host).then_some(Self { host, tls: true, base_path: "".into() })
     }
 
     /// Name and port.

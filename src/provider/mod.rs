@@ -36,7 +36,7 @@ impl Registry {
 
     /// The account of that name. A linear search: an installation has a handful.
     pub fn account(&self, name: &str) -> Option<&Arc<Account>> {
-        self.accounts.iter().find(|account| account.name == name)
+        self.accounts.iter().find(|account| *account.name == *name)
     }
 
     /// Every account.

@@ -1,5 +1,7 @@
 //! One provider's document in facts, already checked.
 
+use std::sync::Arc;
+
 use http::{HeaderName, Method};
 
 use crate::credential::access_headers::NormaliseRules;
@@ -61,7 +63,7 @@ pub struct BodySignature {
 #[derive(Debug)]
 pub struct Route {
     /// A name for people and metrics, such as `invoice.create`.
-    pub name: String,
+    pub name: Arc<str>,
     /// Index into [`Profile::apis`].
     pub api: usize,
     /// The method.

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, StatusCode};
@@ -13,7 +12,6 @@ use super::message::{BodyLimit, Handler, Head, Refusal, Reply, Request};
 /// Answers operators.
 pub struct Admin(pub Arc<Desk>);
 
-#[async_trait]
 impl Handler for Admin {
     fn admit(&self, _head: &Head) -> Result<BodyLimit, Reply> {
         Ok(BodyLimit::NONE)

@@ -1,38 +1,46 @@
-//! One timer per connection, armed only when something actually waits.
+//! One timer per connection, set anew only when it must fire earlier or has fired.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// The total deadline of the present phase. Setting it costs nothing; the timer is touched when the
-/// phase has to wait for the other side.
+/// The total deadline of the present phase. Setting it costs nothing: the timer may fire too early,
+/// and is then set to the deadline of that moment. So a busy connection hardly ever touches it.
 pub(crate) struct Deadline {
     sleep: Pin<Box<Sleep>>,
     at: Instant,
-    armed: bool,
 }
 
 impl Deadline {
     pub(crate) fn after(duration: Duration) -> Self {
         let at = Instant::now() + duration;
-        Self { sleep: Box::pin(sleep_until(at)), at, armed: true }
+        Self { sleep: Box::pin(sleep_until(at)), at }
     }
 
     /// A new phase begins and must be over after `duration`.
     pub(crate) fn restart(&mut self, duration: Duration) {
-        self.at = Instant::now() + duration;
-        self.armed = false;
+        self.restart_until(Instant::now() + duration);
+    }
+
+    /// A new phase begins and must be over at that moment.
+    pub(crate) const fn restart_until(&mut self, at: Instant) {
+        self.at = at;
     }
 
     /// Ready when the phase has lasted too long.
     pub(crate) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.armed {
+        if self.at < self.sleep.deadline() {
             self.sleep.as_mut().reset(self.at);
-            self.armed = true;
         }
-        self.sleep.as_mut().poll(cx)
+        loop {
+            ready!(self.sleep.as_mut().poll(cx));
+            if self.sleep.deadline() >= self.at {
+                return Poll::Ready(());
+            }
+            self.sleep.as_mut().reset(self.at);
+        }
     }
 }
 
@@ -49,5 +57,22 @@ mod tests {
         deadline.restart(Duration::from_secs(5));
         poll_fn(|cx| deadline.poll_over(cx)).await;
         assert_eq!(begun.elapsed().as_secs(), 5);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_that_moves_forward_or_back_while_it_is_waited_for_ends_on_time() {
+        let begun = Instant::now();
+        let mut deadline = Deadline::after(Duration::from_secs(60));
+        let pending = poll_fn(|cx| Poll::Ready(deadline.poll_over(cx).is_pending()));
+        assert!(pending.await);
+        deadline.restart(Duration::from_secs(2));
+        poll_fn(|cx| deadline.poll_over(cx)).await;
+        assert_eq!(begun.elapsed().as_secs(), 2);
+        deadline.restart(Duration::from_secs(3));
+        let pending = poll_fn(|cx| Poll::Ready(deadline.poll_over(cx).is_pending()));
+        assert!(pending.await);
+        deadline.restart(Duration::from_secs(70));
+        poll_fn(|cx| deadline.poll_over(cx)).await;
+        assert_eq!(begun.elapsed().as_secs(), 72);
     }
 }

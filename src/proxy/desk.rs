@@ -6,20 +6,24 @@ use std::time::Instant;
 use crate::card::Timestamp;
 use crate::flow::{self, Draft, Flow, Notice, Prepared, Refusal, Signed};
 use crate::limit::{Gates, Limits};
+use crate::provider::ProviderHost;
 use crate::telemetry::{Event, Log, Metrics};
+use crate::vault::Tenant;
 
 use super::address::Hops;
 use super::exchange::{
     AddressPolicy, Forwarded as NotSent, Outgoing, SendError, SendErrorKind, Target, Upstreams,
 };
 use super::message::Reply;
-use super::reply::{REQUEST_ID, RequestId, SERVER_TIMING, set};
+use super::reply::RequestId;
 use super::signing::Signers;
 
 /// Shared by the public and the private room. Immutable.
 pub struct Desk {
     /// The steps of a payment.
     pub flow: Flow,
+    /// The configured upstreams as targets.
+    pub targets: Targets,
     /// Connections to the configured upstreams.
     pub upstreams: Upstreams,
     /// Connections to addresses that came from outside: returns, card forms, callbacks. Kept apart,
@@ -39,6 +43,27 @@ pub struct Desk {
     pub metrics: Arc<Metrics>,
     /// Events.
     pub log: Arc<Log>,
+}
+
+/// Targets of every configured upstream, made once.
+#[derive(Default)]
+pub struct Targets(Vec<(ProviderHost, Target)>);
+
+impl Targets {
+    /// Targets of these hosts; one that cannot be a target is refused when it is called.
+    pub fn of<'h>(hosts: impl Iterator<Item = &'h ProviderHost>) -> Self {
+        Self(hosts.filter_map(|host| Some((host.clone(), target_of(host)?))).collect())
+    }
+
+    /// A linear search: an installation has a handful.
+    fn find(&self, host: &ProviderHost) -> Option<&Target> {
+        let same = |known: &ProviderHost| known.host() == host.host() && known.tls() == host.tls();
+        self.0.iter().find(|(known, _)| same(known)).map(|(_, target)| target)
+    }
+}
+
+fn target_of(host: &ProviderHost) -> Option<Target> {
+    Target::new(host.host().name(), host.host().port(), host.tls()).ok()
 }
 
 /// Where an address came from decides which networks it may be on.
@@ -80,8 +105,15 @@ impl Desk {
             self.metrics.limited(busy.as_str());
             SendError { forwarded: NotSent::No, kind: SendErrorKind::Busy }
         })?;
-        let target = Target::new(host.host().name(), host.host().port(), host.tls())
-            .map_err(|_| SendError { forwarded: NotSent::No, kind: SendErrorKind::BadRequest })?;
+        let unknown = SendError { forwarded: NotSent::No, kind: SendErrorKind::BadRequest };
+        let made;
+        let target = match self.targets.find(&host) {
+            Some(target) => target,
+            None => {
+                made = target_of(&host).ok_or(unknown)?;
+                &made
+            }
+        };
         let allow_private = self.allow_private || origin == Origin::Configuration;
         let policy = AddressPolicy { allow_private };
         let outgoing = Outgoing { method, path_and_query, headers, body };
@@ -89,7 +121,7 @@ impl Desk {
             Origin::Configuration => &self.upstreams,
             Origin::Outside => &self.outside,
         };
-        let answer = upstreams.send(&target, policy, outgoing, || {}).await?;
+        let answer = upstreams.send(target, policy, outgoing).await?;
         Ok(flow::Answer { status: answer.status, headers: answer.headers, body: answer.body })
     }
 }
@@ -98,9 +130,9 @@ impl Desk {
 pub(super) struct Call {
     pub id: RequestId,
     pub listener: &'static str,
-    pub name: String,
-    pub app: String,
-    pub account: String,
+    pub name: Arc<str>,
+    pub app: Option<Tenant>,
+    pub account: Option<Arc<str>>,
     pub code: &'static str,
     pub forwarded: Option<&'static str>,
     pub upstream_status: Option<u16>,
@@ -116,11 +148,11 @@ pub(super) struct Call {
 impl Call {
     pub(super) fn begin(listener: &'static str, name: &str) -> Self {
         Self {
-            id: RequestId::random(),
+            id: RequestId::next(),
             listener,
-            name: name.to_owned(),
-            app: String::new(),
-            account: String::new(),
+            name: name.into(),
+            app: None,
+            account: None,
             code: "ok",
             forwarded: None,
             upstream_status: None,
@@ -133,12 +165,9 @@ impl Call {
         }
     }
 
-    /// Times what the other side does.
-    pub(super) async fn upstream<T>(&mut self, work: impl Future<Output = T>) -> T {
-        let begun = Instant::now();
-        let done = work.await;
+    /// Notes what the other side took of the time.
+    pub(super) fn upstream_since(&mut self, begun: Instant) {
         self.upstream = Some(begun.elapsed());
-        done
     }
 
     /// A refusal becomes the reply, and its code is noted.
@@ -159,12 +188,8 @@ impl Call {
     pub(super) fn end(self, mut reply: Reply, desk: &Desk) -> Reply {
         let total = self.begun.elapsed();
         let proxy = total.saturating_sub(self.upstream.unwrap_or_default());
-        let mut timing = format!("proxy;dur={:.3}", proxy.as_secs_f64() * 1e3);
-        if let Some(upstream) = self.upstream {
-            timing.push_str(&format!(", upstream;dur={:.3}", upstream.as_secs_f64() * 1e3));
-        }
-        set(&mut reply.headers, SERVER_TIMING, &timing);
-        set(&mut reply.headers, REQUEST_ID, self.id.as_str());
+        reply.notes.timing = Some((proxy, self.upstream));
+        reply.notes.id = Some(self.id);
         let status = reply.status.as_u16();
         if let Some(limit) = self.limit {
             desk.metrics.limited(limit);
@@ -175,8 +200,8 @@ impl Call {
         desk.log.write(&Event::Answered {
             listener: self.listener,
             call: &self.name,
-            app: &self.app,
-            account: &self.account,
+            app: self.app.as_ref().map_or("", Tenant::as_str),
+            account: self.account.as_deref().unwrap_or_default(),
             status,
             code: self.code,
             forwarded: self.forwarded,

@@ -11,7 +11,7 @@ use std::time::Duration;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::{Method, header};
 use rustls::pki_types::ServerName;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 
 use super::dial::Dialler;
 use super::fields::is_hop_by_hop;
@@ -270,8 +270,7 @@ impl Upstreams {
         self
     }
 
-    /// Sends `out` to `target`, once. `on_first_byte` runs as soon as the kernel has accepted a
-    /// byte of it.
+    /// Sends `out` to `target`, once.
     ///
     /// # Errors
     /// When no complete answer came back; the error says whether the request may have arrived.
@@ -280,7 +279,6 @@ impl Upstreams {
         target: &Target,
         policy: AddressPolicy,
         out: Outgoing,
-        on_first_byte: impl FnOnce() + Send,
     ) -> Result<Answer, SendError> {
         let not_sent = |kind| SendError { forwarded: Forwarded::No, kind };
         let begun = Instant::now();
@@ -291,18 +289,21 @@ impl Upstreams {
             Some(line) => line,
             None => {
                 let until = until.min(begun + self.timeouts.connect);
-                Line::new(self.dialler.dial(target, policy, until).await.map_err(not_sent)?)
+                // Boxed: most exchanges find a connection, and need no room for making one.
+                let dialled = Box::pin(self.dialler.dial(target, policy, until)).await;
+                Line::new(dialled.map_err(not_sent)?)
             }
         };
+        line.until(until);
         let before = line.written();
         let bodiless = out.method == Method::HEAD;
-        let exchange = async {
-            line.write(&head, &out.body, on_first_byte).await?;
-            // From here on the card exists at the provider only.
-            drop((head, out));
-            line.read_answer(bodiless, self.answer_max).await
+        let written = line.write(&head, &out.body).await;
+        // From here on the card exists at the provider only.
+        drop((head, out));
+        let outcome = match written {
+            Ok(()) => line.read_answer(bodiless, self.answer_max).await,
+            Err(kind) => Err(kind),
         };
-        let outcome = timeout_at(until, exchange).await.unwrap_or(Err(SendErrorKind::Silent));
         match outcome {
             Ok((answer, reusable)) => {
                 if reusable {

@@ -176,7 +176,7 @@ struct Exchange<H> {
 
 /// Why there is no request to handle.
 enum Early {
-    Reply(Reply),
+    Reply(Box<Reply>),
     /// The client reset the stream or broke it before the request was complete.
     Gone,
 }
@@ -188,7 +188,7 @@ impl<H: Handler> Exchange<H> {
         let bodiless = parts.method == Method::HEAD;
         let reply = match self.receive(parts, body).await {
             Ok(request) => self.room.handle(request).await,
-            Err(Early::Reply(reply)) => reply,
+            Err(Early::Reply(reply)) => *reply,
             Err(Early::Gone) => return false,
         };
         let close = reply.close;
@@ -199,9 +199,9 @@ impl<H: Handler> Exchange<H> {
     }
 
     async fn receive(&mut self, parts: Parts, body: RecvStream) -> Result<Request, Early> {
-        let refused = |refusal| Early::Reply(self.room.refuse(refusal));
+        let refused = |refusal| Early::Reply(Box::new(self.room.refuse(refusal)));
         let (head, fields) = head_of(parts, &self.terms.caps, &self.origin).map_err(refused)?;
-        let limit = self.room.admit(&head).map_err(Early::Reply)?;
+        let limit = self.room.admit(&head).map_err(|reply| Early::Reply(Box::new(reply)))?;
         let framing = fields.framing;
         if matches!(framing, Framing::Length(length) if length > limit.get() as u64) {
             return Err(refused(Refusal::BodyTooLarge));
@@ -214,19 +214,19 @@ impl<H: Handler> Exchange<H> {
         match timeout(self.terms.deadlines.body, read_body(body, framing, limit)).await {
             Ok(Ok(body)) => Ok(Request { head, body }),
             Ok(Err(BodyError::TooLarge)) => {
-                Err(Early::Reply(self.room.refuse(Refusal::BodyTooLarge)))
+                Err(Early::Reply(Box::new(self.room.refuse(Refusal::BodyTooLarge))))
             }
             Ok(Err(BodyError::Gone)) => Err(Early::Gone),
-            Err(_) => Err(Early::Reply(self.room.refuse(Refusal::BodyTimeout))),
+            Err(_) => Err(Early::Reply(Box::new(self.room.refuse(Refusal::BodyTimeout)))),
         }
     }
 
     /// None when the client did not take the whole reply in time.
-    async fn send(&mut self, reply: Reply, bodiless: bool) -> Option<()> {
+    async fn send(&mut self, mut reply: Reply, bodiless: bool) -> Option<()> {
         let content = has_body(reply.status);
         let mut response = Response::new(());
         *response.status_mut() = reply.status;
-        *response.headers_mut() = final_fields(reply.headers, content.then_some(reply.body.len()));
+        *response.headers_mut() = final_fields(&mut reply, content);
         let empty = bodiless || !content || reply.body.is_empty();
         let mut stream = self.respond.send_response(response, empty).ok()?;
         if empty {
@@ -331,13 +331,19 @@ fn collect(headers: HeaderMap, caps: &Caps) -> Result<Fields, Refusal> {
     Ok(fields)
 }
 
-fn final_fields(mut headers: HeaderMap, length: Option<usize>) -> HeaderMap {
+fn final_fields(reply: &mut Reply, content: bool) -> HeaderMap {
+    let mut headers = std::mem::take(&mut reply.headers);
     let dropped: Vec<_> = headers.keys().filter(|name| is_hop_by_hop(name)).cloned().collect();
     for name in dropped {
         headers.remove(name);
     }
-    if let Some(length) = length {
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    reply.notes.each(|name, value| {
+        if let Ok(value) = HeaderValue::from_bytes(value) {
+            headers.insert(name, value);
+        }
+    });
+    if content {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(reply.body.len()));
     }
     headers
 }

@@ -1,13 +1,18 @@
 //! One connection to a provider: writes a request, reads its answer.
 //!
-//! Must never write anything twice, and never take an answer for whole that is not.
+//! Must never write anything twice, never take an answer for whole that is not, and never wait
+//! beyond the exchange's deadline.
 
 use std::future::poll_fn;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::answer::{self, AnswerFraming, AnswerHead};
 use super::buffer::ReadBuffer;
 use super::chunked::{ChunkError, Chunked};
+use super::clock::Deadline;
 use super::dial::Socket;
 use super::exchange::{Answer, SendErrorKind};
 use super::h1::Pair;
@@ -24,11 +29,12 @@ const READ: usize = 16 * 1024;
 pub(crate) struct Line {
     socket: Socket,
     buffer: ReadBuffer,
+    deadline: Deadline,
 }
 
 impl Line {
     pub(crate) fn new(socket: Socket) -> Self {
-        Self { socket, buffer: ReadBuffer::new() }
+        Self { socket, buffer: ReadBuffer::new(), deadline: Deadline::after(Duration::ZERO) }
     }
 
     /// Bytes the kernel has accepted since the connection was opened.
@@ -43,24 +49,24 @@ impl Line {
             && self.buffer.poll_fill(&mut self.socket, READ, &mut cx).is_pending()
     }
 
-    /// Writes head and body as one; `on_first_byte` runs when the kernel has taken the first byte.
+    /// Everything that follows is over at that moment, or has failed as [`SendErrorKind::Silent`].
+    pub(crate) const fn until(&mut self, moment: Instant) {
+        self.deadline.restart_until(moment);
+    }
+
+    /// Writes head and body as one.
     pub(crate) async fn write(
         &mut self,
         head: &CleartextBody,
         body: &CleartextBody,
-        on_first_byte: impl FnOnce() + Send,
     ) -> Result<(), SendErrorKind> {
-        let before = self.socket.written();
-        let mut on_first_byte = Some(on_first_byte);
         let mut pair = Pair { head: head.as_bytes(), body: body.as_bytes() };
         poll_fn(|cx| {
-            let outcome = pair.poll_write(&mut self.socket, cx);
-            if self.socket.written() > before
-                && let Some(tell) = on_first_byte.take()
-            {
-                tell();
+            if let Poll::Ready(outcome) = pair.poll_write(&mut self.socket, cx) {
+                return Poll::Ready(outcome.map_err(|_| SendErrorKind::Write));
             }
-            outcome.map_err(|_| SendErrorKind::Write)
+            ready!(self.deadline.poll_over(cx));
+            Poll::Ready(Err(SendErrorKind::Silent))
         })
         .await
     }
@@ -103,10 +109,10 @@ impl Line {
             if let Some(length) = found.map_err(|_| SendErrorKind::BadAnswer)? {
                 return Ok(length);
             }
-            match self.fill(caps.head_bytes).await {
-                Ok(0) | Err(()) if self.buffer.is_empty() => return Err(SendErrorKind::Reset),
-                Ok(0) | Err(()) => return Err(SendErrorKind::HalfAnswer),
-                Ok(_) => {}
+            match self.fill(caps.head_bytes).await? {
+                Some(1..) => {}
+                _ if self.buffer.is_empty() => return Err(SendErrorKind::Reset),
+                _ => return Err(SendErrorKind::HalfAnswer),
             }
         }
     }
@@ -151,10 +157,10 @@ impl Line {
                 return Err(SendErrorKind::AnswerTooLarge);
             }
             // Over TLS an end without close_notify is an error: somebody cut the answer short.
-            match self.fill(READ).await {
-                Ok(0) => return Ok(body),
-                Ok(_) => {}
-                Err(()) => return Err(SendErrorKind::HalfAnswer),
+            match self.fill(READ).await? {
+                Some(0) => return Ok(body),
+                Some(_) => {}
+                None => return Err(SendErrorKind::HalfAnswer),
             }
         }
     }
@@ -169,14 +175,22 @@ impl Line {
     }
 
     async fn fill_more(&mut self) -> Result<(), SendErrorKind> {
-        match self.fill(READ).await {
-            Ok(1..) => Ok(()),
-            Ok(0) | Err(()) => Err(SendErrorKind::HalfAnswer),
+        match self.fill(READ).await? {
+            Some(1..) => Ok(()),
+            Some(0) | None => Err(SendErrorKind::HalfAnswer),
         }
     }
 
-    async fn fill(&mut self, bound: usize) -> Result<usize, ()> {
-        poll_fn(|cx| self.buffer.poll_fill(&mut self.socket, bound, cx)).await.map_err(|_| ())
+    /// How many bytes came, or none when the connection broke.
+    async fn fill(&mut self, bound: usize) -> Result<Option<usize>, SendErrorKind> {
+        poll_fn(|cx| {
+            if let Poll::Ready(outcome) = self.buffer.poll_fill(&mut self.socket, bound, cx) {
+                return Poll::Ready(Ok(outcome.ok()));
+            }
+            ready!(self.deadline.poll_over(cx));
+            Poll::Ready(Err(SendErrorKind::Silent))
+        })
+        .await
     }
 }
 
@@ -189,8 +203,6 @@ fn kind_of(error: ChunkError) -> SendErrorKind {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use tokio::io::AsyncReadExt;
     use tokio::net::{TcpListener, TcpStream};
 
@@ -201,7 +213,9 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let near = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (far, _) = listener.accept().await.unwrap();
-        (Line::new(Socket::Plain(Wiping::new(near))), far)
+        let mut line = Line::new(Socket::Plain(Wiping::new(near)));
+        line.until(Instant::now() + Duration::from_secs(5));
+        (line, far)
     }
 
     fn bytes(text: &[u8]) -> CleartextBody {
@@ -209,26 +223,23 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_write_of_which_the_kernel_took_nothing_is_not_a_first_byte() {
+    async fn a_write_of_which_the_kernel_took_nothing_is_known_as_such() {
         let (mut line, far) = line().await;
         #[expect(deprecated, reason = "the only way to make this end reset the connection")]
         far.set_linger(Some(Duration::ZERO)).unwrap();
         drop(far);
         tokio::time::sleep(Duration::from_millis(20)).await;
-        let mut told = false;
-        let outcome = line.write(&bytes(b"head"), &bytes(b"body"), || told = true).await;
-        assert_eq!(outcome, Err(SendErrorKind::Write));
-        assert_eq!((line.socket.written(), told), (0, false));
+        let outcome = line.write(&bytes(b"head"), &bytes(b"body")).await;
+        assert_eq!((outcome, line.socket.written()), (Err(SendErrorKind::Write), 0));
     }
 
     #[tokio::test]
-    async fn head_and_body_arrive_as_one_and_the_first_byte_is_told_once() {
+    async fn head_and_body_arrive_as_one() {
         let (mut line, mut far) = line().await;
-        let mut told = 0;
-        line.write(&bytes(b"head"), &bytes(b"body"), || told += 1).await.unwrap();
+        line.write(&bytes(b"head"), &bytes(b"body")).await.unwrap();
         let mut buf = [0; 16];
         let n = far.read(&mut buf).await.unwrap();
-        assert_eq!((buf.get(..n), told, line.socket.written()), (Some(&b"headbody"[..]), 1, 8));
+        assert_eq!((buf.get(..n), line.socket.written()), (Some(&b"headbody"[..]), 8));
         assert!(line.is_silent());
     }
 }

@@ -9,10 +9,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, Version};
 
+use super::notes::Notes;
 use crate::secret::CleartextBody;
 
 /// The head of a request that passed every rule of the codec.
@@ -86,13 +86,21 @@ pub struct Reply {
     pub body: Bytes,
     /// End the connection after this answer (HTTP/2: graceful GOAWAY).
     pub close: bool,
+    /// What is said about the call besides.
+    pub(crate) notes: Notes,
 }
 
 impl Reply {
     /// A reply without fields and body.
     #[must_use]
     pub fn empty(status: StatusCode) -> Self {
-        Self { status, headers: HeaderMap::new(), body: Bytes::new(), close: false }
+        Self {
+            status,
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+            close: false,
+            notes: Notes::default(),
+        }
     }
 
     /// The same reply, ending its connection.
@@ -131,7 +139,6 @@ impl BodyLimit {
 }
 
 /// A room: decides about heads, answers requests.
-#[async_trait]
 pub trait Handler: Send + Sync + 'static {
     /// The head is complete: how many body bytes may follow, or the reply at once (the connection
     /// closes unless the request has no body).
@@ -142,7 +149,7 @@ pub trait Handler: Send + Sync + 'static {
     fn admit(&self, head: &Head) -> Result<BodyLimit, Reply>;
 
     /// Answers a whole request. Runs to completion also when the client has gone.
-    async fn handle(&self, request: Request) -> Reply;
+    fn handle(&self, request: Request) -> impl Future<Output = Reply> + Send;
 
     /// The codec refused something before there was a request; the room makes it a problem
     /// document.

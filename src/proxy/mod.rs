@@ -11,6 +11,7 @@ pub mod admin;
 pub mod desk;
 pub mod exchange;
 pub mod message;
+mod notes;
 pub mod private;
 pub mod public;
 pub mod tls;

@@ -1,8 +1,8 @@
 //! The room behind the private listener: the merchant's applications. No clear card crosses it.
 
 use std::sync::Arc;
+use std::time::Instant;
 
-use async_trait::async_trait;
 use http::{Method, StatusCode};
 
 use crate::caller::App;
@@ -15,7 +15,7 @@ use super::desk::{Call, Desk, Origin};
 use super::message::{
     BodyLimit, ConnectionEvent, Handler, Head, Refusal as CodecRefusal, Reply, Request,
 };
-use super::reply::{self, FORWARDED, REPLACED, UPSTREAM_STATUS, set};
+use super::reply;
 
 /// Bytes of body that our own calls accept.
 const OWN_BODY: usize = 16 * 1024;
@@ -57,7 +57,6 @@ fn called<'h>(method: &Method, path: &'h str) -> Option<Called<'h>> {
     }
 }
 
-#[async_trait]
 impl Handler for Private {
     fn admit(&self, head: &Head) -> Result<BodyLimit, Reply> {
         let limit = match called(&head.method, &head.path) {
@@ -126,7 +125,7 @@ impl Private {
         let (flow, limits, now) = (&self.0.flow, &self.0.limits, Timestamp::system());
         let headers = &request.head.headers;
         let app = flow.known(headers, client_names(&request.head))?;
-        call.app = app.tenant.as_str().to_owned();
+        call.app = Some(app.tenant.clone());
         limits.pass(Limit::AppRoute, &(app.tenant.as_str(), called.name()))?;
         match called {
             Called::OpenSession => flow.open_session(app, headers, &request.body, now).map(Some),
@@ -144,8 +143,10 @@ impl Private {
 
     /// Ends a call; whoever guesses is remembered.
     fn end(&self, call: Call, reply: Reply) -> Reply {
-        if call.guess && !call.app.is_empty() {
-            self.0.limits.note(Limit::UnknownTokens, &call.app.as_str());
+        if call.guess
+            && let Some(app) = &call.app
+        {
+            self.0.limits.note(Limit::UnknownTokens, &app.as_str());
         }
         call.end(reply, &self.0)
     }
@@ -153,19 +154,19 @@ impl Private {
     async fn gateway(&self, request: Request) -> Reply {
         let now = Timestamp::system();
         let mut call = Call::begin("private", "none");
-        let names = client_names(&request.head).to_vec();
+        let Request { head, body } = request;
         let incoming = Incoming {
-            method: &request.head.method,
-            path: &request.head.path,
-            query: request.head.query.as_deref(),
-            headers: &request.head.headers,
-            client_names: &names,
-            body: request.body,
+            method: &head.method,
+            path: &head.path,
+            query: head.query.as_deref(),
+            headers: &head.headers,
+            client_names: client_names(&head),
+            body,
         };
         let allow = |app: &App, place: Place<'_>| {
-            call.app = app.tenant.as_str().to_owned();
-            call.account.clone_from(&place.account.name);
-            call.name.clone_from(&place.route.name);
+            call.app = Some(app.tenant.clone());
+            call.account = Some(Arc::clone(&place.account.name));
+            call.name = Arc::clone(&place.route.name);
             self.allow(app.tenant.as_str(), place)
         };
         let reply = match self.0.flow.prepare(incoming, allow, now) {
@@ -180,7 +181,7 @@ impl Private {
 
     /// Rates of a gateway call. Who has sent too many unknown tokens gets no more tokens looked up.
     fn allow(&self, app: &str, place: Place<'_>) -> Result<(), Exceeded> {
-        let route = (app, place.account.name.as_str(), place.route.name.as_str());
+        let route = (app, &*place.account.name, &*place.route.name);
         self.0.limits.pass(Limit::AppRoute, &route)?;
         let redeems = place.route.reveals() || !place.route.request.sealed.is_empty();
         if redeems { self.0.limits.look(Limit::UnknownTokens, &app) } else { Ok(()) }
@@ -198,7 +199,9 @@ impl Private {
             }
         };
         pending.signed(signed.signature);
-        let answer = call.upstream(self.0.send(signed.prepared, Origin::Configuration)).await;
+        let begun = Instant::now();
+        let answer = self.0.send(signed.prepared, Origin::Configuration).await;
+        call.upstream_since(begun);
         let now = Timestamp::system();
         match answer {
             Ok(answer) => {
@@ -211,9 +214,8 @@ impl Private {
                         call.refuse(refused)
                     }
                 };
-                set(&mut reply.headers, UPSTREAM_STATUS, &status.to_string());
-                let counts = format!("pan={}, cvv={}", replaced.pan, replaced.cvv);
-                set(&mut reply.headers, REPLACED, &counts);
+                reply.notes.upstream_status = Some(status);
+                reply.notes.replaced = Some((replaced.pan, replaced.cvv));
                 reply
             }
             Err(error) => {
@@ -231,8 +233,8 @@ fn passed_on(scrubbed: Scrubbed, call: &mut Call) -> Reply {
     call.scrubbed = u32::try_from(scrubbed.removed()).unwrap_or(u32::MAX);
     let (status, headers, body) = scrubbed.into_parts();
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
-    let mut reply = Reply { status, headers, body: body.into_bytes(), close: false };
-    set(&mut reply.headers, FORWARDED, Forwarded::Yes.as_str());
+    let mut reply = Reply { headers, body: body.into_bytes(), ..Reply::empty(status) };
+    reply.notes.forwarded = Some(Forwarded::Yes.as_str());
     reply
 }
 

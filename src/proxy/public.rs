@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 use std::time::Duration;
+use std::time::Instant;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use http::header::{
     ACCEPT, ACCEPT_LANGUAGE, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
@@ -112,7 +112,6 @@ fn called<'h>(method: &Method, path: &'h str) -> Option<Called<'h>> {
     }
 }
 
-#[async_trait]
 impl Handler for Public {
     fn admit(&self, head: &Head) -> Result<BodyLimit, Reply> {
         let called = called(&head.method, &head.path);
@@ -321,7 +320,9 @@ impl Public {
             let outcome = outcome.map_err(|error| reply::forwarded(&error));
             (desk.flow.finish_return(ticket, outcome, Timestamp::system()), status)
         });
-        let done = call.upstream(tokio::time::timeout(RELAY_WAIT, relaying)).await;
+        let begun = Instant::now();
+        let done = tokio::time::timeout(RELAY_WAIT, relaying).await;
+        call.upstream_since(begun);
         let Ok(Ok((outcome, status))) = done else {
             call.code = "waiting";
             return waiting("3ds", id, language);
@@ -360,7 +361,9 @@ impl Public {
         language: Language,
         call: &mut Call,
     ) -> Reply {
-        let outcome = call.upstream(self.0.send(prepared, Origin::Outside)).await;
+        let begun = Instant::now();
+        let outcome = self.0.send(prepared, Origin::Outside).await;
+        call.upstream_since(begun);
         call.upstream_status = outcome.as_ref().ok().map(|answer| answer.status);
         let outcome = outcome.map_err(|error| reply::forwarded(&error));
         match self.0.flow.finish_form(ticket, outcome, Timestamp::system()) {
@@ -411,8 +414,8 @@ impl Public {
         let (flow, now) = (&self.0.flow, Timestamp::system());
         let mut taken = String::new();
         let verdict = flow.verify(callback, now).and_then(|verified| {
-            call.account = verified.account().to_owned();
-            call.app = verified.app().to_owned();
+            call.account = Some(Arc::clone(verified.account()));
+            call.app = Some(verified.app().clone());
             taken = verified.reply();
             flow.judge(verified, now)
         });
@@ -424,7 +427,9 @@ impl Public {
             Ok(Verdict::Deliver(notice, delivery)) => {
                 let status = match self.0.sign_notice(*notice).await {
                     Ok(prepared) => {
-                        let answer = call.upstream(self.0.send(prepared, Origin::Outside)).await;
+                        let begun = Instant::now();
+                        let answer = self.0.send(prepared, Origin::Outside).await;
+                        call.upstream_since(begun);
                         answer.ok().map(|answer| answer.status)
                     }
                     Err(_) => None,

@@ -2,6 +2,9 @@
 //! code, whose fault it is, whether the provider may have seen the request, and whether to try
 //! again.
 
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -15,28 +18,37 @@ use crate::secret::{CleartextBody, fill_random};
 use super::exchange::{SendError, SendErrorKind};
 use super::message::{Refusal as CodecRefusal, Reply};
 
-pub(super) const FORWARDED: HeaderName = HeaderName::from_static("portcullis-forwarded");
-pub(super) const UPSTREAM_STATUS: HeaderName =
-    HeaderName::from_static("portcullis-upstream-status");
-pub(super) const REPLACED: HeaderName = HeaderName::from_static("portcullis-replaced");
-pub(super) const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
-pub(super) const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
-pub(super) const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
-pub(super) const REQUEST_ID: HeaderName = HeaderName::from_static("portcullis-request-id");
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
-/// A request's id: ours, random, and letters only, so that nobody takes it for a card number.
-pub(super) struct RequestId(String);
+/// Letters of a request's id: the process's random half, then the count of its requests.
+const ID_LETTERS: usize = 32;
+
+/// A request's id: unlike any other's, and letters only, so that nobody takes it for a card number.
+/// It says nothing and opens nothing, so it is not drawn at random each time.
+#[derive(Clone, Copy)]
+pub(crate) struct RequestId([u8; ID_LETTERS]);
 
 impl RequestId {
-    pub(super) fn random() -> Self {
-        let mut random = [0u8; 12];
-        fill_random(&mut random);
-        let letters = random.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-        Self(letters.map(|nibble| char::from(b'a' + nibble)).collect())
+    pub(super) fn next() -> Self {
+        static PROCESS: OnceLock<u64> = OnceLock::new();
+        static REQUESTS: AtomicU64 = AtomicU64::new(0);
+        let process = *PROCESS.get_or_init(|| {
+            let mut random = [0; 8];
+            fill_random(&mut random);
+            u64::from_ne_bytes(random)
+        });
+        let request = REQUESTS.fetch_add(1, Ordering::Relaxed);
+        let number = u128::from(process) << 64 | u128::from(request);
+        let mut letters = [b'a'; ID_LETTERS];
+        for (at, letter) in letters.iter_mut().rev().enumerate() {
+            *letter += u8::try_from(number >> (4 * at) & 15).unwrap_or_default();
+        }
+        Self(letters)
     }
 
-    pub(super) fn as_str(&self) -> &str {
-        &self.0
+    pub(crate) fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
     }
 }
 
@@ -217,7 +229,7 @@ fn build(row: &Problem, about: About, id: &RequestId) -> Refused {
     reply.body = serde_json::to_vec(&document).map(Bytes::from).unwrap_or_default();
     reply.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     reply.headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    reply.headers.insert(FORWARDED, HeaderValue::from_static(forwarded.as_str()));
+    reply.notes.forwarded = Some(forwarded.as_str());
     if status == StatusCode::UNAUTHORIZED {
         reply.headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }

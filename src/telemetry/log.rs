@@ -1,11 +1,25 @@
 //! Events as lines on standard error.
+//!
+//! A call leaves its line in a buffer; a thread of its own writes what has gathered, so that
+//! neither a slow reader nor a system call per line stands in the way of a payment.
 
 use std::io::Write as _;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::mem;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 
 use super::Event;
+
+/// How long lines gather before they are written together.
+const GATHER: Duration = Duration::from_millis(20);
+
+/// Room that lines are given at once, so that calls seldom wait for a larger buffer.
+const BUFFER: usize = 128 * 1024;
+
+/// Bytes that wait at most; a reader that does not read costs lines, not memory.
+const WAITING_MAX: usize = 4 * 1024 * 1024;
 
 /// How lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +43,20 @@ impl Format {
 
 /// Where events are written. Libraries' own log lines go nowhere: Pingora's print raw input.
 #[derive(Debug)]
-pub struct Log(Format);
+pub struct Log(Option<Arc<Waiting>>);
+
+/// Lines that wait to be written.
+#[derive(Debug, Default)]
+struct Waiting {
+    lines: Mutex<Lines>,
+    some: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Lines {
+    bytes: Vec<u8>,
+    lost: u64,
+}
 
 #[derive(Serialize)]
 struct Line<'e> {
@@ -39,22 +66,102 @@ struct Line<'e> {
 }
 
 impl Log {
-    /// A log in that format.
-    pub fn new(format: Format) -> Self {
-        Self(format)
+    /// A log in that format, and the thread that writes it.
+    ///
+    /// # Errors
+    /// When the thread cannot be started.
+    pub fn start(format: Format) -> std::io::Result<Self> {
+        if format == Format::Off {
+            return Ok(Self(None));
+        }
+        let waiting = Arc::new(Waiting::default());
+        let writer = Arc::clone(&waiting);
+        std::thread::Builder::new()
+            .name("log".to_owned())
+            .spawn(move || writer.write_for_ever())?;
+        Ok(Self(Some(waiting)))
     }
 
-    /// Writes one event. A line that cannot be written is lost: serving goes on.
+    /// Notes one event. Where too much waits already the line is lost, and the loss is noted.
     pub fn write(&self, event: &Event<'_>) {
-        if self.0 == Format::Off {
-            return;
+        let Some(waiting) = &self.0 else { return };
+        let line = Line { time_ms: now_ms(), event };
+        let mut lines = waiting.lock();
+        let first = lines.bytes.is_empty();
+        lines.push(&line);
+        drop(lines);
+        if first {
+            waiting.some.notify_one();
         }
-        let time_ms = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
-        if let Ok(mut line) = serde_json::to_vec(&Line { time_ms, event }) {
-            line.push(b'\n');
-            let _ = std::io::stderr().lock().write_all(&line);
+    }
+
+    /// Writes what waits, at once: the process is about to end.
+    pub fn flush(&self) {
+        if let Some(waiting) = &self.0 {
+            waiting.write_out();
         }
+    }
+}
+
+impl Waiting {
+    fn lock(&self) -> MutexGuard<'_, Lines> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_for_ever(&self) {
+        loop {
+            let lines = self.lock();
+            let wait = self.some.wait_while(lines, |lines| lines.bytes.is_empty());
+            drop(wait.unwrap_or_else(PoisonError::into_inner));
+            std::thread::sleep(GATHER);
+            self.write_out();
+        }
+    }
+
+    /// Holds the stream's lock while taking the lines, so that they keep their order whoever calls.
+    fn write_out(&self) {
+        let mut out = std::io::stderr().lock();
+        let fresh = Lines { bytes: Vec::with_capacity(BUFFER), lost: 0 };
+        let Lines { bytes, lost } = mem::replace(&mut *self.lock(), fresh);
+        let _ = out.write_all(&bytes);
+        if lost > 0 {
+            let mut note = Lines::default();
+            note.push(&Line { time_ms: now_ms(), event: &Event::LinesLost { count: lost } });
+            let _ = out.write_all(&note.bytes);
+        }
+    }
+}
+
+impl Lines {
+    fn push(&mut self, line: &Line<'_>) {
+        let begun = self.bytes.len();
+        if begun >= WAITING_MAX {
+            self.lost += 1;
+        } else if serde_json::to_writer(&mut self.bytes, line).is_ok() {
+            self.bytes.push(b'\n');
+        } else {
+            self.bytes.truncate(begun);
+        }
+    }
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_beyond_the_bound_are_counted_instead_of_kept() {
+        let mut lines = Lines::default();
+        let line = Line { time_ms: 1, event: &Event::Stopped };
+        lines.push(&line);
+        assert_eq!(lines.bytes, b"{\"time_ms\":1,\"event\":\"stopped\"}\n");
+        lines.bytes.resize(WAITING_MAX, b'x');
+        lines.push(&line);
+        assert_eq!((lines.bytes.len(), lines.lost), (WAITING_MAX, 1));
     }
 }

@@ -73,6 +73,11 @@ pub enum Event<'e> {
         #[serde(skip_serializing_if = "Option::is_none")]
         upstream_us: Option<u64>,
     },
+    /// Standard error was not read fast enough.
+    LinesLost {
+        /// Lines that were not written.
+        count: u64,
+    },
     /// Portcullis stops.
     Stopped,
 }

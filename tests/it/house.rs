@@ -273,6 +273,8 @@ impl Drop for House {
             eprintln!("{}", lines[lines.len().saturating_sub(5)..].join("\n"));
             return;
         }
+        // Lines gather for 20 ms before they are written, and the last ones are searched too.
+        std::thread::sleep(std::time::Duration::from_millis(60));
         let log = self.log();
         assert!(!log.is_empty(), "Portcullis wrote no log");
         assert_eq!(self.leak_in(&log), None, "in the log of Portcullis");

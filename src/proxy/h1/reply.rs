@@ -23,6 +23,7 @@ pub(crate) fn write_head(out: &mut Vec<u8>, reply: &Reply, close: bool) {
             push_field(out, name, value.as_bytes());
         }
     }
+    reply.notes.each(|name, value| push_field(out, name, value));
     if has_body(reply.status) {
         out.extend_from_slice(b"content-length: ");
         push_decimal(out, reply.body.len());
@@ -83,7 +84,7 @@ mod tests {
         headers.insert("connection", HeaderValue::from_static("upgrade"));
         headers.insert("x", HeaderValue::from_static("y"));
         let body = Bytes::from_static(b"0123456789");
-        let reply = Reply { status: StatusCode::OK, headers, body, close: false };
+        let reply = Reply { headers, body, ..Reply::empty(StatusCode::OK) };
         assert_eq!(written(&reply, false), "HTTP/1.1 200 OK\r\nx: y\r\ncontent-length: 10\r\n\r\n");
     }
 

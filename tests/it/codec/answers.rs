@@ -93,7 +93,7 @@ async fn the_answer_to_a_head_request_has_no_body() {
     for _ in 0..2 {
         let head = Outgoing { method: Method::HEAD, ..sale() };
         let policy = AddressPolicy { allow_private: true };
-        let answer = upstreams.send(&target, policy, head, || {}).await.unwrap();
+        let answer = upstreams.send(&target, policy, head).await.unwrap();
         assert!(answer.body.is_empty());
     }
 }

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use portcullis::proxy::accept::Listener;
@@ -49,7 +48,6 @@ impl Room {
     }
 }
 
-#[async_trait]
 impl Handler for Room {
     fn admit(&self, head: &Head) -> Result<BodyLimit, Reply> {
         match head.path.as_str() {
@@ -85,7 +83,11 @@ impl Handler for Room {
     fn refuse(&self, refusal: Refusal) -> Reply {
         let mut headers = HeaderMap::new();
         headers.insert("x-refusal", HeaderValue::from_static(refusal.as_str()));
-        Reply { status: refusal.status(), headers, body: Bytes::new(), close: true }
+        {
+            let mut reply = Reply::empty(refusal.status()).closing();
+            reply.headers = headers;
+            reply
+        }
     }
 
     fn note(&self, event: ConnectionEvent) {

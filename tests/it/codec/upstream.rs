@@ -56,7 +56,7 @@ pub(super) fn sale() -> Outgoing {
 
 pub(super) async fn send(upstreams: &Upstreams, port: u16, tls: bool) -> Result<Answer, SendError> {
     let target = Target::new("localhost", port, tls).unwrap();
-    upstreams.send(&target, ANY, sale(), || {}).await
+    upstreams.send(&target, ANY, sale()).await
 }
 
 /// A provider that says `answer` to every request, on as many connections as come.
@@ -88,15 +88,10 @@ async fn a_request_leaves_as_one_canonical_message() {
         stream.write_all(OK.as_bytes()).await.unwrap();
         String::from_utf8(buf[..n].to_vec()).unwrap()
     });
-    let told = AtomicUsize::new(0);
-    let tell = || {
-        told.fetch_add(1, Ordering::SeqCst);
-    };
     let target = Target::new("LocalHost", port, false).unwrap();
-    let answer = upstreams.send(&target, ANY, sale(), tell).await;
+    let answer = upstreams.send(&target, ANY, sale()).await;
     let answer = answer.unwrap();
     assert_eq!((answer.status, answer.body.as_bytes()), (200, &b"ok"[..]));
-    assert_eq!(told.load(Ordering::SeqCst), 1);
     assert_eq!(
         provider.await.unwrap(),
         format!(
@@ -159,7 +154,7 @@ async fn a_connection_opened_where_private_addresses_are_allowed_serves_nobody_e
     let strict = AddressPolicy { allow_private: false };
     for host in ["localhost", "127.0.0.1", "[::1]"] {
         let target = Target::new(host, port, false).unwrap();
-        let error = upstreams.send(&target, strict, sale(), || panic!("sent")).await.err();
+        let error = upstreams.send(&target, strict, sale()).await.err();
         let expected = SendError { forwarded: Forwarded::No, kind: SendErrorKind::PrivateAddress };
         assert_eq!(error, Some(expected), "{host}");
     }
@@ -169,34 +164,27 @@ async fn a_connection_opened_where_private_addresses_are_allowed_serves_nobody_e
 async fn nothing_was_forwarded_when_no_connection_came_about() {
     let upstreams = upstreams(&Authority::new());
     let no = |kind| Some(SendError { forwarded: Forwarded::No, kind });
-    let never = || panic!("sent");
 
     let (closed, port) = listen().await;
     drop(closed);
     assert_eq!(send(&upstreams, port, false).await.err(), no(SendErrorKind::Connect));
 
     let nowhere = Target::new("no-such-host.invalid", 443, true).unwrap();
-    assert_eq!(
-        upstreams.send(&nowhere, ANY, sale(), never).await.err(),
-        no(SendErrorKind::Resolve)
-    );
+    assert_eq!(upstreams.send(&nowhere, ANY, sale()).await.err(), no(SendErrorKind::Resolve));
 
     let (listener, port) = listen().await;
     let target = Target::new("localhost", port, true).unwrap();
-    assert_eq!(
-        upstreams.send(&target, ANY, sale(), never).await.err(),
-        no(SendErrorKind::ConnectTimeout)
-    );
+    assert_eq!(upstreams.send(&target, ANY, sale()).await.err(), no(SendErrorKind::ConnectTimeout));
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             stream.write_all(b"SSH-2.0-not TLS\r\n").await.unwrap();
             let _ = stream.read(&mut [0; 4096]).await;
         }
     });
-    assert_eq!(upstreams.send(&target, ANY, sale(), never).await.err(), no(SendErrorKind::Tls));
+    assert_eq!(upstreams.send(&target, ANY, sale()).await.err(), no(SendErrorKind::Tls));
 
     let bad = Outgoing { path_and_query: "/a\r\nx: y".to_owned(), ..sale() };
-    assert_eq!(upstreams.send(&target, ANY, bad, never).await.err(), no(SendErrorKind::BadRequest));
+    assert_eq!(upstreams.send(&target, ANY, bad).await.err(), no(SendErrorKind::BadRequest));
 }
 
 #[tokio::test]
