@@ -27,8 +27,12 @@ use crate::proxy::tls::{TlsError, TlsFiles, TlsSetup};
 use crate::telemetry::{Event, Log, Metrics, Protection, Warning};
 use crate::vault::{Keyring, KeyringError, Vault};
 
-/// How often expired records are taken out. They are refused from the moment they expire.
+/// How often a part of the expired records is taken out. They are refused from the moment they
+/// expire.
 const SWEEP: Duration = Duration::from_secs(1);
+
+/// Parts of a whole sweep: an expired record takes room for half a minute at most.
+const SWEEP_PARTS: usize = 30;
 
 /// How often keys are forgotten that have all of their rate again.
 const FORGET: Duration = Duration::from_secs(10);
@@ -266,9 +270,11 @@ struct Sweep(Arc<Vault>);
 #[async_trait]
 impl BackgroundService for Sweep {
     async fn start(&self, mut shutdown: ShutdownWatch) {
-        loop {
+        for part in (0..SWEEP_PARTS).cycle() {
             tokio::select! {
-                () = tokio::time::sleep(SWEEP) => { self.0.sweep(Timestamp::system()); }
+                () = tokio::time::sleep(SWEEP) => {
+                    self.0.sweep_part(Timestamp::system(), part, SWEEP_PARTS);
+                }
                 _ = shutdown.changed() => return,
             }
         }

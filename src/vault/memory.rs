@@ -139,10 +139,12 @@ impl MemoryStore {
         Some(sealed)
     }
 
-    /// Removes what has expired, one shard after the other; returns how many there were.
-    pub(super) fn sweep(&self, now: Timestamp) -> usize {
+    /// Removes what has expired from every `parts`-th shard, beginning with `part`, one after the
+    /// other; returns how many records that were.
+    pub(super) fn sweep_part(&self, now: Timestamp, part: usize, parts: usize) -> usize {
         let shards = std::iter::once(&self.first).chain(&self.others);
-        shards.map(|shard| self.sweep_shard(&mut locked(shard), now)).sum()
+        let chosen = shards.skip(part).step_by(parts.max(1));
+        chosen.map(|shard| self.sweep_shard(&mut locked(shard), now)).sum()
     }
 
     fn sweep_shard(&self, records: &mut Records, now: Timestamp) -> usize {

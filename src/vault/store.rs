@@ -114,7 +114,7 @@ mod tests {
         store.put(long(A, 6, END, 11)).unwrap();
         assert!(store.remove(&A));
         store.insert(long(C, 7, LATER, len), NOW).unwrap();
-        assert_eq!(store.sweep(LATER), 1);
+        assert_eq!(store.sweep_part(LATER, 0, 1), 1);
         store.insert(long(C, 7, LATER, len + 10), NOW).unwrap();
     }
 
@@ -163,9 +163,9 @@ mod tests {
             let expires = if index % 2 == 0 { LATER } else { END };
             store.insert(kept(Name(name), 1, expires), NOW).unwrap();
         }
-        assert_eq!((store.sweep(NOW), store.len()), (0, 2_000));
-        assert_eq!((store.sweep(LATER), store.len()), (1_000, 1_000));
-        assert_eq!((store.sweep(END), store.len()), (1_000, 0));
+        assert_eq!((store.sweep_part(NOW, 0, 1), store.len()), (0, 2_000));
+        assert_eq!((store.sweep_part(LATER, 0, 1), store.len()), (1_000, 1_000));
+        assert_eq!((store.sweep_part(END, 0, 1), store.len()), (1_000, 0));
     }
 
     #[test]

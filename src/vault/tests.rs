@@ -169,6 +169,18 @@ fn a_relabelled_token_finds_nothing() {
 }
 
 #[test]
+fn the_parts_of_a_sweep_are_together_a_whole_one() {
+    let vault = vault();
+    for _ in 0..100 {
+        kept(&vault);
+    }
+    let end = NOW.plus(Limits::default().card_ttl);
+    let removed: Vec<usize> = (0..7).map(|part| vault.sweep_part(end, part, 7)).collect();
+    assert_eq!((removed.iter().sum::<usize>(), vault.len()), (200, 0));
+    assert!(removed.iter().all(|&part| part < 100), "{removed:?}");
+}
+
+#[test]
 fn a_card_lives_to_the_millisecond() {
     let vault = vault();
     let (token, _) = kept(&vault);
