@@ -11,12 +11,14 @@ use crate::secret::SecretBytes;
 pub struct Basic {
     id: String,
     key: SecretBytes,
+    header: SecretBytes,
 }
 
 impl Basic {
     /// An id holds no colon (RFC 7617 section 2); the configuration has checked that.
     pub fn new(id: String, key: SecretBytes) -> Self {
-        Self { id, key }
+        let header = header(&id, &key);
+        Self { id, key, header }
     }
 
     /// The account id; not a secret.
@@ -30,21 +32,25 @@ impl Basic {
     }
 
     /// The value of the `Authorization` header.
-    pub fn header_value(&self) -> SecretBytes {
-        let mut pair = Zeroizing::new(Vec::with_capacity(self.id.len() + 1 + self.key.len()));
-        pair.extend_from_slice(self.id.as_bytes());
-        pair.push(b':');
-        self.key.reveal(|key| pair.extend_from_slice(key));
-        let mut value = Zeroizing::new(String::with_capacity(6 + pair.len().div_ceil(3) * 4));
-        value.push_str("Basic ");
-        STANDARD.encode_string(pair.as_slice(), &mut value);
-        SecretBytes::from_slice(value.as_bytes())
+    pub fn header_value(&self) -> &SecretBytes {
+        &self.header
     }
 
     /// Whether these are this account's id and key; the key is compared in constant time.
     pub fn accepts(&self, presented: &PresentedBasic) -> bool {
         self.id == presented.id && presented.key.reveal(|key| self.key.ct_eq(key))
     }
+}
+
+fn header(id: &str, key: &SecretBytes) -> SecretBytes {
+    let mut pair = Zeroizing::new(Vec::with_capacity(id.len() + 1 + key.len()));
+    pair.extend_from_slice(id.as_bytes());
+    pair.push(b':');
+    key.reveal(|key| pair.extend_from_slice(key));
+    let mut value = Zeroizing::new(String::with_capacity(6 + pair.len().div_ceil(3) * 4));
+    value.push_str("Basic ");
+    STANDARD.encode_string(pair.as_slice(), &mut value);
+    SecretBytes::from_slice(value.as_bytes())
 }
 
 /// What a caller sent in `Authorization: Basic`.
@@ -98,13 +104,13 @@ mod tests {
 
     #[test]
     fn what_is_made_is_accepted_and_anything_else_is_not() {
-        let made = account().header_value();
-        let presented = made.reveal(PresentedBasic::parse).unwrap();
-        assert!(account().accepts(&presented));
+        let account = account();
+        let presented = account.header_value().reveal(PresentedBasic::parse).unwrap();
+        assert!(account.accepts(&presented));
         for wrong in ["Aladdin:open sesamf", "Aladdin:open sesam", "aladdin:open sesame", ":"] {
             let header = format!("Basic {}", STANDARD.encode(wrong));
             let presented = PresentedBasic::parse(header.as_bytes()).unwrap();
-            assert!(!account().accepts(&presented), "{wrong}");
+            assert!(!account.accepts(&presented), "{wrong}");
         }
     }
 

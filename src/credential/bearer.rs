@@ -1,22 +1,27 @@
 //! HTTP Bearer (RFC 6750).
 
-use crate::secret::SecretBytes;
+use std::fmt;
 
 use super::basic::after_scheme;
 
-/// What a caller sent in `Authorization: Bearer`.
-#[derive(Debug)]
-pub struct PresentedBearer(SecretBytes);
+/// What a caller sent in `Authorization: Bearer`, where it stands in the header.
+pub struct PresentedBearer<'h>(&'h [u8]);
 
-impl PresentedBearer {
+impl fmt::Debug for PresentedBearer<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PresentedBearer(..)")
+    }
+}
+
+impl<'h> PresentedBearer<'h> {
     /// Reads a header value; `None` when it is not Bearer.
-    pub fn parse(value: &[u8]) -> Option<Self> {
-        after_scheme(value, b"bearer").map(|token| Self(SecretBytes::from_slice(token)))
+    pub fn parse(value: &'h [u8]) -> Option<Self> {
+        after_scheme(value, b"bearer").map(Self)
     }
 
     /// Looks at the token as text; `None` when it is not text.
     pub fn reveal<R>(&self, look: impl FnOnce(&str) -> R) -> Option<R> {
-        self.0.reveal(|bytes| std::str::from_utf8(bytes).ok().map(look))
+        std::str::from_utf8(self.0).ok().map(look)
     }
 }
 

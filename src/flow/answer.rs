@@ -13,7 +13,10 @@ use crate::card::{Card, Cvv, Timestamp};
 use crate::provider::{Account, AnswerRules};
 use crate::secret::{CleartextBody, SecretBytes};
 use crate::vault::Audience;
-use crate::wire::{Document, Encoding, Known, Pointer, Text, Value, contains_card, parse, scrub};
+use crate::wire::{
+    Document, Encoding, Finding, Known, Pointer, Text, Value, WireError, contains_card, parse,
+    scan_json, scan_text, without,
+};
 
 use super::changes::Changes;
 use super::conceal::Concealed;
@@ -90,28 +93,42 @@ impl Pending {
         let cvv = self.cvv.as_ref().map(|(cvv, _)| cvv);
         let scope = Scope {
             account: &self.account,
-            audience: audience_of(&self),
+            audience: self.audience.clone(),
             return_url: self.return_url.as_ref(),
             card: self.card.as_ref(),
             cvv,
         };
         let mut concealed = Concealed::of(&self.account);
         if let Some(token) = &self.bearer {
-            token.reveal(|token| concealed.add(token));
+            concealed.hold(token);
         }
         let rules = self.route().map(|route| &route.answer).filter(|rules| !rules.is_empty());
-        let rewritten = match (shape(&answer)?, rules) {
-            (Some(Shape::Json), Some(rules)) => {
-                flow.rewrite(&scope, rules, answer.body.as_bytes(), &mut concealed, now)?
+        let shape = shape(&answer)?;
+        let document = match shape {
+            Some(Shape::Json) => Some(parse(answer.body.as_bytes()).map_err(unreadable)?),
+            _ => None,
+        };
+        let rewritten = match (&document, rules) {
+            (Some(document), Some(rules)) => {
+                flow.rewrite(&scope, rules, document, &mut concealed, now)?
             }
             // What the rules would have taken out of a success is somewhere in this text.
-            (Some(Shape::Text), Some(_)) if (200..300).contains(&answer.status) => {
+            (None, Some(_)) if shape.is_some() && (200..300).contains(&answer.status) => {
                 return Err(Refusal::AnswerWithheld(Withheld::Unreadable));
             }
             _ => None,
         };
         self.refuse_signature(&answer)?;
-        with_known(self.card.as_ref(), cvv, |known| clean(answer, rewritten, known, &concealed))
+        // A body that stays as it is has been read once, and that is enough.
+        let unchanged = document.as_ref().filter(|_| rewritten.is_none());
+        let findings = unchanged.map(|document| {
+            with_known(self.card.as_ref(), cvv, |known| scan_json(document, known))
+        });
+        drop(document);
+        let Answer { status, headers, body } = answer;
+        let answer = Answer { status, headers, body: rewritten.unwrap_or(body) };
+        let clean = |known: &Known<'_>| clean(answer, findings, known, &concealed);
+        with_known(self.card.as_ref(), cvv, clean)
     }
 
     /// A signature over a clear card is as good as the card to whoever can guess.
@@ -127,29 +144,30 @@ impl Pending {
     }
 }
 
-/// Removes card data from an answer; `rewritten` stands in for its body where there is one.
+/// Removes card data from an answer; `findings` are those of its body where it was searched before.
 pub(super) fn clean(
     answer: Answer,
-    rewritten: Option<CleartextBody>,
+    findings: Option<Vec<Finding>>,
     known: &Known<'_>,
-    concealed: &Concealed,
+    concealed: &Concealed<'_>,
 ) -> Result<Scrubbed, Refusal> {
     let shape = shape(&answer)?;
-    let mut headers = passed_on(&answer.headers, known);
-    let secret: Vec<_> = headers
-        .iter()
-        .filter(|(_, value)| concealed.is_in_header(value))
-        .map(|(name, _)| name.clone())
-        .collect();
-    secret.into_iter().for_each(|name| drop(headers.remove(name)));
-    let body = rewritten.unwrap_or(answer.body);
-    let (mut body, removed) = match shape {
-        None => (body, 0),
-        Some(shape) => scrub(body.as_bytes(), shape == Shape::Json, known)
-            .map_err(|_| Refusal::AnswerWithheld(Withheld::Unreadable))?,
+    let Answer { status, headers, mut body } = answer;
+    let findings = match (findings, shape) {
+        (Some(findings), _) => findings,
+        (None, None) => Vec::new(),
+        (None, Some(Shape::Text)) => scan_text(body.as_bytes(), known),
+        (None, Some(Shape::Json)) => scan_json(&parse(body.as_bytes()).map_err(unreadable)?, known),
     };
-    let removed = removed + concealed.star_out(&mut body);
-    Ok(Scrubbed { status: answer.status, headers, body, removed })
+    if !findings.is_empty() {
+        body = without(body.as_bytes(), &findings).map_err(unreadable)?;
+    }
+    let removed = findings.len() + concealed.star_out(&mut body);
+    Ok(Scrubbed { status, headers: passed_on(headers, known, concealed), body, removed })
+}
+
+pub(super) fn unreadable(_: WireError) -> Refusal {
+    Refusal::AnswerWithheld(Withheld::Unreadable)
 }
 
 /// Looks at what was put in, as the scrub wants it.
@@ -186,18 +204,24 @@ fn shape(answer: &Answer) -> Result<Option<Shape>, Refusal> {
         Some(Ok(kind)) if !plain_charset(kind) => {
             return Err(Refusal::AnswerWithheld(Withheld::NotText));
         }
-        Some(Ok(kind)) => kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase(),
+        Some(Ok(kind)) => kind.split(';').next().unwrap_or_default().trim(),
         Some(Err(_)) => return Err(Refusal::AnswerWithheld(Withheld::NotText)),
-        None => String::new(),
+        None => "",
     };
     let bytes = answer.body.as_bytes();
-    if kind == "application/json" || kind.ends_with("+json") || begins_like_json(bytes) {
+    let is = |whole: &str| kind.eq_ignore_ascii_case(whole);
+    let begins = |with: &str| kind.get(..with.len()).is_some_and(|s| s.eq_ignore_ascii_case(with));
+    let ends = |with: &str| {
+        let at = kind.len().checked_sub(with.len());
+        at.and_then(|at| kind.get(at..)).is_some_and(|end| end.eq_ignore_ascii_case(with))
+    };
+    if is("application/json") || ends("+json") || begins_like_json(bytes) {
         return Ok(Some(Shape::Json));
     }
     let textual = kind.is_empty()
-        || kind.starts_with("text/")
-        || kind.ends_with("xml")
-        || kind == "application/x-www-form-urlencoded";
+        || begins("text/")
+        || ends("xml")
+        || is("application/x-www-form-urlencoded");
     match textual && std::str::from_utf8(bytes).is_ok() {
         true => Ok(Some(Shape::Text)),
         false => Err(Refusal::AnswerWithheld(Withheld::NotText)),
@@ -225,13 +249,15 @@ fn plain_charset(kind: &str) -> bool {
     })
 }
 
-fn passed_on(headers: &HeaderMap, known: &Known<'_>) -> HeaderMap {
-    let harmless = |value: &HeaderValue| !contains_card(value.as_bytes(), known);
-    PASSED_ON
-        .iter()
-        .filter_map(|name| Some((name.clone(), headers.get(name)?.clone())))
-        .filter(|(_, value)| harmless(value))
-        .collect()
+fn passed_on(mut headers: HeaderMap, known: &Known<'_>, concealed: &Concealed<'_>) -> HeaderMap {
+    let mut passed = HeaderMap::with_capacity(PASSED_ON.len());
+    for name in PASSED_ON {
+        let Some(value) = headers.remove(&name) else { continue };
+        if !contains_card(value.as_bytes(), known) && !concealed.is_in_header(&value) {
+            passed.insert(name, value);
+        }
+    }
+    passed
 }
 
 impl Flow {
@@ -240,15 +266,14 @@ impl Flow {
         &self,
         scope: &Scope<'_>,
         rules: &AnswerRules,
-        body: &[u8],
-        concealed: &mut Concealed,
+        document: &Document<'_>,
+        concealed: &mut Concealed<'_>,
         now: Timestamp,
     ) -> Result<Option<CleartextBody>, Refusal> {
-        let document = parse(body).map_err(|_| Refusal::AnswerWithheld(Withheld::Unreadable))?;
         let mut changes = Changes::to(Encoding::Json);
-        self.swap_handles(&document, rules, scope, &mut changes, concealed, now)?;
-        self.restore_callback_urls(&document, rules, scope.account, &mut changes);
-        self.seal_values(&document, rules, scope, &mut changes);
+        self.swap_handles(document, rules, scope, &mut changes, concealed, now)?;
+        self.restore_callback_urls(document, rules, scope.account, &mut changes);
+        self.seal_values(document, rules, scope, &mut changes);
         for value in rules.challenge.iter().filter_map(|at| document.find(at)) {
             self.hand_off(scope, value, &mut changes, now)?;
         }
@@ -258,8 +283,7 @@ impl Flow {
         if changes.is_empty() {
             return Ok(None);
         }
-        let rewritten = changes.apply(body);
-        rewritten.map(Some).map_err(|_| Refusal::AnswerWithheld(Withheld::Unreadable))
+        changes.apply(document.input()).map(Some).map_err(unreadable)
     }
 
     /// Keeps each secret of this payment here and puts its handle in its place. Pointers are
@@ -270,7 +294,7 @@ impl Flow {
         rules: &AnswerRules,
         scope: &Scope<'_>,
         changes: &mut Changes,
-        concealed: &mut Concealed,
+        concealed: &mut Concealed<'_>,
         now: Timestamp,
     ) -> Result<(), Refusal> {
         let secret = |value: &Value<'_>| {
@@ -371,12 +395,4 @@ fn seal_inside(
     changes.put_text(value.span(), &seal(&secret));
     let body = changes.apply(text).ok()?;
     String::from_utf8(body.as_bytes().to_vec()).ok()
-}
-
-fn audience_of(pending: &Pending) -> Audience {
-    Audience {
-        tenant: pending.tenant.clone(),
-        account: crate::vault::Account::new(&pending.account.name),
-        mode: pending.account.mode,
-    }
 }

@@ -18,7 +18,7 @@ use crate::secret::{CleartextBody, SecretBytes};
 use crate::vault::{Mark, Tenant};
 use crate::wire::{Encoding, Known, Pointer, parse};
 
-use super::answer::{Scope, clean};
+use super::answer::{Scope, clean, unreadable};
 use super::changes::Changes;
 use super::conceal::Concealed;
 use super::fields::{self, Content, Fields};
@@ -224,12 +224,15 @@ impl Flow {
         &self,
         scope: &Scope<'_>,
         callback: &Verified<'_>,
-        concealed: &mut Concealed,
+        concealed: &mut Concealed<'_>,
         now: Timestamp,
     ) -> Result<CleartextBody, Refusal> {
         let body = callback.body.as_bytes();
         let rewritten = match callback.encoding {
-            Encoding::Json => self.rewrite(scope, &callback.rules.answer, body, concealed, now)?,
+            Encoding::Json => {
+                let document = parse(body).map_err(unreadable)?;
+                self.rewrite(scope, &callback.rules.answer, &document, concealed, now)?
+            }
             Encoding::Form => self.rewrite_form(scope, &callback.rules.answer, body)?,
         };
         Ok(rewritten.unwrap_or_else(|| CleartextBody::from(body.to_vec())))

@@ -7,7 +7,7 @@ use url::Url;
 
 use crate::card::Timestamp;
 use crate::provider::{Account, Challenge, Handoff, HostPort, ProviderHost};
-use crate::secret::{CleartextBody, SecretBytes};
+use crate::secret::SecretBytes;
 use crate::wire::{Kind, Value, contains_card};
 
 use super::answer::{Scope, with_known};
@@ -111,7 +111,7 @@ impl Flow {
                     changes.put_text(method.span(), "GET");
                 }
                 if let Some(params) = parts.params {
-                    changes.put(params.span(), CleartextBody::from(b"{}".to_vec()));
+                    changes.put_empty_object(params.span());
                 }
                 parts.flat.iter().for_each(|(_, value)| changes.put_text(value.span(), ""));
             }

@@ -3,77 +3,104 @@
 //! An error page that repeats the `Authorization` header, or a second copy of a bearer token at a
 //! place that no profile names, must not hand the application what it is not to have.
 
+use std::ops::Range;
+
 use http::HeaderValue;
 use memchr::memmem;
 
-use crate::credential::Basic;
 use crate::provider::Account;
 use crate::secret::{CleartextBody, SecretBytes};
 
 /// Shorter secrets are not searched for: they would be found by accident.
 const SHORTEST: usize = 8;
+/// How many secrets an account and a payment have, as a rule.
+const HELD: usize = 8;
+/// The scheme's name in front of a Basic pair.
+const BASIC: usize = "Basic ".len();
 
 /// Values that must not be passed on.
 #[derive(Debug, Default)]
-pub(super) struct Concealed(Vec<SecretBytes>);
+pub(super) struct Concealed<'a> {
+    /// The account's own, each without so many bytes at its beginning.
+    held: Vec<(&'a SecretBytes, usize)>,
+    /// What came up on the way.
+    found: Vec<SecretBytes>,
+}
 
-impl Concealed {
+impl<'a> Concealed<'a> {
     /// What an account proves itself with.
-    pub(super) fn of(account: &Account) -> Self {
-        let mut concealed = Self::default();
+    pub(super) fn of(account: &'a Account) -> Self {
         let credentials = &account.credentials;
-        if let Some(basic) = &credentials.basic {
-            basic.key().reveal(|key| concealed.add(key));
-            encoded(basic).reveal(|pair| concealed.add(pair));
-        }
+        let basic = credentials.basic.iter();
+        let basic = basic.flat_map(|basic| [(basic.key(), 0), (basic.header_value(), BASIC)]);
         let shared = credentials.secret.iter().chain(&account.callback_keys.secrets);
-        shared.for_each(|secret| secret.reveal(|secret| concealed.add(secret)));
-        concealed
+        let mut held = Vec::with_capacity(HELD);
+        held.extend(basic.chain(shared.map(|secret| (secret, 0))));
+        Self { held, found: Vec::new() }
     }
 
-    /// One more, in the spellings that JSON has for it: a slash may be escaped.
+    /// One more of the account's or the payment's own.
+    pub(super) fn hold(&mut self, secret: &'a SecretBytes) {
+        self.held.push((secret, 0));
+    }
+
+    /// One more that an answer brought.
     pub(super) fn add(&mut self, secret: &[u8]) {
-        if secret.len() < SHORTEST {
-            return;
-        }
-        self.0.push(SecretBytes::from_slice(secret));
-        if secret.contains(&b'/') {
-            let text = String::from_utf8_lossy(secret).replace('/', "\\/");
-            self.0.push(SecretBytes::new(text.into_bytes()));
-        }
+        self.found.push(SecretBytes::from_slice(secret));
     }
 
     /// Whether one of them stands there.
-    pub(super) fn is_in(&self, text: &[u8]) -> bool {
-        self.0.iter().any(|secret| secret.reveal(|secret| memmem::find(text, secret).is_some()))
-    }
-
     pub(super) fn is_in_header(&self, value: &HeaderValue) -> bool {
-        self.is_in(value.as_bytes())
+        let mut is_in = false;
+        self.each(|secret| is_in |= find(value.as_bytes(), secret, 0).is_some());
+        is_in
     }
 
     /// Stars in the place of each; the length stays, and so does JSON.
     pub(super) fn star_out(&self, body: &mut CleartextBody) -> usize {
-        let mut found = 0;
-        for secret in &self.0 {
-            secret.reveal(|secret| {
-                let places: Vec<usize> = memmem::find_iter(body.as_bytes(), secret).collect();
-                for at in &places {
-                    let place = body.as_mut_bytes().get_mut(*at..*at + secret.len());
-                    place.into_iter().for_each(|place| place.fill(b'*'));
-                }
-                found += places.len();
+        let mut count = 0;
+        self.each(|secret| {
+            let mut from = 0;
+            while let Some(place) = find(body.as_bytes(), secret, from) {
+                from = place.end;
+                body.as_mut_bytes().get_mut(place).into_iter().for_each(|place| place.fill(b'*'));
+                count += 1;
+            }
+        });
+        count
+    }
+
+    fn each(&self, mut look: impl FnMut(&[u8])) {
+        let found = self.found.iter().map(|secret| (secret, 0));
+        for (secret, skipped) in self.held.iter().copied().chain(found) {
+            secret.reveal(|secret| match secret.get(skipped..) {
+                Some(secret) if secret.len() >= SHORTEST => look(secret),
+                _ => {}
             });
         }
-        found
     }
 }
 
-/// The pair as the header carries it, without the scheme's name.
-fn encoded(basic: &Basic) -> SecretBytes {
-    basic
-        .header_value()
-        .reveal(|value| SecretBytes::from_slice(value.strip_prefix(b"Basic ").unwrap_or(value)))
+/// Where the secret stands next, in either spelling that JSON has for a slash.
+fn find(text: &[u8], secret: &[u8], from: usize) -> Option<Range<usize>> {
+    let head = secret.split(|byte| *byte == b'/').next().unwrap_or_default();
+    let rest = text.get(from..)?;
+    let mut starts = memmem::find_iter(rest, head).map(|at| from + at);
+    starts.find_map(|start| Some(start..spelled_end(text, start, secret)?))
+}
+
+/// The end of the secret, if it stands at `at`.
+fn spelled_end(text: &[u8], mut at: usize, secret: &[u8]) -> Option<usize> {
+    for byte in secret {
+        if *byte == b'/' && text.get(at) == Some(&b'\\') {
+            at += 1;
+        }
+        if text.get(at) != Some(byte) {
+            return None;
+        }
+        at += 1;
+    }
+    Some(at)
 }
 
 #[cfg(test)]
@@ -87,10 +114,11 @@ mod tests {
         concealed.add(b"short");
         let text = br#"{"a":"abc/defgh","b":"x abc\/defgh y abc/defgh","c":"short"}"#;
         let mut body = CleartextBody::from(text.to_vec());
-        assert!(concealed.is_in(body.as_bytes()));
+        let header = |text: &[u8]| HeaderValue::from_bytes(text).unwrap();
+        assert!(concealed.is_in_header(&header(text)));
         assert_eq!(concealed.star_out(&mut body), 3);
         let expected = br#"{"a":"*********","b":"x ********** y *********","c":"short"}"#;
         assert_eq!(body.as_bytes(), expected);
-        assert!(!concealed.is_in(body.as_bytes()));
+        assert!(!concealed.is_in_header(&header(expected)));
     }
 }

@@ -104,8 +104,11 @@ impl<'b> Fields<'b> {
         let short =
             |text: &[u8]| matches!(text.len(), 3 | 4) && text.iter().all(u8::is_ascii_digit);
         let named = |name: &str| {
-            let name = name.to_ascii_lowercase();
-            ["cvv", "cvc", "csc", "cvn", "security_code"].iter().any(|known| name.contains(known))
+            let within = |known: &str| {
+                let mut places = name.as_bytes().windows(known.len());
+                places.any(|place| place.eq_ignore_ascii_case(known.as_bytes()))
+            };
+            ["cvv", "cvc", "csc", "cvn", "security_code"].into_iter().any(within)
         };
         match self {
             Self::Json(document) => document.values().any(|value| {

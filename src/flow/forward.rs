@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::caller::App;
@@ -15,12 +15,13 @@ use crate::credential::Scheme;
 use crate::limit::Exceeded;
 use crate::provider::{Account, Api, ProviderHost, Route, is_plain_path};
 use crate::secret::{CleartextBody, SecretBytes};
-use crate::vault::{Audience, Bearer, CvvLease, Mark, Tenant, VaultError};
+use crate::vault::{Audience, Bearer, CvvLease, Mark, VaultError};
 use crate::wire::{Encoding, Known, Pointer, contains_card};
 
 use super::changes::Changes;
 use super::fields::{self, Content, Fields};
 use super::identify::{Asked, Identified, Shown};
+use super::passed;
 use super::proof::Draft;
 use super::reveal::{Clear, Revealed};
 use super::{Flow, Forwarded, Refusal};
@@ -30,14 +31,6 @@ const CALLBACK_URL_MAX: usize = 2000;
 
 /// How long a signed request is remembered: longer than any clock may be off.
 const SIGNED_LIFE: Duration = Duration::from_secs(2 * 86_400);
-
-/// Request headers that go on to a provider; everything else stays here (threat T13).
-const PASSED_ON: [HeaderName; 4] = [
-    http::header::ACCEPT,
-    http::header::ACCEPT_LANGUAGE,
-    http::header::CONTENT_TYPE,
-    http::header::USER_AGENT,
-];
 
 /// A request from an application, as it came in.
 #[derive(Debug)]
@@ -101,7 +94,7 @@ pub struct Replaced {
 #[derive(Debug)]
 pub struct Pending {
     pub(super) account: Arc<Account>,
-    pub(super) tenant: Tenant,
+    pub(super) audience: Audience,
     pub(super) position: usize,
     pub(super) card: Option<Card>,
     pub(super) cvv: Option<(Cvv, CvvLease)>,
@@ -191,16 +184,16 @@ impl Flow {
         if let Some(fields) = &body {
             self.swap(fields, place, api, &known, &mut changes)?;
         }
-        let return_url = match &known.bearer {
-            Some(bearer) => Some(bearer.context.reveal(SecretBytes::from_slice)),
-            None => body.as_ref().and_then(|fields| return_url(fields, place.route)),
-        };
         let (audience, rules) = (audience(known.app, place.account), &place.route.request.reveal);
         let revealed = match &body {
             Some(fields) => {
                 self.reveal(fields, rules, Clear::Refused, &audience, &mut changes, now)?
             }
             None => Revealed::default(),
+        };
+        let (bearer, return_url) = match known.bearer {
+            Some(Bearer { secret, context, .. }) => (Some(secret), Some(context)),
+            None => (None, body.as_ref().and_then(|fields| return_url(fields, place.route))),
         };
         let done = changes.apply(incoming.body.as_bytes()).map_err(Refusal::from);
         let done = done.and_then(|body| self.mark_once(known.once.as_deref(), now).map(|()| body));
@@ -212,19 +205,19 @@ impl Flow {
             target: upstream.clone(),
             method: incoming.method.clone(),
             path_and_query: path_and_query(upstream, &incoming),
-            headers: headers(incoming.headers, known.authorization.as_ref(), place.route),
+            headers: passed::headers(incoming.headers, known.authorization, place.route),
             body,
         };
         let pending = Pending {
             account: place.account.clone(),
-            tenant: audience.tenant,
+            audience,
             position: place.position,
             replaced: revealed.replaced,
             card: revealed.card,
             cvv: revealed.cvv,
             return_url,
             signature: None,
-            bearer: known.bearer.map(|bearer| bearer.secret),
+            bearer,
             once: known.once,
         };
         Ok((draft, pending))
@@ -338,7 +331,7 @@ fn check_body(incoming: &Incoming<'_>, encoding: Encoding) -> Result<(), Refusal
 
 /// Refuses anything but one `Content-Type` that says JSON, without a charset or in UTF-8.
 pub(super) fn json_only(headers: &HeaderMap) -> Result<(), Refusal> {
-    one_of(headers, &["application/json", "application/vnd.api+json"])
+    one_of(headers, &[passed::JSON, "application/vnd.api+json"])
 }
 
 /// Refuses anything but one `Content-Type` that says a URL-encoded form.
@@ -353,12 +346,11 @@ fn one_of(headers: &HeaderMap, kinds: &[&str]) -> Result<(), Refusal> {
         return Err(Refusal::ContentTypeRefused);
     };
     let mut parts = value.split(';').map(str::trim);
-    let kind = parts.next().unwrap_or_default().to_ascii_lowercase();
-    let utf8 = parts.all(|parameter| {
-        let parameter = parameter.to_ascii_lowercase();
-        matches!(parameter.as_str(), "charset=utf-8" | "charset=\"utf-8\"")
-    });
-    if kinds.contains(&kind.as_str()) && utf8 { Ok(()) } else { Err(Refusal::ContentTypeRefused) }
+    let kind = parts.next().unwrap_or_default();
+    let is =
+        |text: &str, known: &[&str]| known.iter().any(|known| known.eq_ignore_ascii_case(text));
+    let utf8 = parts.all(|parameter| is(parameter, &["charset=utf-8", "charset=\"utf-8\""]));
+    if is(kind, kinds) && utf8 { Ok(()) } else { Err(Refusal::ContentTypeRefused) }
 }
 
 /// The application must not have a card number, so none may come from it, in no place and disguise.
@@ -372,8 +364,7 @@ fn refuse_raw_card(
     if contains_card(query, &nothing) || contains_card(incoming.path.as_bytes(), &nothing) {
         return Err(Refusal::RawCard(None));
     }
-    let passed = PASSED_ON.iter().filter_map(|name| incoming.headers.get(name));
-    if passed.into_iter().any(|value| contains_card(value.as_bytes(), &nothing)) {
+    if passed::holds_card(incoming.headers) {
         return Err(Refusal::RawCard(None));
     }
     let Some(fields) = body else { return Ok(()) };
@@ -427,45 +418,9 @@ fn return_url(fields: &Fields<'_>, route: &Route) -> Option<SecretBytes> {
     Some(SecretBytes::from_slice(text.as_bytes()))
 }
 
-/// The allow-listed headers, then ours, so that nothing of the application's can override ours.
-fn headers(
-    incoming: &HeaderMap,
-    authorization: Option<&SecretBytes>,
-    route: &Route,
-) -> Vec<(HeaderName, HeaderValue)> {
-    let mut headers: Vec<(HeaderName, HeaderValue)> = PASSED_ON
-        .iter()
-        .filter_map(|name| Some((name.clone(), incoming.get(name)?.clone())))
-        .collect();
-    if !route.answer.is_empty() {
-        want_json(&mut headers);
-    }
-    let value = authorization.and_then(|value| value.reveal(|v| HeaderValue::from_bytes(v).ok()));
-    if let Some(mut value) = value {
-        value.set_sensitive(true);
-        headers.push((AUTHORIZATION, value));
-    }
-    headers
-}
-
-/// An answer that is to be rewritten must be JSON: no other wish is passed on.
-fn want_json(headers: &mut [(HeaderName, HeaderValue)]) {
-    for (name, value) in headers.iter_mut().filter(|(name, _)| name == ACCEPT) {
-        let wish = value.as_bytes();
-        let fits = memchr::memmem::find(wish, b"json").is_some() || wish == b"*/*";
-        if *name == ACCEPT && !fits {
-            *value = HeaderValue::from_static("application/json");
-        }
-    }
-}
-
 /// The provider's own path and the query, as sent.
 fn path_and_query(upstream: &ProviderHost, incoming: &Incoming<'_>) -> String {
     let below = split(incoming.path).map_or("/", |(_, _, below)| below);
-    let mut target = format!("{}{below}", upstream.base_path());
-    if let Some(query) = incoming.query {
-        target.push('?');
-        target.push_str(query);
-    }
-    target
+    let (mark, query) = incoming.query.map_or(("", ""), |query| ("?", query));
+    [upstream.base_path(), below, mark, query].concat()
 }

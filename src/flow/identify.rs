@@ -3,14 +3,13 @@
 //! An application is known by its client certificate, by `Portcullis-Key`, or by the virtual
 //! credentials that it holds for the account. Where it shows several they must agree.
 
-use http::HeaderMap;
 use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderValue};
 
 use crate::caller::App;
 use crate::card::{Handle, Timestamp};
 use crate::credential::{PresentedBasic, PresentedBearer, Scheme};
 use crate::provider::{Account, Api, Route};
-use crate::secret::SecretBytes;
 use crate::vault::Bearer;
 use crate::wire::Pointer;
 
@@ -21,6 +20,9 @@ use super::{Flow, Refusal};
 /// The header with an application's own key.
 const KEY_HEADER: &str = "portcullis-key";
 
+/// What stands before a bearer token.
+const BEARER: &[u8] = b"Bearer ";
+
 /// What a caller showed.
 pub(super) struct Shown<'c> {
     pub headers: &'c HeaderMap,
@@ -30,7 +32,7 @@ pub(super) struct Shown<'c> {
 /// Who it is, and what the provider expects in place of what was shown.
 pub(super) struct Identified<'f> {
     pub app: &'f App,
-    pub authorization: Option<SecretBytes>,
+    pub authorization: Option<HeaderValue>,
     pub bearer: Option<Bearer>,
     /// What tells a signed request from its repetition.
     pub once: Option<Vec<u8>>,
@@ -174,7 +176,7 @@ impl Flow {
         };
         let app = agree(known, virtually)?.ok_or(Refusal::CallerUnknown)?;
         let real = account.credentials.basic.as_ref().ok_or(Refusal::UpstreamMissing)?;
-        let authorization = Some(real.header_value());
+        let authorization = Some(real.header_value().reveal(|value| sensitive(value.to_vec()))?);
         Ok(Identified { authorization, ..plain(Some(app))? })
     }
 
@@ -200,9 +202,8 @@ impl Flow {
             .ok_or(Refusal::HandleUnknown)??;
         let app = self.apps.named(bearer.tenant.as_str()).ok_or(Refusal::HandleUnknown)?;
         let app = agree(known, Some(app))?;
-        let mut header = zeroize::Zeroizing::new(b"Bearer ".to_vec());
-        bearer.secret.reveal(|token| header.extend_from_slice(token));
-        let authorization = Some(SecretBytes::from_slice(&header));
+        let header = bearer.secret.reveal(|token| [BEARER, token].concat());
+        let authorization = Some(sensitive(header)?);
         Ok(Identified { authorization, bearer: Some(bearer), ..plain(app)? })
     }
 
@@ -224,6 +225,14 @@ impl Flow {
         let by_value = held.and_then(|held| self.apps.named(&held.app));
         plain(agree(known, by_value)?)
     }
+}
+
+/// A header that is never printed. It keeps the bytes where they are.
+fn sensitive(value: Vec<u8>) -> Result<HeaderValue, Refusal> {
+    let value = HeaderValue::try_from(value);
+    let mut value = value.map_err(|_| Refusal::UpstreamMissing)?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 fn plain(known: Option<&App>) -> Result<Identified<'_>, Refusal> {
@@ -267,6 +276,6 @@ fn agree<'f>(one: Option<&'f App>, other: Option<&'f App>) -> Result<Option<&'f 
 /// A header that may stand once.
 fn single<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h [u8]>, Refusal> {
     let mut values = headers.get_all(name).iter();
-    let first = values.next().map(http::HeaderValue::as_bytes);
+    let first = values.next().map(HeaderValue::as_bytes);
     if values.next().is_some() { Err(Refusal::CallerUnknown) } else { Ok(first) }
 }

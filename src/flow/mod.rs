@@ -19,6 +19,7 @@ mod handoff;
 mod identify;
 mod object;
 mod packed;
+mod passed;
 mod payform;
 mod proof;
 mod relay;

@@ -47,10 +47,10 @@ impl Revealed {
 
 /// A field of the route that holds a card token, and the one that holds a CVV token.
 #[derive(Default)]
-struct Tokens {
+struct Tokens<'r> {
     card: Vec<(Part, Span)>,
     token: Option<Token>,
-    cvv: Option<(CvvToken, Span, String)>,
+    cvv: Option<(CvvToken, Span, &'r Reveal)>,
 }
 
 /// Whether card data in clear may stand where tokens may: only in a form that comes straight from
@@ -72,7 +72,8 @@ impl Flow {
         changes: &mut Changes,
         now: Timestamp,
     ) -> Result<Revealed, Refusal> {
-        let mut fields = Tokens::default();
+        let card = Vec::with_capacity(rules.len());
+        let mut fields = Tokens { card, ..Tokens::default() };
         for reveal in rules {
             let Some(field) = document.find(&reveal.pointer)? else { continue };
             read_field(&field, reveal, clear, &mut fields)?;
@@ -80,7 +81,7 @@ impl Flow {
         let mut revealed = Revealed::default();
         let Some(token) = &fields.token else {
             return match fields.cvv {
-                Some((_, _, pointer)) => Err(Refusal::TokenUnknown(pointer)),
+                Some((_, _, cvv)) => Err(Refusal::TokenUnknown(cvv.pointer.to_string())),
                 None => Ok(revealed),
             };
         };
@@ -91,9 +92,10 @@ impl Flow {
             put_part(&card, *part, *span, changes);
             revealed.replaced.pan += u32::from(*part == Part::Number);
         }
-        if let Some((cvv_token, span, pointer)) = fields.cvv {
+        if let Some((cvv_token, span, reveal)) = fields.cvv {
             let taken = self.vault.take_cvv(&cvv_token, token, audience, now);
-            let (cvv, lease) = taken.map_err(|_| Refusal::TokenUnknown(pointer))?;
+            let (cvv, lease) =
+                taken.map_err(|_| Refusal::TokenUnknown(reveal.pointer.to_string()))?;
             cvv.reveal(|digits| changes.put_text(span, digits));
             revealed.cvv = Some((cvv, lease));
             revealed.replaced.cvv = 1;
@@ -103,11 +105,11 @@ impl Flow {
     }
 }
 
-fn read_field(
+fn read_field<'r>(
     field: &Field<'_>,
-    reveal: &Reveal,
+    reveal: &'r Reveal,
     clear: Clear,
-    fields: &mut Tokens,
+    fields: &mut Tokens<'r>,
 ) -> Result<(), Refusal> {
     let pointer = || reveal.pointer.to_string();
     let text = match &field.content {
@@ -131,7 +133,7 @@ fn read_field(
     let malformed = || Refusal::TokenMalformed(pointer());
     if reveal.part == Part::Cvv {
         let token = CvvToken::parse(text).map_err(|_| malformed())?;
-        fields.cvv = Some((token, field.span, pointer()));
+        fields.cvv = Some((token, field.span, reveal));
         return Ok(());
     }
     let token = Token::parse(text).map_err(|_| malformed())?;

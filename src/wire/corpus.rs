@@ -465,6 +465,18 @@ fn a_compressed_run_that_cannot_be_read_to_its_end_is_withheld() {
 }
 
 #[test]
+fn a_bomb_does_not_hide_a_number_in_a_stream_behind_it() {
+    let bomb = STANDARD.encode(compress_to_vec_zlib(&vec![b' '; 4 << 20], 9));
+    let streams = [compress_to_vec(xml(PAN).as_bytes(), 6), gzip(xml(PAN).as_bytes())];
+    for run in streams.map(|stream| STANDARD.encode(stream)) {
+        let body = format!("[\"{bomb}\",\"{run}\"]");
+        let (scrubbed, findings) = scrub(body.as_bytes(), true, &NOTHING).unwrap();
+        assert_eq!(findings, 2);
+        assert!(!lossy(&scrubbed).contains(run.trim_end_matches('=')));
+    }
+}
+
+#[test]
 fn no_input_costs_more_than_its_length() {
     let mib = 1 << 20;
     let repeat = |piece: &str| piece.repeat(mib / piece.len());
@@ -500,6 +512,7 @@ fn no_input_costs_more_than_its_length() {
         ("full width", repeat("５")),
         ("escapes", format!("\"{}\"", repeat("\\u0035"))),
         ("hexadecimal", repeat("3431")),
+        ("a long name over many numbers", format!("{{\"{0}\":[411{0}]}}", ",411".repeat(mib / 8))),
         ("form fields", repeat("a&")),
         ("uuids", repeat("41111111-1111-1111-1111-411111111111 ")),
     ];

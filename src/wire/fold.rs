@@ -57,17 +57,17 @@ impl Folded {
 
 /// Undoes the escapes of a JSON string.
 pub(super) fn json_escapes(inner: &[u8]) -> Option<Folded> {
-    fold(inner, |byte| byte == b'\\', json_escape)
+    fold(inner, |rest| memchr::memchr(b'\\', rest), json_escape)
 }
 
 /// Undoes one layer of whatever hides digits in text.
 pub(super) fn disguises(bytes: &[u8]) -> Option<Folded> {
-    fold(bytes, is_disguise, disguise)
+    fold(bytes, |rest| rest.iter().position(|byte| is_disguise(*byte)), disguise)
 }
 
 /// Leaves out the tags of HTML and XML.
 pub(super) fn tags(bytes: &[u8]) -> Option<Folded> {
-    fold(bytes, |byte| byte == b'<', tag)
+    fold(bytes, |rest| memchr::memchr(b'<', rest), tag)
 }
 
 /// Whether a byte may begin a disguise.
@@ -78,12 +78,12 @@ pub(super) fn is_disguise(byte: u8) -> bool {
 /// Builds the folded text, from the first piece on; none if there is no piece.
 fn fold(
     bytes: &[u8],
-    may_begin: impl Fn(u8) -> bool,
+    find: impl Fn(&[u8]) -> Option<usize>,
     piece: impl Fn(&[u8]) -> Option<Piece>,
 ) -> Option<Folded> {
     let (mut folded, mut copied, mut from) = (None, 0, 0);
     while let Some(rest) = bytes.get(from..) {
-        let Some(skipped) = rest.iter().position(|byte| may_begin(*byte)) else { break };
+        let Some(skipped) = find(rest) else { break };
         let at = from + skipped;
         from = at + 1;
         let Some(found) = bytes.get(at..).and_then(&piece) else { continue };

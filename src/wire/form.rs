@@ -31,8 +31,19 @@ pub fn parse(input: &[u8]) -> Result<FormDocument<'_>, WireError> {
 /// Writes `text` as a form's name or value.
 #[must_use]
 pub fn encode(text: &str) -> CleartextBody {
-    let len = text.bytes().map(|byte| if is_plain(byte) { 1 } else { 3 }).sum();
-    let mut encoded = CleartextBody::with_capacity(len);
+    let mut encoded = CleartextBody::with_capacity(encoded_len(text));
+    write_encoded(text, &mut encoded);
+    encoded
+}
+
+/// No less than the text takes.
+fn encoded_len(text: &str) -> usize {
+    text.bytes().map(|byte| if is_plain(byte) { 1 } else { 3 }).sum()
+}
+
+/// Writes `text` as a form's name or value behind what is there.
+pub fn write_encoded(text: &str, encoded: &mut CleartextBody) {
+    encoded.reserve(encoded_len(text));
     for byte in text.bytes() {
         match byte {
             b' ' => encoded.push(b'+'),
@@ -40,7 +51,6 @@ pub fn encode(text: &str) -> CleartextBody {
             byte => encoded.extend_from_slice(&percent(byte)),
         }
     }
-    encoded
 }
 
 /// A form and where its fields are.

@@ -2,6 +2,7 @@
 //!
 //! The depth is bounded and so is the work: each layer is at most four readings of the one above.
 
+use super::glance::may_hold;
 use super::inflate::{self, Inflated, Inflater, Wrapping};
 use super::runs::{self, Base64, PHASES};
 use super::scan::Known;
@@ -18,13 +19,11 @@ pub(super) const FOLDS_MAX: usize = 4;
 pub(super) struct Layers<'k> {
     known: &'k Known<'k>,
     inflater: Inflater,
-    /// Decoders that are not in use; one for each depth that was reached.
-    idle: Vec<Base64>,
 }
 
 impl<'k> Layers<'k> {
     pub(super) fn new(known: &'k Known<'k>, body_len: usize) -> Self {
-        Self { known, inflater: Inflater::new(body_len), idle: Vec::new() }
+        Self { known, inflater: Inflater::new(body_len) }
     }
 
     /// Whether the run, decoded in any way, holds card data or cannot be read to its end.
@@ -33,11 +32,13 @@ impl<'k> Layers<'k> {
     }
 
     fn run(&mut self, run: &[u8], depth: usize) -> bool {
-        let mut base64 = self.idle.pop().unwrap_or_default();
-        base64.load(run);
-        let found = (0..PHASES).any(|phase| self.decoded(base64.decode(phase), depth, phase));
-        self.idle.push(base64);
-        found || runs::hex_rows(run).any(|row| self.hex_row(row, depth))
+        let in_base64 = may_hold(run, !self.known.cvvs.is_empty()) && self.base64(run, depth);
+        in_base64 || runs::hex_rows(run).any(|row| self.hex_row(row, depth))
+    }
+
+    fn base64(&mut self, run: &[u8], depth: usize) -> bool {
+        let mut base64 = Base64::of(run);
+        (0..PHASES).any(|phase| self.decoded(base64.decode(phase), depth, phase))
     }
 
     fn hex_row(&mut self, row: &[u8], depth: usize) -> bool {
@@ -70,8 +71,8 @@ impl<'k> Layers<'k> {
                 found
             }
             Inflated::Nothing => false,
-            // A guess that ran out of budget says nothing about the bytes.
-            Inflated::TooMuch => wrapping != Wrapping::Raw,
+            // What was not read to its end is not passed on, or a bomb would hide what follows it.
+            Inflated::TooMuch => true,
         }
     }
 

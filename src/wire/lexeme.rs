@@ -7,6 +7,8 @@ use crate::secret::CleartextBody;
 
 /// Parts of member names that announce a verification value.
 const CVV_NAMES: [&str; 7] = ["cvv", "cvc", "csc", "cvn", "cv2", "security", "verification"];
+/// No name of a field is longer.
+const NAME_MAX: usize = 256;
 /// Exponents beyond this are no card numbers.
 const EXPONENT_MAX: usize = 4;
 
@@ -117,7 +119,9 @@ fn is_under_cvv_name(value: Value<'_>) -> bool {
         let Some(parent) = here.parent() else { return false };
         here = parent;
     }
-    here.key().and_then(Value::text).is_some_and(|name| is_cvv_name(name.as_str()))
+    let Some(key) = here.key() else { return false };
+    // Every number of a list asks for the same name, so a long one is not read: it may be one.
+    key.raw().len() > NAME_MAX || key.text().is_some_and(|name| is_cvv_name(name.as_str()))
 }
 
 fn is_cvv_name(name: &str) -> bool {

@@ -12,6 +12,7 @@ pub mod json;
 pub mod scan;
 
 mod fold;
+mod glance;
 mod inflate;
 mod issuer;
 mod layers;
@@ -31,14 +32,14 @@ mod suites;
 
 use std::fmt;
 
-pub use form::{Field, FormDocument, encode};
+pub use form::{Field, FormDocument, encode, write_encoded};
 pub use json::{Document, Kind, Step, Value, parse};
 pub use pointer::Pointer;
 pub use scan::{
-    Finding, FindingKind, Known, Replacement, contains_card, scan_json, scan_text, scrub,
+    Finding, FindingKind, Known, Replacement, contains_card, scan_json, scan_text, scrub, without,
 };
 pub use splice::{Edit, splice};
-pub use text::{Text, quote};
+pub use text::{Text, quote, write_quoted};
 
 /// Whether these digits are what the scan takes for a card number: the Luhn sum and an issuer's
 /// range. Only such numbers are captured, since others would come back from a provider

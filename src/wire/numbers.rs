@@ -5,6 +5,7 @@
 //! them, and no longer row of digits, decimal number, hexadecimal id or UUID around it. Every place
 //! costs bounded work.
 
+use super::glance::Glance;
 use super::scan::Known;
 use super::{Span, issuer};
 
@@ -39,19 +40,19 @@ pub(super) enum Is {
     Cvv,
 }
 
-/// Whether the bytes have too few digits to hold anything that is searched for.
-pub(super) fn is_too_few(bytes: &[u8], known: &Known<'_>) -> bool {
-    let least = if known.cvvs.is_empty() { known.pan_len_min() } else { CVV_MIN };
-    bytes.len() < least || bytes.iter().filter(|byte| byte.is_ascii_digit()).count() < least
+/// The fewest digits of anything that is searched for.
+pub(super) fn fewest_digits(known: &Known<'_>) -> usize {
+    if known.cvvs.is_empty() { known.pan_len_min() } else { CVV_MIN }
 }
 
 /// Calls `hit` for every place. In bytes that are no text, a verification value counts only with
 /// text around it: three digits come about by chance.
 pub(super) fn each_hit(bytes: &[u8], known: &Known<'_>, is_text: bool, hit: &mut dyn FnMut(Hit)) {
-    if is_too_few(bytes, known) {
+    let digits = Glance::of(bytes).digits;
+    if digits < fewest_digits(known) {
         return;
     }
-    for pan in known.pans {
+    for pan in known.pans.iter().filter(|pan| digits >= pan.len()) {
         each_known(bytes, pan, hit);
     }
     let mut from = 0;
@@ -198,11 +199,16 @@ fn is_in_uuid(bytes: &[u8], span: Span) -> bool {
     })
 }
 
-fn is_uuid(window: &[u8]) -> bool {
-    window.iter().zip(UUID).all(|(byte, form)| match form {
-        b'-' => *byte == b'-',
+/// Whether the bytes are a UUID and nothing else.
+pub(super) fn is_uuid(bytes: &[u8]) -> bool {
+    let fits = |byte: u8, form: u8| match form {
+        b'-' => byte == b'-',
         _ => byte.is_ascii_hexdigit(),
-    })
+    };
+    // Most other texts of that length fail at the first hyphen.
+    bytes.len() == UUID.len()
+        && bytes.get(8) == Some(&b'-')
+        && bytes.iter().zip(UUID).fold(true, |all, (byte, form)| all & fits(*byte, *form))
 }
 
 /// Whether the row of digits is exactly one of the values and nothing longer.

@@ -4,10 +4,10 @@
 //! at any character. Whoever wrote the run may have cut it; a card number in it stays one.
 
 use super::Span;
-use crate::secret::CleartextBody;
+use crate::secret::{CleartextBody, wipe};
 
 /// Base64 of the shortest card number has this many characters.
-const BASE64_MIN: usize = 16;
+pub(super) const BASE64_MIN: usize = 16;
 /// So many hexadecimal digits write down the shortest card number.
 const HEX_MIN: usize = 24;
 /// How many ways base64 characters group into fours.
@@ -15,7 +15,7 @@ pub(super) const PHASES: usize = 4;
 
 /// Not a base64 character.
 const NONE: u8 = 0xff;
-const SEXTETS: [u8; 256] = sextets();
+pub(super) const SEXTETS: [u8; 256] = sextets();
 
 /// The next run of at least [`BASE64_MIN`] characters, with the line breaks inside it. Looks at
 /// every sixteenth byte only, as long as there is no run.
@@ -36,58 +36,112 @@ pub(super) fn next_run(bytes: &[u8], from: usize) -> Option<Span> {
     None
 }
 
-/// Rows of hexadecimal digits long enough for a card number inside a run.
+/// Rows of hexadecimal digits long enough for a card number inside a run; looks at few bytes while
+/// there are none.
 pub(super) fn hex_rows(run: &[u8]) -> impl Iterator<Item = &[u8]> {
-    run.split(|byte| !byte.is_ascii_hexdigit()).filter(|row| row.len() >= HEX_MIN)
+    let mut probe = HEX_MIN - 1;
+    let mut free = 0;
+    std::iter::from_fn(move || {
+        loop {
+            if !run.get(probe)?.is_ascii_hexdigit() {
+                (free, probe) = (probe + 1, probe + HEX_MIN);
+                continue;
+            }
+            let start = probe - count_hex(run.get(free..probe)?.iter().rev());
+            let end = probe + count_hex(run.get(probe..)?.iter());
+            (free, probe) = (end, end + HEX_MIN);
+            if end - start >= HEX_MIN {
+                return run.get(start..end);
+            }
+        }
+    })
 }
 
-/// A run's characters as numbers, to be decoded in each of its phases. Its memory serves one run
-/// after another and is wiped when it goes.
-#[derive(Default)]
+/// A run's characters as numbers, to be decoded in each of its phases. Short runs, which most are,
+/// need no allocation. The memory is wiped when it goes.
 pub(super) struct Base64 {
-    sextets: CleartextBody,
+    sextets: Room<SHORT>,
     len: usize,
-    decoded: CleartextBody,
+    decoded: Room<{ SHORT / 4 * 3 }>,
+}
+
+/// The most characters that a short run has.
+const SHORT: usize = 128;
+
+/// Bytes in place, or elsewhere when they are too many.
+enum Room<const N: usize> {
+    Here([u8; N]),
+    There(CleartextBody),
+}
+
+impl<const N: usize> Room<N> {
+    fn of(len: usize) -> Self {
+        if len <= N { Self::Here([0; N]) } else { Self::There(CleartextBody::from(vec![0; len])) }
+    }
+
+    fn bytes(&mut self) -> &mut [u8] {
+        match self {
+            Self::Here(bytes) => bytes,
+            Self::There(bytes) => bytes.as_mut_bytes(),
+        }
+    }
+}
+
+impl<const N: usize> Drop for Room<N> {
+    fn drop(&mut self) {
+        if let Self::Here(bytes) = self {
+            wipe(bytes);
+        }
+    }
 }
 
 impl Base64 {
     /// Reads a run; line breaks do not count.
-    pub(super) fn load(&mut self, run: &[u8]) {
-        widen(&mut self.sextets, run.len());
-        widen(&mut self.decoded, run.len() / 4 * 3 + 3);
-        self.len = 0;
-        let sextets = run.iter().filter_map(|byte| sextet(*byte));
-        for (sextet, slot) in sextets.zip(self.sextets.as_mut_bytes()) {
+    pub(super) fn of(run: &[u8]) -> Self {
+        let mut sextets = Room::of(run.len());
+        let mut len = 0;
+        let found = run.iter().filter_map(|byte| sextet(*byte));
+        for (sextet, slot) in found.zip(sextets.bytes()) {
             *slot = sextet;
-            self.len += 1;
+            len += 1;
         }
+        Self { sextets, len, decoded: Room::of(run.len().div_ceil(4) * 3) }
     }
 
     /// The bytes, if the encoding begins at character `phase`.
     pub(super) fn decode(&mut self, phase: usize) -> &[u8] {
-        let sextets = self.sextets.as_bytes().get(phase..self.len).unwrap_or_default();
-        let (fours, rest) = sextets.as_chunks::<4>();
-        let (threes, _) = self.decoded.as_mut_bytes().as_chunks_mut::<3>();
-        let mut slots = threes.iter_mut();
-        // The slots come second: a zip takes one too many from whatever comes first.
-        for (four, slot) in fours.iter().zip(slots.by_ref()) {
-            *slot = join(*four);
-        }
-        let mut last = [0; 4];
-        last.iter_mut().zip(rest).for_each(|(slot, sextet)| *slot = *sextet);
-        if let Some(slot) = slots.next() {
-            *slot = join(last);
-        }
-        let len = fours.len() * 3 + rest.len().saturating_sub(1);
-        self.decoded.as_bytes().get(..len).unwrap_or_default()
+        let sextets = self.sextets.bytes().get(phase..self.len).unwrap_or_default();
+        let len = decode(sextets, self.decoded.bytes());
+        self.decoded.bytes().get(..len).unwrap_or_default()
     }
 }
 
-/// Makes the buffer at least so long; what it held is wiped.
-fn widen(buffer: &mut CleartextBody, len: usize) {
-    if buffer.len() < len {
-        *buffer = CleartextBody::from(vec![0; len.next_multiple_of(64)]);
+/// The first bytes of a run, as many as there is room for, from its first character on.
+pub(super) fn decode_start(run: &[u8], bytes: &mut [u8; 48]) -> usize {
+    let mut sextets = [0; 64];
+    let len = run.len().min(sextets.len());
+    let read = run.iter().map(|byte| sextet(*byte).unwrap_or_default());
+    sextets.iter_mut().zip(read).for_each(|(slot, sextet)| *slot = sextet);
+    let len = decode(sextets.get(..len).unwrap_or_default(), bytes);
+    wipe(&mut sextets);
+    len
+}
+
+/// Joins the numbers to bytes and says how many there are; what is left of a byte is not one.
+fn decode(sextets: &[u8], bytes: &mut [u8]) -> usize {
+    let (fours, rest) = sextets.as_chunks::<4>();
+    let (threes, _) = bytes.as_chunks_mut::<3>();
+    let mut slots = threes.iter_mut();
+    // The slots come second: a zip takes one too many from whatever comes first.
+    for (four, slot) in fours.iter().zip(slots.by_ref()) {
+        *slot = join(*four);
     }
+    let mut last = [0; 4];
+    last.iter_mut().zip(rest).for_each(|(slot, sextet)| *slot = *sextet);
+    if let Some(slot) = slots.next() {
+        *slot = join(last);
+    }
+    fours.len() * 3 + rest.len().saturating_sub(1)
 }
 
 /// A row of hexadecimal digits as bytes, if the encoding begins at digit `phase`.
@@ -122,6 +176,10 @@ fn over_lines(bytes: &[u8], from: usize, run: Span) -> Span {
     Span { start, end }
 }
 
+fn count_hex<'b>(bytes: impl Iterator<Item = &'b u8>) -> usize {
+    bytes.take_while(|byte| byte.is_ascii_hexdigit()).count()
+}
+
 fn count(bytes: &[u8]) -> usize {
     bytes.iter().take_while(|byte| is_base64(**byte)).count()
 }
@@ -142,7 +200,7 @@ fn is_base64(byte: u8) -> bool {
     sextet(byte).is_some()
 }
 
-fn sextet(byte: u8) -> Option<u8> {
+pub(super) fn sextet(byte: u8) -> Option<u8> {
     SEXTETS.get(usize::from(byte)).copied().filter(|sextet| *sextet != NONE)
 }
 
@@ -221,9 +279,8 @@ mod tests {
         fn decoding_agrees_with_the_reference(bytes in any::<Vec<u8>>(), shift in 0usize..4) {
             for encoded in [STANDARD.encode(&bytes), URL_SAFE_NO_PAD.encode(&bytes)] {
                 let shifted = format!("{}{encoded}", "A".repeat(shift));
-                let mut base64 = Base64::default();
-                base64.load(&[b'z'; 700]);
-                base64.load(shifted.trim_end_matches('=').as_bytes());
+                let mut base64 = Base64::of(shifted.trim_end_matches('=').as_bytes());
+                base64.decode(3);
                 prop_assert_eq!(base64.decode(shift), &bytes);
             }
         }

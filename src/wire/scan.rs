@@ -8,6 +8,7 @@
 use std::fmt;
 
 use super::fold::{self, Folded};
+use super::glance::Glance;
 use super::layers::{FOLDS_MAX, Layers};
 use super::numbers::{self, Hit, Is};
 use super::{Document, Edit, Kind, Span, Value, WireError, issuer, json, runs, splice};
@@ -95,11 +96,19 @@ pub fn scrub(
 ) -> Result<(CleartextBody, usize), WireError> {
     let findings =
         if is_json { scan_json(&super::parse(bytes)?, known) } else { scan_text(bytes, known) };
+    Ok((without(bytes, &findings)?, findings.len()))
+}
+
+/// The body with what was found in it replaced.
+///
+/// # Errors
+/// When the findings are another body's.
+pub fn without(bytes: &[u8], findings: &[Finding]) -> Result<CleartextBody, WireError> {
     let edits: Vec<Edit<'_>> = findings
         .iter()
         .map(|finding| Edit { span: finding.span, bytes: finding.replacement.as_bytes() })
         .collect();
-    Ok((splice(bytes, &edits)?, findings.len()))
+    splice(bytes, &edits)
 }
 
 /// Finds card data in the names, strings and numbers of a JSON text; in order, without overlap.
@@ -128,19 +137,38 @@ pub fn scan_text(bytes: &[u8], known: &Known<'_>) -> Vec<Finding> {
 #[must_use]
 pub fn contains_card(bytes: &[u8], known: &Known<'_>) -> bool {
     let in_json = |document: Document<'_>| !scan_json(&document, known).is_empty();
-    !scan_text(bytes, known).is_empty() || json::parse(bytes).is_ok_and(in_json)
+    // Anything else is no JSON text, or one without numbers and strings.
+    let begins_json = bytes
+        .trim_ascii_start()
+        .first()
+        .is_some_and(|byte| matches!(byte, b'{' | b'[' | b'"' | b'-' | b'0'..=b'9'));
+    !scan_text(bytes, known).is_empty() || (begins_json && json::parse(bytes).is_ok_and(in_json))
 }
 
 /// One walk through one body.
 struct Scan<'k> {
     known: &'k Known<'k>,
     layers: Layers<'k>,
+    /// A shorter text holds nothing.
+    shortest: usize,
+    /// Fewer digits are nothing, as they stand in the body.
+    digits_min: usize,
     findings: Vec<Finding>,
 }
 
 impl<'k> Scan<'k> {
     fn new(known: &'k Known<'k>, body: &[u8]) -> Self {
-        Self { known, layers: Layers::new(known, body.len()), findings: Vec::new() }
+        let layers = Layers::new(known, body.len());
+        let stands = |cvv: &&[u8]| memchr::memmem::find(body, cvv).is_some();
+        let digits_min = match known.cvvs.iter().any(stands) {
+            true => numbers::fewest_digits(known),
+            false => known.pan_len_min(),
+        };
+        let is_plain = body.is_ascii()
+            && memchr::memchr3(b'%', b'&', b'\\', body).is_none()
+            && memchr::memchr(0, body).is_none();
+        let shortest = if is_plain { digits_min } else { numbers::fewest_digits(known) };
+        Self { known, layers, shortest, digits_min, findings: Vec::new() }
     }
 
     fn string(&mut self, value: Value<'_>) {
@@ -160,10 +188,15 @@ impl<'k> Scan<'k> {
 
     /// Scans text that stands at `offset` of the body.
     fn region(&mut self, raw: &[u8], offset: usize, json_escaped: bool) {
-        if is_quiet(raw, self.known) {
+        if raw.len() < self.shortest {
             return;
         }
-        let mut places = self.places(raw, json_escaped);
+        let glance = Glance::of(raw);
+        let has_numbers = glance.digits >= self.digits_min;
+        if !has_numbers && !glance.is_disguised && raw.len() < runs::BASE64_MIN {
+            return;
+        }
+        let mut places = self.places(raw, json_escaped, has_numbers, glance.is_disguised);
         if places.is_empty() {
             return;
         }
@@ -178,9 +211,22 @@ impl<'k> Scan<'k> {
     }
 
     /// Every place in every layer of a text, with its bytes in the text itself.
-    fn places(&mut self, raw: &[u8], json_escaped: bool) -> Vec<Place> {
+    fn places(
+        &mut self,
+        raw: &[u8],
+        json_escaped: bool,
+        has_numbers: bool,
+        is_disguised: bool,
+    ) -> Vec<Place> {
         let mut view = View { raw, folds: Vec::new() };
         let mut places = Vec::new();
+        if !is_disguised {
+            if has_numbers {
+                self.numbers(&view, &mut places);
+            }
+            self.runs(&view, &mut places);
+            return self.without_tags(view, places);
+        }
         if json_escaped {
             // What stands between the quotes is not the text but its spelling.
             view.folds.extend(fold::json_escapes(raw));
@@ -191,6 +237,10 @@ impl<'k> Scan<'k> {
             view.folds.push(folded);
             self.layer(&view, &mut places);
         }
+        self.without_tags(view, places)
+    }
+
+    fn without_tags<'t>(&mut self, mut view: View<'t>, mut places: Vec<Place>) -> Vec<Place> {
         if let Some(folded) = fold::tags(view.text()) {
             view.folds.push(folded);
             self.layer(&view, &mut places);
@@ -199,24 +249,26 @@ impl<'k> Scan<'k> {
     }
 
     fn layer(&mut self, view: &View<'_>, places: &mut Vec<Place>) {
+        self.numbers(view, places);
+        self.runs(view, places);
+    }
+
+    fn numbers(&self, view: &View<'_>, places: &mut Vec<Place>) {
         numbers::each_hit(view.text(), self.known, true, &mut |hit| places.push(view.mask(hit)));
+    }
+
+    fn runs(&mut self, view: &View<'_>, places: &mut Vec<Place>) {
         let mut from = 0;
         while let Some(run) = runs::next_run(view.text(), from) {
             from = run.end;
             let encoded = view.text().get(run.start..run.end).unwrap_or_default();
-            if self.layers.run_holds_card(encoded) {
+            // No encoding writes its hyphens where a UUID has them.
+            if !numbers::is_uuid(encoded) && self.layers.run_holds_card(encoded) {
                 let span = view.source(run);
                 places.push(Place { span, kind: FindingKind::Encoded, masked: None });
             }
         }
     }
-}
-
-/// Whether the text is too short or too plain to hold anything; most texts are.
-fn is_quiet(raw: &[u8], known: &Known<'_>) -> bool {
-    numbers::is_too_few(raw, known)
-        && !raw.iter().any(|byte| fold::is_disguise(*byte))
-        && runs::next_run(raw, 0).is_none()
 }
 
 /// A place in a text; without a masked form it becomes stars.

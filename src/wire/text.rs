@@ -49,9 +49,26 @@ impl fmt::Debug for Text<'_> {
 /// Writes `text` as a JSON string literal, quotes included.
 #[must_use]
 pub fn quote(text: &str) -> CleartextBody {
+    let mut literal = CleartextBody::with_capacity(quoted_len(text));
+    write_quoted(text, &mut literal);
+    literal
+}
+
+/// No less than a literal takes.
+fn quoted_len(text: &str) -> usize {
     let grown = text.bytes().map(|byte| short_escape(byte).map_or(1, |_| 6)).sum::<usize>();
-    let mut literal = CleartextBody::with_capacity(grown.saturating_add(2));
+    grown.saturating_add(2)
+}
+
+/// Writes `text` as a JSON string literal behind what is there.
+pub fn write_quoted(text: &str, literal: &mut CleartextBody) {
+    literal.reserve(quoted_len(text));
     literal.push(b'"');
+    if text.bytes().all(|byte| short_escape(byte).is_none()) {
+        literal.extend_from_slice(text.as_bytes());
+        literal.push(b'"');
+        return;
+    }
     for byte in text.bytes() {
         match short_escape(byte) {
             None => literal.push(byte),
@@ -63,7 +80,6 @@ pub fn quote(text: &str) -> CleartextBody {
         }
     }
     literal.push(b'"');
-    literal
 }
 
 /// What an escape stands for, and how many bytes of input it takes.

@@ -1,5 +1,6 @@
 //! Whole payments without sockets: bytes and a clock in, bytes out.
 
+mod allocations;
 mod bench;
 mod callbacks;
 mod fifth;
