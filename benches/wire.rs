@@ -90,7 +90,7 @@ fn splicing(criterion: &mut Criterion) {
             });
         });
     }
-    let place = Pointer::parse("/data/attributes/auth_payload/params/TermUrl").unwrap();
+    let place = Pointer::parse("/auth_payload/params/TermUrl").unwrap();
     let ours = "https://pay.example/3ds/4f5kQ0nB7xY1LrT2zWc9D3";
     group.throughput(Throughput::Bytes(CHALLENGE.len() as u64));
     group.bench_function("TermUrl of a challenge", |bench| {
