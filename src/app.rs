@@ -24,6 +24,7 @@ use crate::proxy::private::Private;
 use crate::proxy::public::Public;
 use crate::proxy::signing::Signers;
 use crate::proxy::tls::{TlsError, TlsFiles, TlsSetup};
+use crate::secret::{KeyMemory, key_memory};
 use crate::telemetry::{Event, Log, Metrics, Protection, Warning};
 use crate::vault::{Keyring, KeyringError, Vault};
 
@@ -74,11 +75,12 @@ impl fmt::Display for StartError {
 impl std::error::Error for StartError {}
 
 /// Serves until a signal ends it. Returns only when it could not start, or has stopped.
-pub fn run(config: Config, guarded: Guarded) -> Result<(), StartError> {
+pub fn run(mut config: Config, guarded: Guarded) -> Result<(), StartError> {
     let threads = threads(config.threads);
     // Before the first thread: threads have what their parent had.
     let applied = guarded.confine(config.process, &config.reach()).map_err(StartError::Process)?;
-    let keyring = match &config.root_key {
+    let root_key = config.root_key.take();
+    let keyring = match &root_key {
         Some(key) => Keyring::from_key(1, key).map_err(StartError::RootKey)?,
         None => Keyring::random(),
     };
@@ -91,7 +93,9 @@ pub fn run(config: Config, guarded: Guarded) -> Result<(), StartError> {
     check_free("public", config.public.address)?;
     check_free("private", config.private.address)?;
     check_free("admin", config.admin)?;
-    announce(&log, &config, &applied);
+    announce(&log, &config, &applied, root_key.is_none());
+    // From here on it is in the keyring alone.
+    drop(root_key);
     let limits = Arc::new(Limits::new(config.rates, config.rate_keys));
     let forget = Forget { limits: limits.clone(), metrics: metrics.clone() };
     let accounts = config.registry.accounts();
@@ -153,14 +157,14 @@ fn upstreams(config: &Config) -> Result<Upstreams, StartError> {
 }
 
 /// Says what starts, and how well it is protected.
-fn announce(log: &Log, config: &Config, applied: &Applied) {
+fn announce(log: &Log, config: &Config, applied: &Applied, random_root_key: bool) {
     log.write(&Event::Started {
         version: env!("CARGO_PKG_VERSION"),
         public: config.public.address.to_string(),
         private: config.private.address.to_string(),
         admin: config.admin.to_string(),
         dangers: &config.dangers,
-        random_root_key: config.root_key.is_none(),
+        random_root_key,
         process: protection(applied),
     });
     for warning in warnings(applied, config.process) {
@@ -178,6 +182,7 @@ fn protection(applied: &Applied) -> Protection {
         seccomp: applied.seccomp,
         landlock: applied.landlock,
         swap: applied.swap,
+        key_memory: key_memory().name(),
     }
 }
 
@@ -188,6 +193,7 @@ fn warnings(applied: &Applied, dangers: Dangers) -> Vec<Warning> {
         (applied.swap, Warning::SwapIsOn),
         (applied.landlock == 0 && !dangers.no_landlock, Warning::NoLandlock),
         (!ports, Warning::NoPortRules),
+        (key_memory() == KeyMemory::Swappable, Warning::KeysNotLocked),
     ];
     found.into_iter().filter_map(|(is, warning)| is.then_some(warning)).collect()
 }

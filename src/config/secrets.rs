@@ -67,7 +67,7 @@ pub(super) fn root_key(table: &Table<'_>, key: &str) -> Option<SecretBytes> {
         STANDARD.decode(encoded).ok().map(Zeroizing::new)
     });
     match decoded.filter(|bytes| bytes.len() == 32) {
-        Some(bytes) => Some(SecretBytes::from_slice(&bytes)),
+        Some(bytes) => Some(SecretBytes::long_lived(&bytes)),
         None => {
             table.fail(key, "is not a root key; make one with `portcullis keygen`");
             None
@@ -124,5 +124,5 @@ fn not_empty(reference: &Table<'_>, key: &str, bytes: &[u8]) -> Option<SecretByt
         reference.fail(key, "is empty");
         return None;
     }
-    Some(SecretBytes::from_slice(trimmed))
+    Some(SecretBytes::long_lived(trimmed))
 }

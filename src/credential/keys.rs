@@ -112,12 +112,12 @@ impl KeyEncoding {
         let key = file.reveal(|text| {
             let text = text.trim_ascii();
             let decoded = match self {
-                Self::Utf8 => return Some(SecretBytes::from_slice(text)),
+                Self::Utf8 => return Some(SecretBytes::long_lived(text)),
                 Self::Hex => encoding::from_hex(text),
                 Self::Base64 => encoding::from_base64(&BASE64, text)
                     .or_else(|| encoding::from_base64(&BASE64_URL, text)),
             };
-            decoded.map(|bytes| SecretBytes::from_slice(&bytes))
+            decoded.map(|bytes| SecretBytes::long_lived(&bytes))
         });
         let key = key.ok_or(KeyError::Encoding)?;
         if key.is_empty() { Err(KeyError::Empty) } else { Ok(key) }

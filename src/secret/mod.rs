@@ -7,6 +7,10 @@
 //!
 //! This room must never print, log or serialise what it holds, and it knows no other room.
 
+mod locked;
+
+pub use locked::{KeyMemory, Locked, key_memory};
+
 use std::fmt;
 
 use bytes::Bytes;
@@ -17,7 +21,24 @@ use zeroize::optimization_barrier;
 const GROWTH_MIN: usize = 256;
 
 /// Bytes of a fixed size, wiped on drop.
-pub struct SecretBytes(Box<[u8]>);
+pub struct SecretBytes(Place);
+
+/// Where they are.
+enum Place {
+    Heap(Box<[u8]>),
+    Keys(Locked<Kept>),
+}
+
+/// A secret in key memory, with room behind it.
+struct Kept {
+    len: usize,
+    bytes: [u8; Self::BYTES_MAX],
+}
+
+impl Kept {
+    /// Longer than any shared secret; private keys of RSA are longer.
+    const BYTES_MAX: usize = 512;
+}
 
 impl SecretBytes {
     /// Takes the bytes over. A vector with spare room is copied and wiped, because giving the spare
@@ -25,7 +46,7 @@ impl SecretBytes {
     #[must_use]
     pub fn new(mut bytes: Vec<u8>) -> Self {
         if bytes.len() == bytes.capacity() {
-            return Self(bytes.into_boxed_slice());
+            return Self(Place::Heap(bytes.into_boxed_slice()));
         }
         let exact = Self::from_slice(&bytes);
         wipe_vec(&mut bytes);
@@ -35,36 +56,60 @@ impl SecretBytes {
     /// Copies the bytes; wiping the original stays with its owner.
     #[must_use]
     pub fn from_slice(bytes: &[u8]) -> Self {
-        Self(Box::from(bytes))
+        Self(Place::Heap(Box::from(bytes)))
+    }
+
+    /// Copies bytes that will be kept as long as the process lives: into key memory, if they are
+    /// 512 at most. A place there takes whole pages, so it is for secrets of the configuration.
+    #[must_use]
+    pub fn long_lived(bytes: &[u8]) -> Self {
+        if bytes.len() > Kept::BYTES_MAX {
+            return Self::from_slice(bytes);
+        }
+        Self(Place::Keys(Locked::new(|| {
+            let mut kept = Kept { len: bytes.len(), bytes: [0; Kept::BYTES_MAX] };
+            kept.bytes.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+            kept
+        })))
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match &self.0 {
+            Place::Heap(bytes) => bytes,
+            Place::Keys(kept) => kept.bytes.get(..kept.len).unwrap_or_default(),
+        }
     }
 
     /// Shows the bytes to `look` for as long as it runs.
     pub fn reveal<R>(&self, look: impl FnOnce(&[u8]) -> R) -> R {
-        look(&self.0)
+        look(self.bytes())
     }
 
     /// Compares in time that depends on the lengths alone.
     #[must_use]
     pub fn ct_eq(&self, other: &[u8]) -> bool {
-        ct_eq(&self.0, other)
+        ct_eq(self.bytes(), other)
     }
 
     /// How many bytes there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.bytes().len()
     }
 
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.bytes().is_empty()
     }
 }
 
 impl Drop for SecretBytes {
     fn drop(&mut self) {
-        wipe(&mut self.0);
+        // Key memory wipes itself.
+        if let Place::Heap(bytes) = &mut self.0 {
+            wipe(bytes);
+        }
     }
 }
 

@@ -99,6 +99,8 @@ pub struct Protection {
     pub landlock: u8,
     /// Whether the machine may write memory to a disk.
     pub swap: bool,
+    /// How the keys are kept: `memfd_secret`, `mlock` or `swappable`.
+    pub key_memory: &'static str,
 }
 
 /// What an operator should change about the machine.
@@ -111,6 +113,8 @@ pub enum Warning {
     NoLandlock,
     /// The kernel's Landlock knows no ports (before Linux 6.7).
     NoPortRules,
+    /// Keys could not be locked in memory: the limit of locked memory is too low.
+    KeysNotLocked,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]

@@ -13,14 +13,14 @@ use std::fmt;
 
 use aes_gcm::aead::AeadInOut;
 use aes_gcm::{Aes256Gcm, KeyInit, Tag};
-use hmac::{Hmac, Mac};
+use hmac::{HmacReset, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use super::record::Reader;
 use super::{Account, Accounts, Audience, Owner, Tenant};
 use crate::card::{Mode, Timestamp};
-use crate::secret::{Random, SecretBytes, fill_random, wipe};
+use crate::secret::{Locked, Random, SecretBytes, fill_random, wipe};
 
 /// Bytes of a root key and of every key derived from one.
 const KEY_BYTES: usize = 32;
@@ -143,19 +143,18 @@ impl fmt::Debug for Keyring {
     }
 }
 
-/// One root key: all key material of the vault that lives longer than a call sits behind this
-/// pointer.
+/// One root key: all key material of the vault that lives longer than a call is in key memory.
 pub(super) struct Root {
     version: u32,
-    keys: Box<Keys>,
+    keys: Locked<Keys>,
 }
 
 /// Kept as states of HMAC after the key block, which halves the cost of a derivation.
 struct Keys {
     /// Names and keys of records.
-    records: Hmac<Sha256>,
+    records: HmacReset<Sha256>,
     /// Fingerprints of card numbers.
-    fingerprints: Hmac<Sha256>,
+    fingerprints: HmacReset<Sha256>,
 }
 
 impl Root {
@@ -167,9 +166,12 @@ impl Root {
     }
 
     fn new(version: u32, key: &[u8; KEY_BYTES]) -> Self {
-        let records = keyed(key);
-        let fingerprints = keyed(&derive(&records, "fingerprint key", &[]));
-        Self { version, keys: Box::new(Keys { records, fingerprints }) }
+        let keys = || {
+            let records = keyed(key);
+            let fingerprints = keyed(&derive(&records, "fingerprint key", &[]));
+            Keys { records, fingerprints }
+        };
+        Self { version, keys: Locked::new(keys) }
     }
 
     pub(super) fn derive(&self, label: &str, parts: &[&[u8]]) -> Zeroizing<[u8; KEY_BYTES]> {
@@ -254,25 +256,27 @@ impl Root {
     }
 }
 
-fn keyed(key: &[u8; KEY_BYTES]) -> Hmac<Sha256> {
+fn keyed(key: &[u8; KEY_BYTES]) -> HmacReset<Sha256> {
     // RFC 2104: a key shorter than the block is padded with zeros.
     let mut block = Zeroizing::new([0u8; 64]);
     for (place, byte) in block.iter_mut().zip(key) {
         *place = *byte;
     }
-    <Hmac<Sha256> as KeyInit>::new((&*block).into())
+    <HmacReset<Sha256> as KeyInit>::new((&*block).into())
 }
 
 /// HMAC-SHA-256 over a label and parts. The label goes behind its length; callers give parts of
 /// fixed length, or one last part of any.
-fn derive(keyed: &Hmac<Sha256>, label: &str, parts: &[&[u8]]) -> Zeroizing<[u8; KEY_BYTES]> {
-    let mut mac = Hmac::clone(keyed);
+fn derive(keyed: &HmacReset<Sha256>, label: &str, parts: &[&[u8]]) -> Zeroizing<[u8; KEY_BYTES]> {
+    // Finished in its place, where its drop wipes it: finishing by value would move it and leave
+    // the key's state behind on the stack.
+    let mut mac = HmacReset::clone(keyed);
     mac.update(&[u8::try_from(label.len()).unwrap_or(u8::MAX)]);
     mac.update(label.as_bytes());
     for part in parts {
         mac.update(part);
     }
-    Zeroizing::new(mac.finalize().into_bytes().into())
+    Zeroizing::new(mac.finalize_reset().into_bytes().into())
 }
 
 /// One key, one message: the nonce is fixed (NIST SP 800-38D 8.2 asks for uniqueness under a key).
@@ -809,7 +813,7 @@ mod tests {
         let mut run = 0;
         for (_, case) in cases(include_str!("../../tests/vectors/hmac_sha256_test.json")) {
             let mut mac =
-                <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(&hex(&case, "key")).unwrap();
+                <HmacReset<Sha256> as hmac::KeyInit>::new_from_slice(&hex(&case, "key")).unwrap();
             mac.update(&hex(&case, "msg"));
             let agrees = mac.verify_truncated_left(&hex(&case, "tag")).is_ok();
             assert_eq!(agrees, case["result"] == "valid", "case {}", case["tcId"]);
@@ -821,7 +825,7 @@ mod tests {
     #[test]
     fn a_derivation_is_hmac_over_its_label_and_parts() {
         let key = [5; KEY_BYTES];
-        let mut mac = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(&key).unwrap();
+        let mut mac = <HmacReset<Sha256> as hmac::KeyInit>::new_from_slice(&key).unwrap();
         mac.update(b"\x04nameab");
         let expected: [u8; 32] = mac.finalize().into_bytes().into();
         assert_eq!(*Root::new(1, &key).derive("name", &[b"a", b"b"]), expected);
@@ -830,7 +834,7 @@ mod tests {
     #[test]
     fn a_fingerprint_is_hmac_under_a_key_of_its_own() {
         let mac = |key: &[u8], text: &[u8]| -> [u8; 32] {
-            let mut mac = <Hmac<Sha256> as hmac::KeyInit>::new_from_slice(key).unwrap();
+            let mut mac = <HmacReset<Sha256> as hmac::KeyInit>::new_from_slice(key).unwrap();
             mac.update(text);
             mac.finalize().into_bytes().into()
         };

@@ -7,6 +7,7 @@ mod codec;
 mod failures;
 mod half;
 mod house;
+mod keys;
 mod limits;
 mod line;
 mod merchant;

@@ -15,11 +15,11 @@ const SOON: Duration = Duration::from_secs(10);
 const SIGABRT: i32 = 6;
 
 impl House {
-    fn pid(&self) -> u32 {
+    pub(super) fn pid(&self) -> u32 {
         self.world.proxy().unwrap().pid().unwrap()
     }
 
-    fn events(&self, name: &str) -> Vec<Value> {
+    pub(super) fn events(&self, name: &str) -> Vec<Value> {
         let log = String::from_utf8(self.log()).unwrap();
         let events = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
         events.filter(|event| event["event"] == name).collect()

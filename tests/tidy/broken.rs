@@ -85,6 +85,8 @@ fn samples() -> Vec<(Rule, &'static str, String, &'static str)> {
             text("fn a() {\n unsafe { b() } }"),
             "tests/x.rs:2: unsafe code",
         ),
+        (unsafe_code, "src/secret/locked.rs", text("unsafe { b() }"), ""),
+        (unsafe_code, "src/secret/mod.rs", text("unsafe { b() }"), "src/secret/mod.rs:1: unsafe"),
         (sizes, "src/flow/x.rs", format!("fn a() {{{}}}\n", "\n b();".repeat(60)), ""),
         (
             sizes,

@@ -1,0 +1,192 @@
+//! Where the root key is while Portcullis serves: nowhere that root, a debugger or a core dump
+//! can read.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::process::Command;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use portcullis_sandbox::world::Options;
+use sha2::Sha256;
+use tempfile::TempDir;
+
+use super::house::House;
+use super::line::Version;
+
+/// SHA-256's first state (FIPS 180-4, 5.3.3).
+const FIRST: [u32; 8] = [
+    0x6a09_e667,
+    0xbb67_ae85,
+    0x3c6e_f372,
+    0xa54f_f53a,
+    0x510e_527f,
+    0x9b05_688c,
+    0x1f83_d9ab,
+    0x5be0_cd19,
+];
+
+/// A house whose root key is known.
+struct Keyed {
+    house: House,
+    needles: Vec<(String, Vec<u8>)>,
+    _folder: TempDir,
+}
+
+impl Keyed {
+    async fn open() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("root.key");
+        let made = Command::new(env!("CARGO_BIN_EXE_portcullis"))
+            .args(["keygen", "--out"])
+            .arg(&file)
+            .status();
+        assert!(made.unwrap().success());
+        let text = std::fs::read_to_string(&file).unwrap();
+        let reference = format!("[vault]\nroot_key = {{ file = {:?} }}\n", file.to_str().unwrap());
+        let adjust = Box::new(move |config: String| config.replace("[vault]\n", &reference));
+        let house = House::with(Options { adjust: Some(adjust), ..Options::default() }).await;
+        let mut needles = needles(text.trim());
+        let held = house.world.account("paymega").unwrap();
+        for (name, secret) in [
+            ("API key", &held.real.key),
+            ("callback secret", &held.real.live_secret),
+            ("public key", &held.real.public_key),
+            ("application's own key", &held.shop.key),
+        ] {
+            needles.push((name.to_owned(), secret.as_bytes().to_vec()));
+        }
+        Self { house, needles, _folder: folder }
+    }
+
+    /// Work for every key: records are sealed, opened, counted and marked, by all threads.
+    async fn pay(&self) {
+        for version in Version::BOTH {
+            for _ in 0..10 {
+                let ready = self.house.ready("paymega").await;
+                self.house.assert_pays(&mut self.house.private(version).await, &ready).await;
+            }
+        }
+    }
+
+    fn hits(&self, bytes: &[u8]) -> Vec<String> {
+        let found =
+            self.needles.iter().filter(|(_, needle)| memchr::memmem::find(bytes, needle).is_some());
+        found.map(|(name, _)| name.clone()).collect()
+    }
+}
+
+/// The key in every form that is as good as the key itself: its bytes, its text, and the states of
+/// HMAC after the key's block, which are what the vault keeps.
+fn needles(text: &str) -> Vec<(String, Vec<u8>)> {
+    let encoded = text.rsplit_once(':').unwrap().1;
+    let root: [u8; 32] = STANDARD.decode(encoded).unwrap().try_into().unwrap();
+    let label = b"fingerprint key";
+    let mut mac = Hmac::<Sha256>::new_from_slice(&root).unwrap();
+    mac.update(&[label.len() as u8]);
+    mac.update(label);
+    let fingerprints: [u8; 32] = mac.finalize().into_bytes().into();
+    let mut needles = vec![("text".to_owned(), encoded.as_bytes().to_vec())];
+    for (name, key) in [("root", root), ("fingerprints", fingerprints)] {
+        needles.push((format!("{name}: bytes"), key.to_vec()));
+        for (state, pad) in [("inner", 0x36), ("outer", 0x5c)] {
+            let mut block = [pad; 64];
+            block.iter_mut().zip(key).for_each(|(byte, key)| *byte ^= key);
+            let mut words = FIRST;
+            sha2::block_api::compress256(&mut words, &[block]);
+            let bytes = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+            needles.push((format!("{name}: {state} state"), bytes));
+            needles.push((format!("{name}: {state} block"), block.to_vec()));
+        }
+    }
+    needles
+}
+
+/// Every mapping: its range, and what the kernel calls it.
+fn mappings(pid: u32) -> Vec<(u64, u64, String)> {
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    let mappings = maps.lines().map(|line| {
+        let (from, to) = line.split_once(' ').unwrap().0.split_once('-').unwrap();
+        let [from, to] = [from, to].map(|end| u64::from_str_radix(end, 16).unwrap());
+        (from, to, line.to_owned())
+    });
+    mappings.collect()
+}
+
+#[tokio::test]
+async fn the_memory_that_root_can_read_holds_no_root_key() {
+    let keyed = Keyed::open().await;
+    keyed.pay().await;
+    let pid = keyed.house.pid();
+    let memory = File::open(format!("/proc/{pid}/mem"));
+    if !nix::unistd::Uid::current().is_root() {
+        assert!(memory.is_err(), "a user's own process could be read");
+        return;
+    }
+    let (memory, origin) = (memory.unwrap(), keyed.house.world.shop.url().to_owned());
+    let (mut read, mut closed, mut origins) = (0, 0, 0);
+    for (from, to, line) in mappings(pid) {
+        let mut bytes = vec![0; usize::try_from(to - from).unwrap().min(1 << 30)];
+        match memory.read_exact_at(&mut bytes, from) {
+            Ok(()) => {
+                read += bytes.len();
+                origins += usize::from(memchr::memmem::find(&bytes, origin.as_bytes()).is_some());
+                assert_eq!(keyed.hits(&bytes), Vec::<String>::new(), "in {line}");
+            }
+            Err(_) => closed += usize::from(line.contains("secretmem")),
+        }
+    }
+    // The search reads what there is and finds what is there.
+    assert!(read > 10_000_000 && origins > 0, "{read} bytes");
+    let told = &keyed.house.events("started")[0]["process"]["key_memory"];
+    assert_eq!(told, "memfd_secret", "this kernel or its limits have no secret memory");
+    assert!(closed > 0);
+}
+
+#[tokio::test]
+async fn a_core_that_root_forces_holds_no_root_key() {
+    let keyed = Keyed::open().await;
+    keyed.pay().await;
+    let folder = tempfile::tempdir().unwrap();
+    let made = Command::new("gcore")
+        .arg("-o")
+        .arg(folder.path().join("core"))
+        .arg(keyed.house.pid().to_string())
+        .output()
+        .expect("this test needs gdb: apt-get install gdb");
+    let core = folder.path().join(format!("core.{}", keyed.house.pid()));
+    if !nix::unistd::Uid::current().is_root() {
+        assert!(!core.exists(), "a user's own process could be dumped");
+        return;
+    }
+    assert!(core.exists(), "{}", String::from_utf8_lossy(&made.stderr));
+    let bytes = std::fs::read(core).unwrap();
+    let origin = keyed.house.world.shop.url();
+    assert!(memchr::memmem::find(&bytes, origin.as_bytes()).is_some(), "an empty core");
+    assert_eq!(keyed.hits(&bytes), Vec::<String>::new());
+}
+
+#[test]
+fn the_search_knows_the_key_in_every_form() {
+    let text = format!("portcullis-root-key-v1:{}", STANDARD.encode([7; 32]));
+    let keyed = needles(&text);
+    assert_eq!(keyed.len(), 11);
+    // RFC 4231 has no states; a digest that was begun from them has to be HMAC's own.
+    let mac = Hmac::<Sha256>::new_from_slice(&[7; 32]).unwrap().finalize().into_bytes();
+    let state = |name: &str| {
+        let bytes = &keyed.iter().find(|(known, _)| known == name).unwrap().1;
+        let words = bytes.chunks(4).map(|word| u32::from_ne_bytes(word.try_into().unwrap()));
+        <[u32; 8]>::try_from(words.collect::<Vec<_>>()).unwrap()
+    };
+    let finish = |mut words: [u32; 8], message: &[u8]| {
+        let mut block = [0; 64];
+        block[..message.len()].copy_from_slice(message);
+        block[message.len()] = 0x80;
+        block[56..].copy_from_slice(&(8 * (64 + message.len() as u64)).to_be_bytes());
+        sha2::block_api::compress256(&mut words, &[block]);
+        words.map(u32::to_be_bytes).concat()
+    };
+    let inner = finish(state("root: inner state"), b"");
+    assert_eq!(finish(state("root: outer state"), &inner), mac.as_slice());
+}
