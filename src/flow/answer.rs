@@ -20,6 +20,7 @@ use crate::wire::{
 
 use super::changes::Changes;
 use super::conceal::Concealed;
+use super::passed;
 use super::{Flow, PAYMENT_LIFE, Pending, Refusal, Withheld};
 
 /// Answer headers that are passed on; everything else stays here (threat T5).
@@ -253,11 +254,26 @@ fn passed_on(mut headers: HeaderMap, known: &Known<'_>, concealed: &Concealed<'_
     let mut passed = HeaderMap::with_capacity(PASSED_ON.len());
     for name in PASSED_ON {
         let Some(value) = headers.remove(&name) else { continue };
-        if !contains_card(value.as_bytes(), known) && !concealed.is_in_header(&value) {
+        let holds = || contains_card(value.as_bytes(), known) || concealed.is_in_header(&value);
+        if is_usual(value.as_bytes()) || !holds() {
             passed.insert(name, value);
         }
     }
     passed
+}
+
+/// Values that most answers have, in which nothing can be hidden: JSON's name, or a date (RFC 9110
+/// section 5.6.7), whose digits are too few and too far apart.
+fn is_usual(value: &[u8]) -> bool {
+    const DATE: &[u8; 29] = b"Xxx, 00 Xxx 0000 00:00:00 GMT";
+    let fits = |(shape, byte): (&u8, &u8)| match shape {
+        b'0' => byte.is_ascii_digit(),
+        b'X' => byte.is_ascii_uppercase(),
+        b'x' => byte.is_ascii_lowercase(),
+        _ => byte == shape,
+    };
+    let is_date = || value.len() == DATE.len() && DATE.iter().zip(value).all(fits);
+    value == passed::JSON.as_bytes() || is_date()
 }
 
 impl Flow {
@@ -395,4 +411,25 @@ fn seal_inside(
     changes.put_text(value.span(), &seal(&secret));
     let body = changes.apply(text).ok()?;
     String::from_utf8(body.as_bytes().to_vec()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_and_dates_are_usual_and_nothing_like_them() {
+        for usual in ["application/json", "Sat, 21 Nov 2026 09:46:31 GMT"] {
+            assert!(is_usual(usual.as_bytes()), "{usual}");
+        }
+        for other in [
+            "",
+            "application/json; note=4000000000000002",
+            "Sat, 21 Nov 2026 09:46:31 GMT4",
+            "400, 00 000 0000 00:00:02 GMT",
+            "Sat, 21 Nov 2026 09:46:31 CET",
+        ] {
+            assert!(!is_usual(other.as_bytes()), "{other}");
+        }
+    }
 }

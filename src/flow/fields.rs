@@ -5,11 +5,15 @@ use crate::provider::Route;
 use crate::secret::CleartextBody;
 use crate::wire::form::FormDocument;
 use crate::wire::{
-    Document, Encoding, Kind, Known, Pointer, Span, Text, Value, WireError, form, parse, scan_json,
-    scan_text,
+    Document, Encoding, Kind, Known, Pointer, Span, Text, Value, WireError, form, parse,
+    scan_json_beside, scan_text,
 };
 
 use super::Refusal;
+use super::reveal::Tokens;
+
+/// A verification value takes no more than this, its digits all escaped and the quotes around them.
+const SPELLED_CVV_MAX: usize = 26;
 
 /// A body that was read without doubt.
 pub(super) enum Fields<'b> {
@@ -88,11 +92,14 @@ impl<'b> Fields<'b> {
         }
     }
 
-    /// Where card data in clear stands, if anywhere.
-    pub(super) fn raw_card(&self) -> Option<Span> {
+    /// Where card data in clear stands, if anywhere beside the tokens.
+    pub(super) fn raw_card(&self, tokens: Option<&Tokens<'_>>) -> Option<Span> {
         let nothing = Known { pans: &[], cvvs: &[] };
         let findings = match self {
-            Self::Json(document) => scan_json(document, &nothing),
+            Self::Json(document) => {
+                let is_token = |span| tokens.is_some_and(|tokens| tokens.stand_at(span));
+                scan_json_beside(document, &nothing, is_token)
+            }
             Self::Form(form) => scan_text(form.input(), &nothing),
         };
         findings.first().map(|finding| finding.span)
@@ -112,13 +119,13 @@ impl<'b> Fields<'b> {
         };
         match self {
             Self::Json(document) => document.values().any(|value| {
-                let key = value.key().and_then(Value::text);
                 let digits = match value.kind() {
+                    Kind::String if value.raw().len() > SPELLED_CVV_MAX => false,
                     Kind::String => value.text().is_some_and(|text| short(text.as_bytes())),
                     Kind::Number => short(value.raw()),
                     _ => false,
                 };
-                digits && key.is_some_and(|key| named(key.as_str()))
+                digits && value.key().and_then(Value::text).is_some_and(|key| named(key.as_str()))
             }),
             Self::Form(form) => form.fields().any(|field| {
                 named(field.name().as_str()) && short(field.value().as_str().as_bytes())

@@ -13,7 +13,7 @@ use crate::caller::App;
 use crate::card::{Card, Cvv, Timestamp};
 use crate::credential::Scheme;
 use crate::limit::Exceeded;
-use crate::provider::{Account, Api, ProviderHost, Route, is_plain_path};
+use crate::provider::{Account, Api, ProviderHost, Reveal, Route, is_plain_path};
 use crate::secret::{CleartextBody, SecretBytes};
 use crate::vault::{Audience, Bearer, CvvLease, Mark, VaultError};
 use crate::wire::{Encoding, Known, Pointer, contains_card};
@@ -23,7 +23,7 @@ use super::fields::{self, Content, Fields};
 use super::identify::{Asked, Identified, Shown};
 use super::passed;
 use super::proof::Draft;
-use super::reveal::{Clear, Revealed};
+use super::reveal::{Clear, Tokens};
 use super::{Flow, Forwarded, Refusal};
 
 /// The longest callback URL of an application: ours holds it sealed and must stay a usable URL.
@@ -177,20 +177,16 @@ impl Flow {
         };
         let known = self.identify(&shown, asked, now)?;
         allow(known.app, place)?;
-        refuse_raw_card(&incoming, body.as_ref(), place.route)?;
+        let tokens = read_tokens(body.as_ref(), &place.route.request.reveal);
+        refuse_raw_card(&incoming, body.as_ref(), place.route, &tokens)?;
         self.vault.room_for_payment().or_else(|full| unless_read(&incoming, full))?;
 
         let mut changes = Changes::to(place.route.encoding);
         if let Some(fields) = &body {
             self.swap(fields, place, api, &known, &mut changes)?;
         }
-        let (audience, rules) = (audience(known.app, place.account), &place.route.request.reveal);
-        let revealed = match &body {
-            Some(fields) => {
-                self.reveal(fields, rules, Clear::Refused, &audience, &mut changes, now)?
-            }
-            None => Revealed::default(),
-        };
+        let audience = audience(known.app, place.account);
+        let revealed = self.reveal(tokens?, &audience, &mut changes, now)?;
         let (bearer, return_url) = match known.bearer {
             Some(Bearer { secret, context, .. }) => (Some(secret), Some(context)),
             None => (None, body.as_ref().and_then(|fields| return_url(fields, place.route))),
@@ -353,28 +349,36 @@ fn one_of(headers: &HeaderMap, kinds: &[&str]) -> Result<(), Refusal> {
     if is(kind, kinds) && utf8 { Ok(()) } else { Err(Refusal::ContentTypeRefused) }
 }
 
+fn read_tokens<'r>(body: Option<&Fields<'_>>, rules: &'r [Reveal]) -> Result<Tokens<'r>, Refusal> {
+    body.map_or_else(|| Ok(Tokens::default()), |fields| Tokens::read(fields, rules, Clear::Refused))
+}
+
 /// The application must not have a card number, so none may come from it, in no place and disguise.
 fn refuse_raw_card(
     incoming: &Incoming<'_>,
     body: Option<&Fields<'_>>,
     route: &Route,
+    tokens: &Result<Tokens<'_>, Refusal>,
 ) -> Result<(), Refusal> {
     let nothing = Known { pans: &[], cvvs: &[] };
-    let query = incoming.query.unwrap_or_default().as_bytes();
-    if contains_card(query, &nothing) || contains_card(incoming.path.as_bytes(), &nothing) {
+    let holds = |text: &str| contains_card(text.as_bytes(), &nothing);
+    if incoming.query.is_some_and(holds) || (!route.path.is_literal() && holds(incoming.path)) {
         return Err(Refusal::RawCard(None));
     }
     if passed::holds_card(incoming.headers) {
         return Err(Refusal::RawCard(None));
     }
     let Some(fields) = body else { return Ok(()) };
-    if let Some(pointer) = fields.not_text(route) {
+    let tokens = tokens.as_ref().ok();
+    if tokens.is_none()
+        && let Some(pointer) = fields.not_text(route)
+    {
         return Err(Refusal::FieldNotText(pointer));
     }
     if route.reveals() && fields.raw_cvv() {
         return Err(Refusal::RawCard(None));
     }
-    let Some(found) = fields.raw_card() else { return Ok(()) };
+    let Some(found) = fields.raw_card(tokens) else { return Ok(()) };
     let at_field = route.request.reveal.iter().find(|reveal| {
         let field = fields.find(&reveal.pointer).ok().flatten();
         field.is_some_and(|f| f.span.start <= found.start && found.end <= f.span.end)

@@ -19,7 +19,7 @@ use super::forward::{Prepared, audience, form_only};
 use super::handoff::HandoffPage;
 use super::packed::{Packer, Unpacker};
 use super::relay::{Relayed, landing, passed_back, path_and_query};
-use super::reveal::{Clear, Revealed};
+use super::reveal::{Clear, Revealed, Tokens};
 use super::{Answer, Flow, Forwarded, Refusal, Withheld};
 
 /// Headers of the browser that go on: no cookies, neither ours nor the merchant's.
@@ -178,8 +178,8 @@ impl Flow {
         let mut changes = Changes::to(Encoding::Form);
         self.open_handles(&fields, rules, account, &app.tenant, &mut changes, now)?;
         let audience = audience(app, account);
-        let revealed =
-            self.reveal(&fields, &rules.reveal, Clear::Allowed, &audience, &mut changes, now)?;
+        let tokens = Tokens::read(&fields, &rules.reveal, Clear::Allowed)?;
+        let revealed = self.reveal(tokens, &audience, &mut changes, now)?;
         let done = changes.apply(body.as_bytes()).map_err(Refusal::from);
         revealed.unless_refused(done, &self.vault, now)
     }

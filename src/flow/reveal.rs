@@ -45,12 +45,36 @@ impl Revealed {
     }
 }
 
-/// A field of the route that holds a card token, and the one that holds a CVV token.
+/// The fields of a route that hold a card's token, and the one that holds its CVV's.
 #[derive(Default)]
-struct Tokens<'r> {
+pub(super) struct Tokens<'r> {
+    rules: &'r [Reveal],
     card: Vec<(Part, Span)>,
     token: Option<Token>,
     cvv: Option<(CvvToken, Span, &'r Reveal)>,
+}
+
+impl<'r> Tokens<'r> {
+    /// Reads the named fields. Nothing is looked up yet.
+    pub(super) fn read(
+        document: &Fields<'_>,
+        rules: &'r [Reveal],
+        clear: Clear,
+    ) -> Result<Self, Refusal> {
+        let card = Vec::with_capacity(rules.len());
+        let mut tokens = Self { rules, card, ..Self::default() };
+        for reveal in rules {
+            let Some(field) = document.find(&reveal.pointer)? else { continue };
+            read_field(&field, reveal, clear, &mut tokens)?;
+        }
+        Ok(tokens)
+    }
+
+    /// Whether one of them stands there.
+    pub(super) fn stand_at(&self, span: Span) -> bool {
+        let cvv = self.cvv.iter().map(|(_, span, _)| span);
+        self.card.iter().map(|(_, span)| span).chain(cvv).any(|token| *token == span)
+    }
 }
 
 /// Whether card data in clear may stand where tokens may: only in a form that comes straight from
@@ -65,34 +89,26 @@ impl Flow {
     /// Redeems the tokens of a request. The CVV is taken last, when nothing else can be refused.
     pub(super) fn reveal(
         &self,
-        document: &Fields<'_>,
-        rules: &[Reveal],
-        clear: Clear,
+        tokens: Tokens<'_>,
         audience: &Audience,
         changes: &mut Changes,
         now: Timestamp,
     ) -> Result<Revealed, Refusal> {
-        let card = Vec::with_capacity(rules.len());
-        let mut fields = Tokens { card, ..Tokens::default() };
-        for reveal in rules {
-            let Some(field) = document.find(&reveal.pointer)? else { continue };
-            read_field(&field, reveal, clear, &mut fields)?;
-        }
         let mut revealed = Revealed::default();
-        let Some(token) = &fields.token else {
-            return match fields.cvv {
+        let Some(token) = &tokens.token else {
+            return match tokens.cvv {
                 Some((_, _, cvv)) => Err(Refusal::TokenUnknown(cvv.pointer.to_string())),
                 None => Ok(revealed),
             };
         };
-        let unknown = |part: Part| Refusal::TokenUnknown(pointer_of(rules, part));
+        let unknown = |part: Part| Refusal::TokenUnknown(pointer_of(tokens.rules, part));
         let card = self.vault.redeem(token, audience, now).map_err(|_| unknown(Part::Number))?;
         let card = card.into_card();
-        for (part, span) in &fields.card {
+        for (part, span) in &tokens.card {
             put_part(&card, *part, *span, changes);
             revealed.replaced.pan += u32::from(*part == Part::Number);
         }
-        if let Some((cvv_token, span, reveal)) = fields.cvv {
+        if let Some((cvv_token, span, reveal)) = tokens.cvv {
             let taken = self.vault.take_cvv(&cvv_token, token, audience, now);
             let (cvv, lease) =
                 taken.map_err(|_| Refusal::TokenUnknown(reveal.pointer.to_string()))?;
@@ -109,7 +125,7 @@ fn read_field<'r>(
     field: &Field<'_>,
     reveal: &'r Reveal,
     clear: Clear,
-    fields: &mut Tokens<'r>,
+    tokens: &mut Tokens<'r>,
 ) -> Result<(), Refusal> {
     let pointer = || reveal.pointer.to_string();
     let text = match &field.content {
@@ -133,17 +149,17 @@ fn read_field<'r>(
     let malformed = || Refusal::TokenMalformed(pointer());
     if reveal.part == Part::Cvv {
         let token = CvvToken::parse(text).map_err(|_| malformed())?;
-        fields.cvv = Some((token, field.span, reveal));
+        tokens.cvv = Some((token, field.span, reveal));
         return Ok(());
     }
     let token = Token::parse(text).map_err(|_| malformed())?;
-    match &fields.token {
+    match &tokens.token {
         Some(first) if first.id() != token.id() => {
             return Err(Refusal::TokensOfTwoCards(pointer()));
         }
-        _ => fields.token = Some(token),
+        _ => tokens.token = Some(token),
     }
-    fields.card.push((reveal.part, field.span));
+    tokens.card.push((reveal.part, field.span));
     Ok(())
 }
 

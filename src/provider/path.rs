@@ -36,6 +36,11 @@ impl PathPattern {
         wanted.next().is_none()
     }
 
+    /// Whether only one text matches, its trailing slash aside.
+    pub fn is_literal(&self) -> bool {
+        self.segments.iter().all(|segment| matches!(segment, Segment::Literal(_)))
+    }
+
     /// The pattern's text.
     pub fn as_str(&self) -> &str {
         &self.text

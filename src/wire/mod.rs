@@ -36,7 +36,8 @@ pub use form::{Field, FormDocument, encode, write_encoded};
 pub use json::{Document, Kind, Step, Value, parse};
 pub use pointer::Pointer;
 pub use scan::{
-    Finding, FindingKind, Known, Replacement, contains_card, scan_json, scan_text, scrub, without,
+    Finding, FindingKind, Known, Replacement, contains_card, scan_json, scan_json_beside,
+    scan_text, scrub, without,
 };
 pub use splice::{Edit, splice};
 pub use text::{Text, quote, write_quoted};
