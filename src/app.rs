@@ -1,7 +1,7 @@
 //! Assembly: a checked configuration becomes listeners on Pingora's server.
 
 use std::fmt;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use crate::proxy::accept::{Listener, Open};
 use crate::proxy::admin::Admin;
 use crate::proxy::desk::{Desk, Targets};
 use crate::proxy::exchange::{Timeouts, UpstreamTls, Upstreams};
+use crate::proxy::listening::Bound;
 use crate::proxy::message::{Caps, Deadlines};
 use crate::proxy::private::Private;
 use crate::proxy::public::Public;
@@ -90,9 +91,9 @@ pub fn run(mut config: Config, guarded: Guarded) -> Result<(), StartError> {
     let public_tls = tls("public", &config.public)?;
     let private_tls = tls("private", &config.private)?;
     let (upstreams, outside) = (upstreams(&config)?, upstreams(&config)?);
-    check_free("public", config.public.address)?;
-    check_free("private", config.private.address)?;
-    check_free("admin", config.admin)?;
+    let public_socket = bind("public", config.public.address)?;
+    let private_socket = bind("private", config.private.address)?;
+    let admin_socket = bind("admin", config.admin)?;
     announce(&log, &config, &applied, root_key.is_none());
     // From here on it is in the keyring alone.
     drop(root_key);
@@ -123,9 +124,9 @@ pub fn run(mut config: Config, guarded: Guarded) -> Result<(), StartError> {
     let admin = Listener::new(Arc::new(Admin(desk)), None, deadlines, caps);
     let drain = Drain { open: vec![public.open(), private.open()], log: log.clone() };
     server.add_service(background_service("drain", drain));
-    server.add_service(public.into_service("public", &config.public.address.to_string()));
-    server.add_service(private.into_service("private", &config.private.address.to_string()));
-    server.add_service(admin.into_service("admin", &config.admin.to_string()));
+    server.add_service(public.into_service("public", public_socket));
+    server.add_service(private.into_service("private", private_socket));
+    server.add_service(admin.into_service("admin", admin_socket));
     server.add_service(background_service("sweep", Sweep(vault)));
     server.add_service(background_service("forget", forget));
     server.bootstrap();
@@ -198,11 +199,10 @@ fn warnings(applied: &Applied, dangers: Dangers) -> Vec<Warning> {
     found.into_iter().filter_map(|(is, warning)| is.then_some(warning)).collect()
 }
 
-/// Pingora finds a taken address only after half a minute, in a thread of its own; this finds it
-/// now.
-fn check_free(which: &'static str, address: SocketAddr) -> Result<(), StartError> {
+/// Whoever connects from now on waits until the server runs.
+fn bind(which: &'static str, address: SocketAddr) -> Result<Bound, StartError> {
     let taken = |error: std::io::Error| StartError::Listen(which, address, error.kind());
-    TcpListener::bind(address).map(drop).map_err(taken)
+    Bound::to(address).map_err(taken)
 }
 
 fn tls(which: &'static str, listen: &Listen) -> Result<TlsSetup, StartError> {

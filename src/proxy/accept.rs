@@ -1,7 +1,6 @@
 //! Accepted connections: caps, TLS handshake under a deadline, caller identity, choice of protocol.
 //!
-//! Pingora accepts the TCP connection and hands it over; everything above is ours. Must never log a
-//! byte of a connection, and never keep a place for a connection that is gone.
+//! Must never log a byte of a connection, and never keep a place for a connection that is gone.
 
 use std::fmt;
 use std::future::Future;
@@ -10,18 +9,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use async_trait::async_trait;
-use pingora::apps::ServerApp;
-use pingora::listeners::{L4BufferSettings, ListenerConfig};
-use pingora::protocols::Stream;
 use pingora::server::ShutdownWatch;
-use pingora::services::listening::Service;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::caps::Places;
+use super::listening::{Bound, Listening};
 use super::message::{Caps, ClientIdentity, ConnectionEvent, Deadlines, Handler};
 use super::tls::{self, TlsSetup};
 use super::wiping::Wiping;
@@ -76,13 +71,14 @@ impl<H: Handler> Listener<H> {
         Self { room, acceptor, terms: Terms { deadlines, caps }, places }
     }
 
-    /// The Pingora service that listens on `address` for this listener. Pingora's own 64 KiB buffer
-    /// is left out: rustls has one, and every connection would pay for both.
-    pub fn into_service(self, name: &str, address: &str) -> Service<Self> {
-        let mut service = Service::new(name.to_owned(), self);
-        let unbuffered = L4BufferSettings::unbuffered();
-        service.add_listener(ListenerConfig::tcp(address).l4_buffer(unbuffered));
-        service
+    /// The service that takes the socket's connections for this listener.
+    pub fn into_service(self, name: &'static str, bound: Bound) -> Listening<H> {
+        Listening::new(name, self, bound)
+    }
+
+    /// Notes what happened to a connection.
+    pub(super) fn note(&self, event: ConnectionEvent) {
+        self.room.note(event);
     }
 
     /// Counts this listener's open connections after it was given away.
@@ -138,20 +134,6 @@ impl<H: Handler> Listener<H> {
 impl<H> fmt::Debug for Listener<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Listener").field("terms", &self.terms).finish_non_exhaustive()
-    }
-}
-
-#[async_trait]
-impl<H: Handler> ServerApp for Listener<H> {
-    async fn process_new(
-        self: &Arc<Self>,
-        session: Stream,
-        shutdown: &ShutdownWatch,
-    ) -> Option<Stream> {
-        let digest = session.get_socket_digest()?;
-        let peer = *digest.peer_addr()?.as_inet()?;
-        self.serve(session, peer, shutdown).await;
-        None
     }
 }
 

@@ -162,6 +162,8 @@ pub trait Handler: Send + Sync + 'static {
 /// What can happen to a connection without a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ConnectionEvent {
+    /// Could not be accepted: the process has no descriptor or memory left.
+    AcceptFailed,
     /// Closed at once: too many connections altogether.
     TooMany,
     /// Closed at once: too many connections from this address.
@@ -181,6 +183,7 @@ impl ConnectionEvent {
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::AcceptFailed => "accept_failed",
             Self::TooMany => "too_many",
             Self::TooManyFromAddress => "too_many_from_address",
             Self::HandshakeTimeout => "handshake_timeout",

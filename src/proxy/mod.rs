@@ -27,6 +27,7 @@ mod h1;
 mod h2;
 mod line;
 mod linger;
+pub mod listening;
 mod pool;
 mod reply;
 mod shown;
