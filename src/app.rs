@@ -10,11 +10,12 @@ use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server, ShutdownWatch};
 use pingora::services::background::{BackgroundService, background_service};
 
+use crate::audit::{Audit, Hash, JournalError, KeySource, Record};
 use crate::card::Timestamp;
 use crate::config::{Config, Listen};
 use crate::flow::Flow;
 use crate::limit::{Gates, Limits};
-use crate::process::{Applied, Dangers, Guarded, ProcessError};
+use crate::process::{Applied, Guarded, ProcessError};
 use crate::proxy::accept::{Listener, Open};
 use crate::proxy::admin::Admin;
 use crate::proxy::desk::{Desk, Targets};
@@ -52,6 +53,8 @@ pub enum StartError {
     Process(ProcessError),
     /// A metric's name is taken: a fault of ours.
     Metrics,
+    /// The audit record cannot be continued.
+    Audit(JournalError),
     /// Threads could not be started.
     Threads,
     /// An address cannot be listened on.
@@ -67,6 +70,7 @@ impl fmt::Display for StartError {
                 write!(out, "{which}.address: cannot listen on {address}: {kind}")
             }
             Self::Process(error) => write!(out, "{error}"),
+            Self::Audit(error) => write!(out, "{error}"),
             Self::Threads => write!(out, "threads could not be started"),
             Self::Metrics => write!(out, "metrics could not be registered"),
         }
@@ -85,6 +89,7 @@ pub fn run(mut config: Config, guarded: Guarded) -> Result<(), StartError> {
         Some(key) => Keyring::from_key(1, key).map_err(StartError::RootKey)?,
         None => Keyring::random(),
     };
+    let key_id = keyring.id();
     let vault = Arc::new(Vault::new(keyring, config.vault));
     let metrics = Arc::new(Metrics::new().map_err(|_| StartError::Metrics)?);
     let log = Arc::new(Log::start(config.log).map_err(|_| StartError::Threads)?);
@@ -94,6 +99,7 @@ pub fn run(mut config: Config, guarded: Guarded) -> Result<(), StartError> {
     let public_socket = bind("public", config.public.address)?;
     let private_socket = bind("private", config.private.address)?;
     let admin_socket = bind("admin", config.admin)?;
+    let audit = Arc::new(audit(&config, root_key.is_none(), &key_id, &log)?);
     announce(&log, &config, &applied, root_key.is_none());
     // From here on it is in the keyring alone.
     drop(root_key);
@@ -111,6 +117,7 @@ pub fn run(mut config: Config, guarded: Guarded) -> Result<(), StartError> {
         gates: Gates::new(config.concurrency),
         hops: config.hops,
         signers: Signers::new(threads).map_err(|_| StartError::Threads)?,
+        audit: audit.clone(),
         metrics,
         log: log.clone(),
     });
@@ -122,7 +129,8 @@ pub fn run(mut config: Config, guarded: Guarded) -> Result<(), StartError> {
     let private =
         Listener::new(Arc::new(Private(desk.clone())), Some(&private_tls), deadlines, caps);
     let admin = Listener::new(Arc::new(Admin(desk)), None, deadlines, caps);
-    let drain = Drain { open: vec![public.open(), private.open()], log: log.clone() };
+    let last = Last { log, audit };
+    let drain = Drain { open: vec![public.open(), private.open()], last: last.clone() };
     server.add_service(background_service("drain", drain));
     server.add_service(public.into_service("public", public_socket));
     server.add_service(private.into_service("private", private_socket));
@@ -131,9 +139,32 @@ pub fn run(mut config: Config, guarded: Guarded) -> Result<(), StartError> {
     server.add_service(background_service("forget", forget));
     server.bootstrap();
     server.run(RunArgs::default());
-    log.write(&Event::Stopped);
-    log.flush();
+    last.lines();
     Ok(())
+}
+
+/// The record, with what this start is: a change of the configuration or of the key shows as a
+/// difference to the start before.
+fn audit(
+    config: &Config,
+    random_root_key: bool,
+    key_id: &str,
+    log: &Arc<Log>,
+) -> Result<Audit, StartError> {
+    let Some(settings) = &config.audit else { return Ok(Audit::off()) };
+    let used = config.resolved.iter().map(|value| format!("{} = {}\n", value.key, value.value));
+    let digest = Hash::of(used.collect::<String>().as_bytes());
+    let source = if random_root_key { KeySource::Random } else { KeySource::Configured };
+    let opening = [
+        Record::Started { version: env!("CARGO_PKG_VERSION") },
+        Record::Configured { digest, dangers: &config.dangers },
+        Record::Keyed { source, key_id },
+    ];
+    let log = log.clone();
+    let anchored = move |sequence, hash: &Hash| {
+        log.write(&Event::Anchored { sequence, hash: &hash.to_string() });
+    };
+    Audit::start(settings, &opening, anchored).map_err(StartError::Audit)
 }
 
 /// As many as there are cores where the configuration leaves it open.
@@ -168,7 +199,7 @@ fn announce(log: &Log, config: &Config, applied: &Applied, random_root_key: bool
         random_root_key,
         process: protection(applied),
     });
-    for warning in warnings(applied, config.process) {
+    for warning in warnings(applied, config) {
         log.write(&Event::Warned { warning });
     }
     log.flush();
@@ -188,13 +219,15 @@ fn protection(applied: &Applied) -> Protection {
 }
 
 /// What the machine lacks. What the configuration switched off is among the dangers.
-fn warnings(applied: &Applied, dangers: Dangers) -> Vec<Warning> {
+fn warnings(applied: &Applied, config: &Config) -> Vec<Warning> {
+    let dangers = config.process;
     let ports = !(1..PORT_RULES).contains(&applied.landlock);
     let found = [
         (applied.swap, Warning::SwapIsOn),
         (applied.landlock == 0 && !dangers.no_landlock, Warning::NoLandlock),
         (!ports, Warning::NoPortRules),
         (key_memory() == KeyMemory::Swappable, Warning::KeysNotLocked),
+        (config.audit.is_none(), Warning::NoAudit),
     ];
     found.into_iter().filter_map(|(is, warning)| is.then_some(warning)).collect()
 }
@@ -250,7 +283,22 @@ fn caps(caps: &crate::config::Caps) -> Caps {
 /// out the whole period.
 struct Drain {
     open: Vec<Open>,
+    last: Last,
+}
+
+/// Where the last lines go.
+#[derive(Clone)]
+struct Last {
     log: Arc<Log>,
+    audit: Arc<Audit>,
+}
+
+impl Last {
+    fn lines(&self) {
+        self.audit.close(Timestamp::system());
+        self.log.write(&Event::Stopped);
+        self.log.flush();
+    }
 }
 
 #[async_trait]
@@ -264,8 +312,7 @@ impl BackgroundService for Drain {
         while self.open.iter().any(|open| open.connections() > 0) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        self.log.write(&Event::Stopped);
-        self.log.flush();
+        self.last.lines();
         std::process::exit(0);
     }
 }

@@ -1,7 +1,7 @@
-//! The commands: `run`, `check`, `keygen`, `providers`, `page`.
+//! The commands: `run`, `check`, `keygen`, `providers`, `page`, `audit verify`.
 //!
-//! Exit codes: 0 done; 1 the configuration has errors, or Portcullis could not start; 2 wrong
-//! usage.
+//! Exit codes: 0 done; 1 the configuration has errors, Portcullis could not start, or the audit
+//! record is broken; 2 wrong usage; 3 the audit record holds but does not prove its own end.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line speaks there")]
 
 use std::io::Write as _;
@@ -12,6 +12,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::app;
+use crate::audit::{self, AnchorKey, Hash, Proof};
 use crate::config::{self, Config, Problem};
 use crate::page;
 use crate::process::Guarded;
@@ -51,8 +52,30 @@ enum Command {
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
+    /// What stands in the audit record.
+    #[command(subcommand)]
+    Audit(Review),
     /// Print digests of what browsers run: the card form's script and style, and what shops load.
     Page,
+}
+
+#[derive(Subcommand)]
+enum Review {
+    /// Walk through the record: the first line that is missing, altered or out of place, or that
+    /// all is there. 0: whole, and an anchor proves it to the end; 1: broken; 3: whole as far as it
+    /// goes, but without its beginning, or not proved to its end.
+    Verify {
+        /// The folder of the record, or its files in their order.
+        #[arg(required = true)]
+        paths: Vec<PathBuf>,
+        /// The file of the key that made the anchors (`audit.key`). Without it they prove nothing.
+        #[arg(long)]
+        key: Option<PathBuf>,
+        /// The digest of an anchor that was kept elsewhere (the log's event `anchored`): it has to
+        /// be there, or the end was cut off.
+        #[arg(long, value_name = "DIGEST")]
+        holds: Option<String>,
+    },
 }
 
 /// Runs the command that the arguments name.
@@ -71,6 +94,15 @@ pub fn main() -> ExitCode {
         Command::Check { config } => check(&config),
         Command::Keygen { out } => keygen(out.as_deref()),
         Command::Providers { files } => providers(&files),
+        Command::Audit(Review::Verify { paths, key, holds }) => {
+            match verify(&paths, key.as_deref(), holds.as_deref()) {
+                Ok(proof) => report_proof(&proof),
+                Err(complaint) => {
+                    eprintln!("{complaint}");
+                    ExitCode::FAILURE
+                }
+            }
+        }
         Command::Page => digests(),
     }
 }
@@ -142,6 +174,50 @@ fn keygen(out: Option<&Path>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn verify(paths: &[PathBuf], key: Option<&Path>, holds: Option<&str>) -> Result<Proof, String> {
+    let key = key.map(config::read_root_key).transpose()?.map(AnchorKey::new);
+    let not_hex = || "--holds: is not a digest of 64 hexadecimal digits".to_owned();
+    let holds = holds.map(|hex| Hash::parse(hex.as_bytes()).ok_or_else(not_hex)).transpose()?;
+    let mut files = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            let failed = |error: std::io::Error| format!("{}: {}", path.display(), error.kind());
+            files.extend(audit::files_in(path).map_err(failed)?);
+        } else {
+            files.push(path.clone());
+        }
+    }
+    audit::verify(&files, key.as_ref(), holds).map_err(|broken| broken.to_string())
+}
+
+fn report_proof(proof: &Proof) -> ExitCode {
+    let Some(hash) = proof.hash else {
+        eprintln!("there is no record");
+        return ExitCode::from(3);
+    };
+    let (begun, ended) = &proof.times;
+    println!("{} records in {} files, {begun} to {ended}", proof.records, proof.files);
+    for (event, count) in &proof.events {
+        println!("  {event:<11} {count}");
+    }
+    println!("record {} is the last; its digest is {hash}", proof.last);
+    if proof.first > 1 {
+        println!("NOT PROVED: it begins with record {}; what was before is not here", proof.first);
+    }
+    match (proof.anchors, proof.unanchored) {
+        (0, _) => println!("NOT PROVED: no anchor was checked; give the key (--key)"),
+        (anchors, 0) => println!("{anchors} anchors hold; the last one is the last record"),
+        (anchors, after) => println!(
+            "{anchors} anchors hold; NOT PROVED: the last {after} records, which no anchor \
+             follows: it is being written, was killed, or its end was cut off"
+        ),
+    }
+    if proof.holds == Some(false) {
+        println!("NOT PROVED: no record has the digest of --holds: the end was cut off");
+    }
+    if proof.is_whole() { ExitCode::SUCCESS } else { ExitCode::from(3) }
 }
 
 fn providers(files: &[PathBuf]) -> ExitCode {

@@ -8,7 +8,7 @@
 //! | Layer | Rooms |
 //! | --- | --- |
 //! | 0 | [`secret`], [`card`], [`process`] |
-//! | 1 | [`wire`], [`credential`], [`telemetry`], [`limit`] |
+//! | 1 | [`wire`], [`credential`], [`telemetry`], [`audit`], [`limit`] |
 //! | 2 | [`vault`], [`provider`], [`caller`] |
 //! | 3 | [`flow`], [`page`] |
 //! | 4 | [`proxy`] |
@@ -21,6 +21,7 @@
 #![warn(unreachable_pub)]
 
 pub mod app;
+pub mod audit;
 pub mod caller;
 pub mod card;
 pub mod cli;

@@ -40,6 +40,7 @@ fn the_documented_file_writes_every_key_that_is_read() {
     let reference = place.reference();
     let documented = keys_written(&reference);
     let sources = [
+        "src/config/audit.rs",
         "src/config/mod.rs",
         "src/config/listener.rs",
         "src/config/merchant.rs",
@@ -199,7 +200,7 @@ fn what_is_wrong_is_refused_with_file_line_and_key() {
     let good = place.load(GOOD).unwrap();
     assert_eq!(resolved(&good, "account[0].callback.app"), None);
     let cases = cases(include_str!("config/refused.txt"));
-    assert!(cases.len() >= 83);
+    assert!(cases.len() >= 91);
     judge(GOOD, &cases, &place.file(), |text| place.load(text).err());
 }
 
@@ -282,7 +283,9 @@ impl Place {
             let file = reference.split('"').next().unwrap();
             match file {
                 "…" => {}
-                "secrets/root.key" => place.write(file, config::new_root_key().as_str(), 0o600),
+                "secrets/root.key" | "secrets/audit.key" => {
+                    place.write(file, config::new_root_key().as_str(), 0o600)
+                }
                 _ if file.ends_with(".pem") => {
                     place.write(file, include_str!("vectors/keys/request.pem"), 0o600);
                 }
@@ -292,6 +295,7 @@ impl Place {
                 _ => place.write(file, SECRET, 0o600),
             }
         }
+        fs::create_dir(place.path("audit")).unwrap();
         place
     }
 
@@ -306,6 +310,8 @@ impl Place {
         place.write("empty.key", " \n", 0o600);
         fs::create_dir(place.path("folder")).unwrap();
         fs::set_permissions(place.path("folder"), Permissions::from_mode(0o700)).unwrap();
+        fs::create_dir(place.path("open")).unwrap();
+        fs::set_permissions(place.path("open"), Permissions::from_mode(0o777)).unwrap();
         place
     }
 

@@ -1,6 +1,8 @@
 //! Random names and keys for the sandbox. Never a long decimal: nothing here may look like a card
 //! number.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use ring::rand::{SecureRandom, SystemRandom};
 
 const ALPHABET: &[u8; 62] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
@@ -24,6 +26,12 @@ pub fn letters(count: usize) -> String {
         ALPHABET.get(usize::from(byte) % range).map_or('a', |letter| char::from(*letter))
     };
     bytes(count).into_iter().enumerate().map(pick).collect()
+}
+
+/// The text of a key file as `portcullis keygen` makes one.
+#[must_use]
+pub fn key_file() -> String {
+    format!("portcullis-root-key-v1:{}\n", STANDARD.encode(bytes(32)))
 }
 
 /// Lower-case hex of `count` random bytes.

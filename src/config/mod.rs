@@ -4,6 +4,7 @@
 //! between starts. No room knows this one.
 //! Must never: ignore a key, or put a value into an error.
 
+mod audit;
 mod credentials;
 mod listener;
 mod merchant;
@@ -15,7 +16,7 @@ mod secrets;
 
 pub use listener::{Listen, Upstream};
 pub use reader::{Problem, Resolved};
-pub use secrets::new_root_key;
+pub use secrets::{new_root_key, read_root_key};
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -25,6 +26,7 @@ use std::time::Duration;
 
 use url::Url;
 
+use crate::audit::Settings;
 use crate::caller::Apps;
 use crate::limit::{Concurrency, Rates};
 use crate::process;
@@ -75,6 +77,8 @@ pub struct Config {
     pub shutdown: Duration,
     /// How events are written.
     pub log: Format,
+    /// Where every reveal is recorded, if anywhere.
+    pub audit: Option<Settings>,
     /// Which protections of the process are switched off.
     pub process: process::Dangers,
     /// The file itself and every file that it names.
@@ -161,6 +165,7 @@ fn config(root: &Table<'_>, elsewhere: &mut Vec<Problem>) -> Option<Config> {
     }
     server.finish();
     let log = log(root);
+    let audit = audit::audit(root);
     let process = process(root);
     let apps = merchant::apps(root);
     let registry = merchant::accounts(root, &profiles, &apps, upstream.danger_plain_http);
@@ -184,6 +189,7 @@ fn config(root: &Table<'_>, elsewhere: &mut Vec<Problem>) -> Option<Config> {
         hops,
         shutdown: Duration::from_secs(shutdown),
         log,
+        audit,
         process,
         files: BTreeSet::new(),
         resolved: Vec::new(),

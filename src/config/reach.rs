@@ -14,6 +14,9 @@ impl Config {
         for file in &self.files {
             reach.read_file(file);
         }
+        if let Some(audit) = &self.audit {
+            reach.write_folder(&audit.folder);
+        }
         for address in [self.public.address, self.private.address, self.admin] {
             reach.listen(address.port());
         }

@@ -131,6 +131,11 @@ impl<'d> Table<'d> {
         path
     }
 
+    /// The same for a folder, which is not a file that is read.
+    pub(super) fn folder_beside(&self, folder: &str) -> PathBuf {
+        self.notes.file.parent().unwrap_or(Path::new("")).join(folder)
+    }
+
     fn entry(&self, key: &str) -> Option<(usize, &'d DeValue<'d>)> {
         let (name, value) = self.entries?.iter().find(|(name, _)| name.get_ref() == key)?;
         self.used.borrow_mut().insert(name.get_ref());

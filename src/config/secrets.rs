@@ -3,6 +3,7 @@
 //! Must never put a secret, or a part of one, into an error.
 
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -14,6 +15,8 @@ use super::reader::Table;
 
 /// What stands before the key in a root key file, so that no other file is taken for one.
 const ROOT_KEY_PREFIX: &str = "portcullis-root-key-v1:";
+
+const NOT_A_KEY: &str = "is not a root key; make one with `portcullis keygen`";
 
 /// A secret that must be there.
 pub(super) fn required(table: &Table<'_>, key: &str) -> Option<SecretBytes> {
@@ -62,17 +65,28 @@ pub fn new_root_key() -> Zeroizing<String> {
 /// The 32 bytes of a root key file, whose text was read as a secret.
 pub(super) fn root_key(table: &Table<'_>, key: &str) -> Option<SecretBytes> {
     let text = optional(table, key)?;
-    let decoded = text.reveal(|text| {
-        let encoded = text.strip_prefix(ROOT_KEY_PREFIX.as_bytes())?;
-        STANDARD.decode(encoded).ok().map(Zeroizing::new)
-    });
-    match decoded.filter(|bytes| bytes.len() == 32) {
-        Some(bytes) => Some(SecretBytes::long_lived(&bytes)),
-        None => {
-            table.fail(key, "is not a root key; make one with `portcullis keygen`");
-            None
-        }
+    let decoded = text.reveal(decode);
+    if decoded.is_none() {
+        table.fail(key, NOT_A_KEY);
     }
+    decoded
+}
+
+/// The same for a file that no configuration names.
+///
+/// # Errors
+/// It cannot be read, or is none.
+pub fn read_root_key(file: &Path) -> Result<SecretBytes, String> {
+    let failed = |what: &str| format!("{}: {what}", file.display());
+    let text = std::fs::read(file).map(Zeroizing::new);
+    let text = text.map_err(|error| failed(&error.kind().to_string()))?;
+    decode(text.trim_ascii()).ok_or_else(|| failed(NOT_A_KEY))
+}
+
+fn decode(text: &[u8]) -> Option<SecretBytes> {
+    let encoded = text.strip_prefix(ROOT_KEY_PREFIX.as_bytes())?;
+    let bytes = STANDARD.decode(encoded).ok().map(Zeroizing::new)?;
+    (bytes.len() == 32).then(|| SecretBytes::long_lived(&bytes))
 }
 
 fn from_reference(reference: &Table<'_>) -> Option<SecretBytes> {

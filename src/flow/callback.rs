@@ -291,6 +291,7 @@ impl Notice {
             path_and_query: self.path_and_query,
             headers: self.headers,
             body: self.body,
+            disclosure: None,
         })
     }
 

@@ -23,7 +23,7 @@ use super::fields::{self, Content, Fields};
 use super::identify::{Asked, Identified, Shown};
 use super::passed;
 use super::proof::Draft;
-use super::reveal::{Clear, Tokens};
+use super::reveal::{Clear, Disclosure, Revealed, Tokens};
 use super::{Flow, Forwarded, Refusal};
 
 /// The longest callback URL of an application: ours holds it sealed and must stay a usable URL.
@@ -70,9 +70,16 @@ pub struct Prepared {
     pub(super) path_and_query: String,
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
     pub(super) body: CleartextBody,
+    /// Where card data is in it.
+    pub(super) disclosure: Option<Disclosure>,
 }
 
 impl Prepared {
+    /// What has to be recorded before it is sent.
+    pub fn disclosure(&mut self) -> Option<Disclosure> {
+        self.disclosure.take()
+    }
+
     /// Gives the parts to the one that sends them, once.
     pub fn into_parts(
         self,
@@ -193,7 +200,7 @@ impl Flow {
         };
         let done = changes.apply(incoming.body.as_bytes()).map_err(Refusal::from);
         let done = done.and_then(|body| self.mark_once(known.once.as_deref(), now).map(|()| body));
-        let (body, revealed) = revealed.unless_refused(done, &self.vault, now)?;
+        let (body, mut revealed) = revealed.unless_refused(done, &self.vault, now)?;
         let draft = Draft {
             account: place.account.clone(),
             api: place.api,
@@ -203,6 +210,7 @@ impl Flow {
             path_and_query: path_and_query(upstream, &incoming),
             headers: passed::headers(incoming.headers, known.authorization, place.route),
             body,
+            disclosure: disclosed(&mut revealed, known.app, place),
         };
         let pending = Pending {
             account: place.account.clone(),
@@ -285,6 +293,12 @@ impl Flow {
         }
         Ok(())
     }
+}
+
+/// What is to be recorded before the request leaves, when a card is in it.
+fn disclosed(revealed: &mut Revealed, app: &App, place: Place<'_>) -> Option<Disclosure> {
+    let route = (&place.account.name, &place.route.name);
+    revealed.card.is_some().then(|| revealed.disclosure(&app.tenant, route.0, route.1))
 }
 
 /// A read shows what became of a payment, so it is let through to a vault without room.

@@ -35,6 +35,7 @@ pub use handoff::{HandoffPage, HandoffStep};
 pub use payform::{Form, FormStep, FormTicket};
 pub use proof::{Draft, Signed};
 pub use relay::{Relayed, Return, Step, Ticket};
+pub use reveal::Disclosure;
 
 pub use forward::{Incoming, Pending};
 

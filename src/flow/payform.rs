@@ -1,12 +1,14 @@
 //! The card form of providers that take it from the browser: the browser posts it to us, with
 //! tokens or straight from the cardholder, and it goes on to the provider's own address, once.
 
+use std::sync::Arc;
+
 use http::header::{ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, Method};
 use url::Url;
 
 use crate::card::{RelayId, Timestamp};
-use crate::provider::{Account, Payform, PayformMode, ProviderHost};
+use crate::provider::{Account, HostPort, Payform, PayformMode, ProviderHost};
 use crate::secret::{CleartextBody, SecretBytes};
 use crate::vault::{Begun, RelayState, Tenant};
 use crate::wire::{Encoding, Value};
@@ -19,7 +21,7 @@ use super::forward::{Prepared, audience, form_only};
 use super::handoff::HandoffPage;
 use super::packed::{Packer, Unpacker};
 use super::relay::{Relayed, landing, passed_back, path_and_query};
-use super::reveal::{Clear, Revealed, Tokens};
+use super::reveal::{Clear, Disclosure, Revealed, Tokens};
 use super::{Answer, Flow, Forwarded, Refusal, Withheld};
 
 /// Headers of the browser that go on: no cookies, neither ours nor the merchant's.
@@ -39,8 +41,9 @@ pub struct Form<'f> {
 pub enum FormStep {
     /// Send this, then call [`Flow::finish_form`].
     Send(Box<Prepared>, Box<FormTicket>),
-    /// The browser posts it itself, from this page.
-    Page(HandoffPage),
+    /// The browser posts it itself, from this page. Once it is certain that it may see the page,
+    /// call [`Flow::show_form`]; else [`Flow::finish_form`] with nothing forwarded.
+    Page(HandoffPage, Box<FormTicket>),
     /// Answer the browser.
     Answer(Relayed),
     /// Another request is being sent: wait and ask again.
@@ -53,7 +56,16 @@ pub struct FormTicket {
     id: RelayId,
     base: String,
     return_url: String,
+    host: ProviderHost,
     revealed: Revealed,
+    disclosure: Option<Disclosure>,
+}
+
+impl FormTicket {
+    /// What has to be recorded before the page is shown, and to which host it goes from there.
+    pub fn disclosure(&mut self) -> Option<(Disclosure, HostPort)> {
+        Some((self.disclosure.take()?, self.host.host().clone()))
+    }
 }
 
 /// Kind of payload.
@@ -137,7 +149,7 @@ impl Flow {
         let host = ProviderHost::of_url(&url, &account.payform_hosts);
         let host = host.ok_or(Refusal::SessionUnknown)?;
         form_only(form.headers)?;
-        let (body, revealed) = self.fill_in(&form.body, rules, &kept, account, now)?;
+        let (body, mut revealed) = self.fill_in(&form.body, rules, &kept, account, now)?;
         match self.vault.begin_relay(&id, now) {
             Ok(Begun::First(_)) => {}
             Ok(Begun::Done(result)) => {
@@ -149,10 +161,14 @@ impl Flow {
                 return Ok(FormStep::Wait);
             }
         }
-        let ticket = FormTicket { id, base: kept.url, return_url: kept.return_url, revealed };
+        // A form holds a card in any case: where no token stood, it was typed in.
+        let (app, route) = (Tenant::new(&kept.tenant), Arc::from("payform"));
+        let disclosure = Some(revealed.disclosure(&app, &account.name, &route));
+        let Kept { url: base, return_url, .. } = kept;
+        let ticket = FormTicket { id, base, return_url, host, revealed, disclosure };
         match account.payform {
-            PayformMode::Server => Ok(sent(host, &form, body, ticket)),
-            PayformMode::Browser => self.page(body, ticket, &account.name, now),
+            PayformMode::Server => Ok(sent(&form, body, ticket)),
+            PayformMode::Browser => self.page(body, ticket, &account.name),
         }
     }
 
@@ -207,13 +223,12 @@ impl Flow {
         Ok(())
     }
 
-    /// The browser posts the card itself: the page goes out once, and the form is done.
+    /// The browser posts the card itself.
     fn page(
         &self,
         body: CleartextBody,
         ticket: FormTicket,
         account: &str,
-        now: Timestamp,
     ) -> Result<FormStep, Refusal> {
         let fields = fields::read(Encoding::Form, body.as_bytes())?;
         let pairs = fields.top().into_iter().filter_map(|(name, field)| match field.content {
@@ -226,8 +241,12 @@ impl Flow {
             fields: pairs.collect(),
             ancestors: self.origins_at(account),
         };
+        Ok(FormStep::Page(page, Box::new(ticket)))
+    }
+
+    /// The page goes out, once: the form is done.
+    pub fn show_form(&self, ticket: &FormTicket, now: Timestamp) {
         let _ = self.vault.finish_relay(&ticket.id, landing(&ticket.return_url).pack(), now);
-        Ok(FormStep::Page(page))
     }
 
     /// Turns the provider's answer, or its absence, into what the browser is told.
@@ -237,7 +256,7 @@ impl Flow {
         outcome: Result<Answer, Forwarded>,
         now: Timestamp,
     ) -> Result<Relayed, Refusal> {
-        let FormTicket { id, base, return_url, revealed } = ticket;
+        let FormTicket { id, base, return_url, revealed, .. } = ticket;
         let relayed = match outcome {
             Err(Forwarded::No) => {
                 revealed.give_back(&self.vault, now);
@@ -271,17 +290,18 @@ impl Flow {
     }
 }
 
-fn sent(host: ProviderHost, form: &Form<'_>, body: CleartextBody, ticket: FormTicket) -> FormStep {
+fn sent(form: &Form<'_>, body: CleartextBody, mut ticket: FormTicket) -> FormStep {
     let headers = PASSED_ON
         .iter()
         .filter_map(|name| Some((name.clone(), form.headers.get(name)?.clone())))
         .collect();
     let prepared = Prepared {
-        target: host,
+        target: ticket.host.clone(),
         method: Method::POST,
         path_and_query: path_and_query(&ticket.base),
         headers,
         body,
+        disclosure: ticket.disclosure.take(),
     };
     FormStep::Send(Box::new(prepared), Box::new(ticket))
 }

@@ -20,6 +20,7 @@ use super::changes::Changes;
 use super::fields::{self, Content, Fields};
 use super::forward::Prepared;
 use super::packed::Packer;
+use super::reveal::Disclosure;
 
 const TIMESTAMP: HeaderName = HeaderName::from_static("x-access-timestamp");
 const SIGNATURE: HeaderName = HeaderName::from_static("x-access-signature");
@@ -199,6 +200,7 @@ pub struct Draft {
     pub(super) path_and_query: String,
     pub(super) headers: Vec<(HeaderName, HeaderValue)>,
     pub(super) body: CleartextBody,
+    pub(super) disclosure: Option<Disclosure>,
 }
 
 /// A request that is ready, and the signature in it.
@@ -235,9 +237,9 @@ impl Draft {
         if let Some(in_header) = self.sign_body()? {
             signature = Some(in_header);
         }
-        let Self { target, method, path_and_query, headers, body, .. } = self;
+        let Self { target, method, path_and_query, headers, body, disclosure, .. } = self;
         Ok(Signed {
-            prepared: Prepared { target, method, path_and_query, headers, body },
+            prepared: Prepared { target, method, path_and_query, headers, body, disclosure },
             signature,
         })
     }

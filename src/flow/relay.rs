@@ -201,7 +201,8 @@ fn same_request(term_url: &str, host: ProviderHost, back: Return<'_>) -> Prepare
     let path_and_query = path_and_query(&whole);
     // A body on a GET means nothing (RFC 9110 section 9.3.1) and could be read as another request.
     let body = if *back.method == Method::GET { CleartextBody::new() } else { back.body };
-    Prepared { target: host, method: back.method.clone(), path_and_query, headers, body }
+    let (method, disclosure) = (back.method.clone(), None);
+    Prepared { target: host, method, path_and_query, headers, body, disclosure }
 }
 
 fn with_query(term_url: &str, back: &Return<'_>) -> String {

@@ -3,14 +3,39 @@
 //! A token is redeemed only where the profile names a card field; anywhere else it is text and goes
 //! on as text, which tells a thief nothing (threat T12).
 
-use crate::card::{Card, Cvv, CvvToken, Timestamp, Token};
+use std::sync::Arc;
+
+use crate::card::{Card, Cvv, CvvToken, Timestamp, Token, TokenId};
 use crate::provider::{Part, Reveal};
-use crate::vault::{Audience, CvvLease, Vault};
+use crate::vault::{Audience, CvvLease, Tenant, Vault};
 use crate::wire::Span;
 
 use super::changes::Changes;
 use super::fields::{Content, Field, Fields};
 use super::{Flow, Refusal, Replaced};
+
+/// Card data that is about to leave. Whoever sends it has it recorded first.
+#[derive(Debug)]
+pub struct Disclosure {
+    /// The application.
+    pub app: Tenant,
+    /// The account.
+    pub account: Arc<str>,
+    /// The route.
+    pub route: Arc<str>,
+    /// What is in it.
+    pub replaced: Replaced,
+    /// None where the card was typed in on the way and never had one.
+    token: Option<Token>,
+}
+
+impl Disclosure {
+    /// Names the card in logs and records.
+    #[must_use]
+    pub fn token_id(&self) -> Option<TokenId> {
+        self.token.as_ref().map(Token::id)
+    }
+}
 
 /// What was redeemed for one request.
 #[derive(Debug, Default)]
@@ -18,9 +43,26 @@ pub(super) struct Revealed {
     pub card: Option<Card>,
     pub cvv: Option<(Cvv, CvvLease)>,
     pub replaced: Replaced,
+    token: Option<Token>,
 }
 
 impl Revealed {
+    /// What is to be recorded when it leaves.
+    pub(super) fn disclosure(
+        &mut self,
+        app: &Tenant,
+        account: &Arc<str>,
+        route: &Arc<str>,
+    ) -> Disclosure {
+        Disclosure {
+            app: app.clone(),
+            account: Arc::clone(account),
+            route: Arc::clone(route),
+            replaced: self.replaced,
+            token: self.token.take(),
+        }
+    }
+
     /// Goes on with what has been done, or gives the CVV back.
     pub(super) fn unless_refused<T>(
         self,
@@ -95,21 +137,21 @@ impl Flow {
         now: Timestamp,
     ) -> Result<Revealed, Refusal> {
         let mut revealed = Revealed::default();
-        let Some(token) = &tokens.token else {
+        let Some(token) = tokens.token else {
             return match tokens.cvv {
                 Some((_, _, cvv)) => Err(Refusal::TokenUnknown(cvv.pointer.to_string())),
                 None => Ok(revealed),
             };
         };
         let unknown = |part: Part| Refusal::TokenUnknown(pointer_of(tokens.rules, part));
-        let card = self.vault.redeem(token, audience, now).map_err(|_| unknown(Part::Number))?;
+        let card = self.vault.redeem(&token, audience, now).map_err(|_| unknown(Part::Number))?;
         let card = card.into_card();
         for (part, span) in &tokens.card {
             put_part(&card, *part, *span, changes);
             revealed.replaced.pan += u32::from(*part == Part::Number);
         }
         if let Some((cvv_token, span, reveal)) = tokens.cvv {
-            let taken = self.vault.take_cvv(&cvv_token, token, audience, now);
+            let taken = self.vault.take_cvv(&cvv_token, &token, audience, now);
             let (cvv, lease) =
                 taken.map_err(|_| Refusal::TokenUnknown(reveal.pointer.to_string()))?;
             cvv.reveal(|digits| changes.put_text(span, digits));
@@ -117,6 +159,7 @@ impl Flow {
             revealed.replaced.cvv = 1;
         }
         revealed.card = Some(card);
+        revealed.token = Some(token);
         Ok(revealed)
     }
 }

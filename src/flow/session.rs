@@ -6,7 +6,7 @@ use http::HeaderMap;
 use url::Url;
 
 use crate::caller::App;
-use crate::card::{Timestamp, Token};
+use crate::card::{Timestamp, Token, TokenId};
 use crate::secret::CleartextBody;
 use crate::vault::{Account, Accounts, Metadata, Owner, Session};
 use crate::wire::{Document, Kind, Value, parse};
@@ -90,11 +90,11 @@ impl Flow {
         Ok(Object::new().object("card", masked(answer, &card)).close())
     }
 
-    /// Forgets a card and its CVV at once.
-    pub fn revoke(&self, app: &App, token: &str, now: Timestamp) -> Result<(), Refusal> {
+    /// Forgets a card and its CVV at once, and names the card.
+    pub fn revoke(&self, app: &App, token: &str, now: Timestamp) -> Result<TokenId, Refusal> {
         let token = read_token(token)?;
         let revoked = self.vault.revoke(&token, &app.tenant, now);
-        revoked.map_err(|_| Refusal::TokenUnknown(String::new()))
+        revoked.map(|()| token.id()).map_err(|_| Refusal::TokenUnknown(String::new()))
     }
 }
 

@@ -24,7 +24,7 @@ impl Handler for Admin {
             "/healthz" | "/readyz" => text(Bytes::from_static(b"ok\n")),
             "/metrics" => {
                 let records = self.0.flow.vault().len();
-                text(Bytes::from(self.0.metrics.text(records)))
+                text(Bytes::from(self.0.metrics.text(records, self.0.audit.is_up())))
             }
             _ => Reply::empty(StatusCode::NOT_FOUND),
         }

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use crate::audit::{Audit, NotRecorded, Record, Way};
 use crate::card::Timestamp;
-use crate::flow::{self, Draft, Flow, Notice, Prepared, Refusal, Signed};
+use crate::flow::{self, Disclosure, Draft, Flow, Forwarded, Notice, Prepared, Refusal, Signed};
 use crate::limit::{Gates, Limits};
-use crate::provider::ProviderHost;
+use crate::provider::{HostPort, ProviderHost};
 use crate::telemetry::{Event, Log, Metrics};
 use crate::vault::Tenant;
 
@@ -15,7 +16,7 @@ use super::exchange::{
     AddressPolicy, Forwarded as NotSent, Outgoing, SendError, SendErrorKind, Target, Upstreams,
 };
 use super::message::Reply;
-use super::reply::RequestId;
+use super::reply::{self, RequestId};
 use super::signing::Signers;
 
 /// Shared by the public and the private room. Immutable.
@@ -39,6 +40,8 @@ pub struct Desk {
     pub hops: Hops,
     /// Threads for signatures that take long.
     pub signers: Signers,
+    /// Where every reveal is recorded before it happens.
+    pub audit: Arc<Audit>,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Events.
@@ -94,12 +97,14 @@ impl Desk {
         signed.unwrap_or(Err(Refusal::SigningBusy))
     }
 
-    /// Sends a prepared request, once.
+    /// Sends a prepared request, once. Card data in it is recorded first: all ways out meet here.
     pub(super) async fn send(
         &self,
-        prepared: Prepared,
+        mut prepared: Prepared,
         origin: Origin,
+        id: RequestId,
     ) -> Result<flow::Answer, SendError> {
+        let disclosure = prepared.disclosure();
         let (host, method, path_and_query, headers, body) = prepared.into_parts();
         let _pass = self.gates.enter(host.host()).map_err(|busy| {
             self.metrics.limited(busy.as_str());
@@ -121,8 +126,52 @@ impl Desk {
             Origin::Configuration => &self.upstreams,
             Origin::Outside => &self.outside,
         };
-        let answer = upstreams.send(target, policy, outgoing).await?;
+        if let Some(disclosure) = &disclosure {
+            let recorded = self.disclose(disclosure, host.host(), Way::Server, id).await;
+            recorded.map_err(|NotRecorded| SendError {
+                forwarded: NotSent::No,
+                kind: SendErrorKind::NotRecorded,
+            })?;
+        }
+        let answer = upstreams.send(target, policy, outgoing).await;
+        if disclosure.is_some() {
+            let forwarded = answer.as_ref().map_or_else(reply::forwarded, |_| Forwarded::Yes);
+            self.disclosed(forwarded, id);
+        }
+        let answer = answer?;
         Ok(flow::Answer { status: answer.status, headers: answer.headers, body: answer.body })
+    }
+
+    /// Records that card data is about to leave.
+    pub(super) async fn disclose(
+        &self,
+        disclosure: &Disclosure,
+        host: &HostPort,
+        way: Way,
+        id: RequestId,
+    ) -> Result<(), NotRecorded> {
+        if !self.audit.is_on() {
+            return Ok(());
+        }
+        let record = Record::Reveal {
+            app: disclosure.app.as_str(),
+            account: &disclosure.account,
+            route: &disclosure.route,
+            token: disclosure.token_id(),
+            pan: disclosure.replaced.pan,
+            cvv: disclosure.replaced.cvv,
+            host: host.name(),
+            port: host.port(),
+            way,
+            request_id: id.as_str(),
+        };
+        self.audit.record(&record, Timestamp::system()).await
+    }
+
+    /// Records what became of it.
+    pub(super) fn disclosed(&self, forwarded: Forwarded, id: RequestId) {
+        let record = Record::Outcome { request_id: id.as_str(), forwarded: forwarded.as_str() };
+        self.audit.note(&record, Timestamp::system());
     }
 }
 

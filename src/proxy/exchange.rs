@@ -157,6 +157,8 @@ pub enum SendErrorKind {
     BadRequest,
     /// As much as may be is under way already.
     Busy,
+    /// Card data is in it, and that it leaves cannot be recorded.
+    NotRecorded,
     /// The name has no address.
     Resolve,
     /// Every address of the name is private, and private ones are not allowed.
@@ -190,6 +192,7 @@ impl SendErrorKind {
         match self {
             Self::BadRequest => "bad_request",
             Self::Busy => "busy",
+            Self::NotRecorded => "not_recorded",
             Self::Resolve => "resolve",
             Self::PrivateAddress => "private_address",
             Self::Connect => "connect",

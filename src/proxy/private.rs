@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use http::{Method, StatusCode};
 
+use crate::audit::Record;
 use crate::caller::App;
 use crate::card::Timestamp;
 use crate::flow::{Draft, Forwarded, Incoming, Pending, Place, Refusal, Scrubbed};
@@ -135,7 +136,10 @@ impl Private {
             }
             Called::Revoke(token) => {
                 limits.look(Limit::UnknownTokens, &app.tenant.as_str())?;
-                flow.revoke(app, token, now).map(|()| None)
+                let token = flow.revoke(app, token, now)?;
+                let (app, request_id) = (app.tenant.as_str(), call.id.as_str());
+                self.0.audit.note(&Record::Revoke { app, token, request_id }, now);
+                Ok(None)
             }
             Called::Gateway => Err(Refusal::RouteUnknown),
         }
@@ -200,7 +204,7 @@ impl Private {
         };
         pending.signed(signed.signature);
         let begun = Instant::now();
-        let answer = self.0.send(signed.prepared, Origin::Configuration).await;
+        let answer = self.0.send(signed.prepared, Origin::Configuration, call.id).await;
         call.upstream_since(begun);
         let now = Timestamp::system();
         match answer {

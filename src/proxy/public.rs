@@ -13,16 +13,18 @@ use http::header::{
 };
 use http::{HeaderValue, Method, StatusCode, Version};
 
+use crate::audit::Way;
 use crate::card::Timestamp;
 use crate::flow::{
-    Form, FormStep, FormTicket, HandoffStep, Offer, Offered, Prepared, Refusal, Relayed, Return,
-    Step, Ticket, Unverified, Verdict,
+    Form, FormStep, FormTicket, Forwarded, HandoffPage, HandoffStep, Offer, Offered, Prepared,
+    Refusal, Relayed, Return, Step, Ticket, Unverified, Verdict,
 };
 use crate::limit::{Exceeded, Limit};
 use crate::page::{self, CardForm, Language, Notice, Script};
 use crate::secret::CleartextBody;
 
 use super::desk::{Call, Desk, Origin};
+use super::exchange::SendErrorKind;
 use super::message::{
     BodyLimit, ConnectionEvent, Handler, Head, Refusal as CodecRefusal, Reply, Request,
 };
@@ -313,9 +315,9 @@ impl Public {
         language: Language,
         call: &mut Call,
     ) -> Reply {
-        let desk = Arc::clone(&self.0);
+        let (desk, id_of_call) = (Arc::clone(&self.0), call.id);
         let relaying = tokio::spawn(async move {
-            let outcome = desk.send(prepared, Origin::Outside).await;
+            let outcome = desk.send(prepared, Origin::Outside, id_of_call).await;
             let status = outcome.as_ref().ok().map(|answer| answer.status);
             let outcome = outcome.map_err(|error| reply::forwarded(&error));
             (desk.flow.finish_return(ticket, outcome, Timestamp::system()), status)
@@ -347,7 +349,7 @@ impl Public {
             Ok(FormStep::Send(prepared, ticket)) => {
                 self.post(*prepared, *ticket, language, call).await
             }
-            Ok(FormStep::Page(page)) => shown::handoff(&page, language),
+            Ok(FormStep::Page(page, ticket)) => self.hand_out(page, *ticket, language, call).await,
             Ok(FormStep::Answer(outcome)) => relayed(outcome, language),
             Ok(FormStep::Wait) => self.wait(id, "payform", language, Self::form_outcome).await,
             Err(refusal) => form_refused(&refusal, language, call),
@@ -362,14 +364,45 @@ impl Public {
         call: &mut Call,
     ) -> Reply {
         let begun = Instant::now();
-        let outcome = self.0.send(prepared, Origin::Outside).await;
+        let outcome = self.0.send(prepared, Origin::Outside, call.id).await;
         call.upstream_since(begun);
         call.upstream_status = outcome.as_ref().ok().map(|answer| answer.status);
+        let unrecorded =
+            outcome.as_ref().is_err_and(|error| error.kind == SendErrorKind::NotRecorded);
         let outcome = outcome.map_err(|error| reply::forwarded(&error));
         match self.0.flow.finish_form(ticket, outcome, Timestamp::system()) {
             Ok(outcome) => relayed(outcome, language),
-            Err(refusal) => unreachable(&refusal, language, call),
+            Err(refusal) => {
+                let reply = unreachable(&refusal, language, call);
+                if unrecorded {
+                    call.code = reply::AUDIT_UNAVAILABLE;
+                }
+                reply
+            }
         }
+    }
+
+    /// The card goes to the cardholder's browser, which takes it to the provider: recorded, too.
+    async fn hand_out(
+        &self,
+        page: HandoffPage,
+        mut ticket: FormTicket,
+        language: Language,
+        call: &mut Call,
+    ) -> Reply {
+        if let Some((disclosure, host)) = ticket.disclosure()
+            && self.0.disclose(&disclosure, &host, Way::Browser, call.id).await.is_err()
+        {
+            let withheld = Err(Forwarded::No);
+            let _ = self.0.flow.finish_form(ticket, withheld, Timestamp::system());
+            let reply = unreachable(&Refusal::ReturnNotRelayed, language, call);
+            call.code = reply::AUDIT_UNAVAILABLE;
+            return reply;
+        }
+        self.0.flow.show_form(&ticket, Timestamp::system());
+        // Nobody tells us whether the browser posts it.
+        self.0.disclosed(Forwarded::Unknown, call.id);
+        shown::handoff(&page, language)
     }
 
     /// Our waiting page asks what became of a form.
@@ -428,7 +461,7 @@ impl Public {
                 let status = match self.0.sign_notice(*notice).await {
                     Ok(prepared) => {
                         let begun = Instant::now();
-                        let answer = self.0.send(prepared, Origin::Outside).await;
+                        let answer = self.0.send(prepared, Origin::Outside, call.id).await;
                         call.upstream_since(begun);
                         answer.ok().map(|answer| answer.status)
                     }

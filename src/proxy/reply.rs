@@ -21,6 +21,9 @@ use super::message::{Refusal as CodecRefusal, Reply};
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 
+/// Card data stays here until it can be recorded that it leaves.
+pub(super) const AUDIT_UNAVAILABLE: &str = "audit_unavailable";
+
 /// Letters of a request's id: the process's random half, then the count of its requests.
 const ID_LETTERS: usize = 32;
 
@@ -342,6 +345,9 @@ fn unanswered_row(kind: SendErrorKind, forwarded: Forwarded) -> Problem {
         (Forwarded::No, SendErrorKind::Busy) => {
             (503, "upstream_busy", "Too many requests are under way; nothing was sent.")
         }
+        (Forwarded::No, SendErrorKind::NotRecorded) => {
+            (503, AUDIT_UNAVAILABLE, "The audit record cannot be written; nothing was sent.")
+        }
         (Forwarded::No, _) => {
             (502, "upstream_unreachable", "The provider could not be reached; nothing was sent.")
         }
@@ -358,7 +364,9 @@ fn unanswered_row(kind: SendErrorKind, forwarded: Forwarded) -> Problem {
         ),
     };
     let (origin, retry) = match (forwarded, kind) {
-        (Forwarded::No, SendErrorKind::Busy) => (Origin::Proxy, Retry::After),
+        (Forwarded::No, SendErrorKind::Busy | SendErrorKind::NotRecorded) => {
+            (Origin::Proxy, Retry::After)
+        }
         (Forwarded::No, _) => (Origin::Upstream, Retry::Safe),
         (Forwarded::Unknown | Forwarded::Yes, _) => (Origin::Upstream, Retry::Unsafe),
     };

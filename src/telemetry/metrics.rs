@@ -16,6 +16,7 @@ pub struct Metrics {
     limited: IntCounterVec,
     limit_keys: IntGaugeVec,
     records: IntGauge,
+    audit_up: IntGauge,
 }
 
 impl Metrics {
@@ -58,13 +59,18 @@ impl Metrics {
             "portcullis_vault_records",
             "Records in the vault, expired ones included.",
         )?;
+        let audit_up = IntGauge::new(
+            "portcullis_audit_up",
+            "1 when reveals can be recorded; at 0 no card leaves.",
+        )?;
+        registry.register(Box::new(audit_up.clone()))?;
         registry.register(Box::new(answers.clone()))?;
         registry.register(Box::new(seconds.clone()))?;
         registry.register(Box::new(connections.clone()))?;
         registry.register(Box::new(limited.clone()))?;
         registry.register(Box::new(limit_keys.clone()))?;
         registry.register(Box::new(records.clone()))?;
-        Ok(Self { registry, answers, seconds, connections, limited, limit_keys, records })
+        Ok(Self { registry, answers, seconds, connections, limited, limit_keys, records, audit_up })
     }
 
     /// Counts one answer.
@@ -103,7 +109,8 @@ impl Metrics {
     }
 
     /// The text that Prometheus reads.
-    pub fn text(&self, records: usize) -> Vec<u8> {
+    pub fn text(&self, records: usize, audit_up: bool) -> Vec<u8> {
+        self.audit_up.set(i64::from(audit_up));
         self.records.set(i64::try_from(records).unwrap_or(i64::MAX));
         let mut text = Vec::new();
         let _ = TextEncoder::new().encode(&self.registry.gather(), &mut text);

@@ -73,6 +73,14 @@ pub enum Event<'e> {
         #[serde(skip_serializing_if = "Option::is_none")]
         upstream_us: Option<u64>,
     },
+    /// An anchor was written into the audit record. Kept elsewhere, this line shows whether the
+    /// record's end was cut off.
+    Anchored {
+        /// The anchor's position in the chain.
+        sequence: u64,
+        /// The digest of its line.
+        hash: &'e str,
+    },
     /// Standard error was not read fast enough.
     LinesLost {
         /// Lines that were not written.
@@ -115,6 +123,8 @@ pub enum Warning {
     NoPortRules,
     /// Keys could not be locked in memory: the limit of locked memory is too low.
     KeysNotLocked,
+    /// Reveals are not recorded (`[audit]` is missing): PCI DSS 10.2 is not met.
+    NoAudit,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]

@@ -126,6 +126,15 @@ impl Keyring {
         Ok(self)
     }
 
+    /// Tells the key that seals from others, and says nothing else of it. Letters, so that nobody
+    /// takes it for a number.
+    #[must_use]
+    pub fn id(&self) -> String {
+        let derived = self.current.derive("root key id", &[]);
+        let nibbles = derived.iter().take(8).flat_map(|byte| [byte >> 4, byte & 15]);
+        nibbles.map(|nibble| char::from(b'a' + nibble)).collect()
+    }
+
     /// The key that seals.
     pub(super) const fn current(&self) -> &Root {
         &self.current

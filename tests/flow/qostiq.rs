@@ -265,9 +265,16 @@ fn the_browser_can_post_the_form_itself() {
     let handle = session(&bench);
     let id = form(&bench, &handle);
     let (token, cvv) = bench.shop_card();
-    let Ok(FormStep::Page(page)) = post(&bench, &id, &fields(&handle, &token, &cvv)) else {
-        panic!("no page")
-    };
+    let good = fields(&handle, &token, &cvv);
+    let Ok(FormStep::Page(_, ticket)) = post(&bench, &id, &good) else { panic!("no page") };
+    // The page could not be recorded, and was not shown: nothing is used up.
+    let seen = refusal(bench.flow.finish_form(*ticket, Err(Forwarded::No), NOW));
+    assert_eq!(seen, "ReturnNotRelayed");
+    let Ok(FormStep::Page(page, mut ticket)) = post(&bench, &id, &good) else { panic!("no page") };
+    assert!(matches!(post(&bench, &id, &good), Ok(FormStep::Wait)), "one at a time");
+    let (disclosure, host) = ticket.disclosure().unwrap();
+    assert_eq!((host.name(), disclosure.replaced.pan), ("card.qostiq.com", 1));
+    bench.flow.show_form(&ticket, NOW);
     assert_eq!(
         (page.action.as_str(), page.method.as_str()),
         ("https://card.qostiq.com/payform/?x=1", "POST")

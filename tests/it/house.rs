@@ -79,8 +79,11 @@ impl House {
         Self::with(Options::default()).await
     }
 
-    pub(crate) async fn with(mut options: Options) -> Self {
-        let proxy = Proxy::Binary(env!("CARGO_BIN_EXE_portcullis").into());
+    pub(crate) async fn with(options: Options) -> Self {
+        Self::with_proxy(Proxy::Binary(env!("CARGO_BIN_EXE_portcullis").into()), options).await
+    }
+
+    pub(crate) async fn with_proxy(proxy: Proxy, mut options: Options) -> Self {
         let [public, private, admin, paymega, milkypay] = free_ports();
         options.ports = Ports { public, private, admin, paymega, milkypay, ..Ports::default() };
         let world = World::start(Options { proxy, ..options }).await.unwrap();
@@ -221,12 +224,20 @@ impl House {
         assert_eq!(answer.unwrap().status, 200);
     }
 
-    /// Everything that any Portcullis of this house wrote.
+    /// Every log that any Portcullis of this house wrote.
     pub(crate) fn log(&self) -> Vec<u8> {
         let entries = std::fs::read_dir(self.world.folder().join("logs")).unwrap();
         let paths = entries.map(|entry| entry.unwrap().path());
         let own = paths.filter(|path| !path.ends_with("shop.log"));
         own.flat_map(|path| std::fs::read(path).unwrap()).collect()
+    }
+
+    /// Every audit record that any of them wrote.
+    fn audit_records(&self) -> Vec<u8> {
+        let entries = std::fs::read_dir(self.world.folder().join("audit")).unwrap();
+        let folders = entries.map(|entry| entry.unwrap().path());
+        let files = folders.flat_map(|folder| portcullis::audit::files_in(&folder).unwrap());
+        files.flat_map(|path| std::fs::read(path).unwrap()).collect()
     }
 
     /// What no log may hold, described without showing it.
@@ -278,6 +289,7 @@ impl Drop for House {
         let log = self.log();
         assert!(!log.is_empty(), "Portcullis wrote no log");
         assert_eq!(self.leak_in(&log), None, "in the log of Portcullis");
+        assert_eq!(self.leak_in(&self.audit_records()), None, "in the audit record");
     }
 }
 

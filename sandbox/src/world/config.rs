@@ -24,6 +24,8 @@ pub struct Settings {
 
 /// What the configuration speaks of.
 pub(super) struct Facts<'a> {
+    /// The folder of the audit record: a record is one process's.
+    pub(super) audit: &'a str,
     pub(super) settings: &'a Settings,
     pub(super) profiles: &'a [PathBuf],
     pub(super) accounts: &'a [Held],
@@ -51,6 +53,10 @@ pub(super) fn text(facts: &Facts<'_>) -> String {
     );
     text.push_str(&listeners(facts.settings));
     text.push_str(&limits(facts.settings));
+    text.push_str(&format!(
+        "[audit]\nfolder = {}\nkey = {{ file = \"secrets/audit.key\" }}\n\n",
+        quote(facts.audit)
+    ));
     for (app, key) in facts.apps {
         text.push_str(&app_table(facts, *app, key));
     }

@@ -163,6 +163,7 @@ impl World {
         for (name, text) in config::secrets(&world.accounts).into_iter().chain(signers) {
             world.folder.write(&name, &text)?;
         }
+        world.folder.write("secrets/audit.key", &crate::random::key_file())?;
         world.write_config("portcullis.toml", &world.settings)?;
         if world.binary.is_some() {
             (world.say)("Portcullis");
@@ -398,7 +399,10 @@ impl World {
         let profiles = binary::repository().join("config/providers");
         let names = [PAYMEGA.name, MILKYPAY.name, qostiq::NAME, highhelp::NAME];
         let profiles = names.map(|name| profiles.join(format!("{name}.toml")));
+        let audit = format!("audit/{}", name.trim_end_matches(".toml"));
+        std::fs::create_dir_all(self.folder.join(&audit))?;
         let text = config::text(&Facts {
+            audit: &audit,
             settings,
             profiles: &profiles,
             accounts: &self.accounts,

@@ -1,0 +1,245 @@
+//! Lines between those who cause them and the thread that writes them. Bounded: what finds no room
+//! is refused at once.
+
+use std::mem;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use crate::card::Timestamp;
+
+use super::{NotRecorded, Record};
+
+/// Bytes that wait at most before reveals are refused.
+const REVEALS_MAX: usize = 1024 * 1024;
+/// Bytes that wait at most in all: what has happened already has room of its own.
+const WAITING_MAX: usize = 2 * REVEALS_MAX;
+
+/// How long a line that nobody waits for waits at most.
+const LINGER: Duration = Duration::from_secs(1);
+
+const OPEN: u8 = 0;
+const WRITTEN: u8 = 1;
+const FAILED: u8 = 2;
+
+/// Lines that are written together, for those who wait for them.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    outcome: AtomicU8,
+    over: Notify,
+}
+
+impl Batch {
+    /// Returns when the lines are written, or cannot be.
+    pub(super) async fn written(&self) -> Result<(), NotRecorded> {
+        // Made before the look, so that what comes between is not missed.
+        let over = self.over.notified();
+        if self.outcome.load(Ordering::Acquire) == OPEN {
+            over.await;
+        }
+        match self.outcome.load(Ordering::Acquire) {
+            WRITTEN => Ok(()),
+            _ => Err(NotRecorded),
+        }
+    }
+
+    fn settle(&self, outcome: u8) {
+        if self.outcome.compare_exchange(OPEN, outcome, Ordering::AcqRel, Ordering::Acquire).is_ok()
+        {
+            self.over.notify_waiters();
+        }
+    }
+}
+
+/// One line: where it ends in the bytes, and whether it may be dropped when it cannot be written.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Entry {
+    pub(super) end: usize,
+    pub(super) time: Timestamp,
+    /// It speaks of what has happened, and is tried again.
+    pub(super) stays: bool,
+}
+
+/// Lines in the order in which they came.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    pub(super) bytes: Vec<u8>,
+    pub(super) entries: Vec<Entry>,
+}
+
+impl Lines {
+    pub(super) fn push(&mut self, record: &Record<'_>, time: Timestamp, stays: bool) -> bool {
+        let begun = self.bytes.len();
+        if record.write_to(&mut self.bytes).is_err() {
+            self.bytes.truncate(begun);
+            return false;
+        }
+        self.entries.push(Entry { end: self.bytes.len(), time, stays });
+        true
+    }
+
+    /// Every line with its time and whether it stays.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Entry, &[u8])> {
+        let mut begun = 0;
+        self.entries.iter().map(move |entry| {
+            let body = self.bytes.get(begun..entry.end).unwrap_or_default();
+            begun = entry.end;
+            (*entry, body)
+        })
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.entries.clear();
+    }
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    lines: Lines,
+    batch: Arc<Batch>,
+    /// Somebody waits for this batch.
+    pressing: bool,
+    /// The writing thread sleeps and must be woken.
+    asleep: bool,
+    /// Lines that stay and found no room.
+    lost: u64,
+    /// The last attempt failed.
+    down: bool,
+    closing: bool,
+    closed: bool,
+}
+
+/// What the writing thread was given.
+#[derive(Debug)]
+pub(super) struct Taken {
+    batch: Arc<Batch>,
+    pub(super) lost: u64,
+    /// Nothing comes after it.
+    pub(super) last: bool,
+}
+
+impl Taken {
+    pub(super) fn written(self) {
+        self.batch.settle(WRITTEN);
+    }
+}
+
+/// Whoever waits is told, also when the thread ends in a panic.
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.batch.settle(FAILED);
+    }
+}
+
+/// The way to the writing thread.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    waiting: Mutex<Waiting>,
+    some: Condvar,
+    closed: Condvar,
+}
+
+impl Queue {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        let waiting = self.lock();
+        !waiting.down && !waiting.closed
+    }
+
+    /// Puts a line into the next batch, which is written at once.
+    pub(super) fn push(
+        &self,
+        record: &Record<'_>,
+        now: Timestamp,
+    ) -> Result<Arc<Batch>, NotRecorded> {
+        let mut waiting = self.lock();
+        let room = waiting.lines.bytes.len() < REVEALS_MAX && !waiting.closing && !waiting.closed;
+        if !room || !waiting.lines.push(record, now, false) {
+            return Err(NotRecorded);
+        }
+        waiting.pressing = true;
+        let wake = mem::take(&mut waiting.asleep);
+        let batch = Arc::clone(&waiting.batch);
+        drop(waiting);
+        if wake {
+            self.some.notify_one();
+        }
+        Ok(batch)
+    }
+
+    /// Puts a line beside those of the next batch, whenever that is.
+    pub(super) fn leave(&self, record: &Record<'_>, now: Timestamp) {
+        let mut waiting = self.lock();
+        let room = waiting.lines.bytes.len() < WAITING_MAX && !waiting.closed;
+        if !room || !waiting.lines.push(record, now, true) {
+            waiting.lost += 1;
+        }
+    }
+
+    /// Waits until somebody presses or the oldest line has lingered, and takes all lines in
+    /// exchange for empty ones.
+    pub(super) fn take(&self, lines: &mut Lines) -> Taken {
+        let mut waiting = self.lock();
+        waiting.asleep = true;
+        let idle = |waiting: &mut Waiting| !waiting.pressing && !waiting.closing;
+        let woken = self.some.wait_timeout_while(waiting, LINGER, idle);
+        let (mut waiting, _) = woken.unwrap_or_else(PoisonError::into_inner);
+        waiting.asleep = false;
+        waiting.pressing = false;
+        mem::swap(&mut waiting.lines, lines);
+        Taken {
+            batch: mem::take(&mut waiting.batch),
+            lost: mem::take(&mut waiting.lost),
+            last: waiting.closing,
+        }
+    }
+
+    /// Notes how an attempt went. Lines that stay come before those that came meanwhile.
+    pub(super) fn settled(&self, written: bool, lines: &mut Lines, lost: u64) {
+        let mut waiting = self.lock();
+        waiting.down = !written;
+        if written {
+            return;
+        }
+        let mut kept = Lines::default();
+        waiting.lost += lost;
+        let later = mem::take(&mut waiting.lines);
+        let staying = lines.iter().filter(|(entry, _)| entry.stays);
+        for (entry, body) in staying.chain(later.iter()) {
+            if kept.bytes.len() + body.len() > WAITING_MAX + REVEALS_MAX {
+                waiting.lost += 1;
+                continue;
+            }
+            kept.bytes.extend_from_slice(body);
+            kept.entries.push(Entry { end: kept.bytes.len(), ..entry });
+        }
+        waiting.lines = kept;
+    }
+
+    /// Lets the thread write what waits and end, and waits for it.
+    pub(super) fn close(&self, at_most: Duration) {
+        let mut waiting = self.lock();
+        waiting.closing = true;
+        self.some.notify_one();
+        let _ = self.closed.wait_timeout_while(waiting, at_most, |waiting| !waiting.closed);
+    }
+
+    /// The thread ends; whatever comes now is refused.
+    pub(super) fn end(&self) {
+        let mut waiting = self.lock();
+        waiting.closed = true;
+        waiting.batch.settle(FAILED);
+        drop(waiting);
+        self.closed.notify_all();
+    }
+}
