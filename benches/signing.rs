@@ -8,7 +8,9 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use portcullis::credential::access_headers::{Scalar, message, normalise};
-use portcullis::credential::{Basic, Prehash, SigningKey, VerifyingKey, sorted_digest};
+use portcullis::credential::{
+    Basic, Prehash, PresentedBasic, PresentedBearer, SigningKey, VerifyingKey, sorted_digest,
+};
 use portcullis::secret::SecretBytes;
 use sha2::{Digest as _, Sha256};
 
@@ -68,7 +70,16 @@ fn signatures(criterion: &mut Criterion) {
     group.bench_function("sorted digest", |bench| {
         bench.iter(|| sorted_digest::digest(black_box(&invoice), &shop));
     });
-    group.bench_function("Basic", |bench| bench.iter(|| basic.header_value()));
+    let sent = basic.header_value().reveal(<[u8]>::to_vec);
+    group.bench_function("Basic, check", |bench| {
+        bench.iter(|| basic.accepts(&PresentedBasic::parse(black_box(&sent)).unwrap()));
+    });
+    group.bench_function("Bearer, read", |bench| {
+        let read = |token: &str| token.len();
+        bench.iter(|| {
+            PresentedBearer::parse(black_box(b"Bearer brr_live_0000")).unwrap().reveal(read)
+        });
+    });
     group.finish();
 }
 
