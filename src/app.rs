@@ -1,5 +1,7 @@
 //! Assembly: a checked configuration becomes listeners on Pingora's server.
 
+mod reload;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,7 +14,7 @@ use pingora::services::background::{BackgroundService, background_service};
 
 use crate::audit::{Audit, Hash, JournalError, KeySource, Record};
 use crate::card::Timestamp;
-use crate::config::{Config, Listen};
+use crate::config::{Config, Listen, RootKey};
 use crate::flow::Flow;
 use crate::limit::{Gates, Limits};
 use crate::process::{Applied, Guarded, ProcessError};
@@ -29,6 +31,8 @@ use crate::proxy::tls::{TlsError, TlsFiles, TlsSetup};
 use crate::secret::{KeyMemory, key_memory};
 use crate::telemetry::{Event, Log, Metrics, Protection, Warning};
 use crate::vault::{Keyring, KeyringError, Vault};
+
+use reload::Reload;
 
 /// How often a part of the expired records is taken out. They are refused from the moment they
 /// expire.
@@ -65,7 +69,7 @@ impl fmt::Display for StartError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tls(which, error) => write!(out, "{which}: {error}"),
-            Self::RootKey(error) => write!(out, "vault.root_key: {error}"),
+            Self::RootKey(error) => write!(out, "vault: {error}"),
             Self::Listen(which, address, kind) => {
                 write!(out, "{which}.address: cannot listen on {address}: {kind}")
             }
@@ -84,11 +88,10 @@ pub fn run(mut config: Config, guarded: Guarded) -> Result<(), StartError> {
     let threads = threads(config.threads);
     // Before the first thread: threads have what their parent had.
     let applied = guarded.confine(config.process, &config.reach()).map_err(StartError::Process)?;
-    let root_key = config.root_key.take();
-    let keyring = match &root_key {
-        Some(key) => Keyring::from_key(1, key).map_err(StartError::RootKey)?,
-        None => Keyring::random(),
-    };
+    // Taken out: from here on they are in the keyring alone.
+    let root_keys = std::mem::take(&mut config.root_keys);
+    let random_root_key = root_keys.is_empty();
+    let keyring = keyring(root_keys).map_err(StartError::RootKey)?;
     let key_id = keyring.id();
     let vault = Arc::new(Vault::new(keyring, config.vault));
     let metrics = Arc::new(Metrics::new().map_err(|_| StartError::Metrics)?);
@@ -99,10 +102,8 @@ pub fn run(mut config: Config, guarded: Guarded) -> Result<(), StartError> {
     let public_socket = bind("public", config.public.address)?;
     let private_socket = bind("private", config.private.address)?;
     let admin_socket = bind("admin", config.admin)?;
-    let audit = Arc::new(audit(&config, root_key.is_none(), &key_id, &log)?);
-    announce(&log, &config, &applied, root_key.is_none());
-    // From here on it is in the keyring alone.
-    drop(root_key);
+    let audit = Arc::new(audit(&config, random_root_key, &key_id, &log)?);
+    announce(&log, &config, &applied, random_root_key);
     let limits = Arc::new(Limits::new(config.rates, config.rate_keys));
     let forget = Forget { limits: limits.clone(), metrics: metrics.clone() };
     let accounts = config.registry.accounts();
@@ -124,6 +125,14 @@ pub fn run(mut config: Config, guarded: Guarded) -> Result<(), StartError> {
 
     let deadlines = deadlines(&config.caps);
     let caps = caps(&config.caps);
+    let listeners = [("public", public_tls.clone()), ("private", private_tls.clone())];
+    let reload = Reload {
+        file: config.file,
+        vault: vault.clone(),
+        listeners,
+        log: log.clone(),
+        audit: audit.clone(),
+    };
     let mut server = server(threads, config.shutdown);
     let public = Listener::new(Arc::new(Public(desk.clone())), Some(&public_tls), deadlines, caps);
     let private =
@@ -131,10 +140,13 @@ pub fn run(mut config: Config, guarded: Guarded) -> Result<(), StartError> {
     let admin = Listener::new(Arc::new(Admin(desk)), None, deadlines, caps);
     let last = Last { log, audit };
     let drain = Drain { open: vec![public.open(), private.open()], last: last.clone() };
+    let reload = server.add_service(background_service("reload", reload));
     server.add_service(background_service("drain", drain));
     server.add_service(public.into_service("public", public_socket));
     server.add_service(private.into_service("private", private_socket));
-    server.add_service(admin.into_service("admin", admin_socket));
+    let admin = server.add_service(admin.into_service("admin", admin_socket));
+    // Who is told that this process is ready may send it SIGHUP.
+    admin.add_dependency(reload);
     server.add_service(background_service("sweep", Sweep(vault)));
     server.add_service(background_service("forget", forget));
     server.bootstrap();
@@ -165,6 +177,15 @@ fn audit(
         log.write(&Event::Anchored { sequence, hash: &hash.to_string() });
     };
     Audit::start(settings, &opening, anchored).map_err(StartError::Audit)
+}
+
+/// What seals, and what opens.
+fn keyring(keys: Vec<RootKey>) -> Result<Keyring, KeyringError> {
+    if keys.is_empty() {
+        return Ok(Keyring::random());
+    }
+    let versioned: Vec<_> = keys.iter().map(|root| (root.version, &root.key)).collect();
+    Keyring::of(&versioned)
 }
 
 /// As many as there are cores where the configuration leaves it open.

@@ -28,7 +28,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve until a signal ends it (SIGTERM: finish what runs first).
+    /// Serve until a signal ends it (SIGTERM: finish what runs first; SIGHUP: read root keys and
+    /// certificates again).
     Run {
         /// The configuration file.
         #[arg(long)]
@@ -149,7 +150,7 @@ fn print_resolved(config: &Config) {
     for danger in &config.dangers {
         println!("# WARNING: {danger} weakens protection");
     }
-    if config.root_key.is_none() {
+    if config.root_keys.is_empty() {
         println!("# vault.root_key is not set: random at every start, tokens end with the process");
     }
     println!("# the configuration is right");

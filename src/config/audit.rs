@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::audit::{AnchorKey, Flush, Settings};
 
 use super::reader::Table;
-use super::secrets;
+use super::root_keys;
 
 const MIB: u64 = 1 << 20;
 
@@ -24,7 +24,7 @@ pub(super) fn audit(root: &Table<'_>) -> Option<Settings> {
     if !table.has("key") {
         table.fail("key", "is required: { file = \"…\" }, made by `portcullis keygen`");
     }
-    let key = secrets::root_key(&table, "key").map(AnchorKey::new);
+    let key = root_keys::root_key(&table, "key").map(AnchorKey::new);
     let interval = table.number("flush_interval_ms", 1000, 10..=60_000);
     let flush = match table.text_or("flush", "interval").as_str() {
         "interval" => Flush::Interval(Duration::from_millis(interval)),

@@ -12,11 +12,12 @@ pub mod profile;
 mod rates;
 mod reach;
 mod reader;
+mod root_keys;
 mod secrets;
 
 pub use listener::{Listen, Upstream};
 pub use reader::{Problem, Resolved};
-pub use secrets::{new_root_key, read_root_key};
+pub use root_keys::{RootKey, new_root_key, read_root_key, root_keys};
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -32,7 +33,6 @@ use crate::limit::{Concurrency, Rates};
 use crate::process;
 use crate::provider::{Profile, Registry};
 use crate::proxy::address::Hops;
-use crate::secret::SecretBytes;
 use crate::telemetry::Format;
 use crate::vault::Limits;
 
@@ -51,8 +51,8 @@ pub struct Config {
     pub admin: SocketAddr,
     /// Bounds and lives of what is kept.
     pub vault: Limits,
-    /// The root key, when it is not to be random.
-    pub root_key: Option<SecretBytes>,
+    /// Root keys; none when it is to be random.
+    pub root_keys: Vec<RootKey>,
     /// How providers and applications are called.
     pub upstream: Upstream,
     /// Applications.
@@ -81,6 +81,8 @@ pub struct Config {
     pub audit: Option<Settings>,
     /// Which protections of the process are switched off.
     pub process: process::Dangers,
+    /// The file itself.
+    pub file: PathBuf,
     /// The file itself and every file that it names.
     pub files: BTreeSet<PathBuf>,
     /// Every value as it is used, for `check`.
@@ -130,6 +132,7 @@ pub fn parse(file: &Path, text: String) -> Result<Config, Vec<Problem>> {
         Some(mut config) if problems.is_empty() => {
             config.dangers = dangers(&resolved);
             config.resolved = resolved;
+            config.file = file.to_owned();
             config.files = files;
             Ok(config)
         }
@@ -153,7 +156,7 @@ fn config(root: &Table<'_>, elsewhere: &mut Vec<Problem>) -> Option<Config> {
     let (public, public_url, hops) = listener::public(root);
     let private = listener::private(root);
     let admin = listener::admin(root);
-    let (vault, root_key) = vault(root);
+    let (vault, root_keys) = vault(root);
     let upstream = listener::upstream(root);
     let (caps, concurrency) = limits(root);
     let (rates, rate_keys) = rates::rates(root);
@@ -176,7 +179,7 @@ fn config(root: &Table<'_>, elsewhere: &mut Vec<Problem>) -> Option<Config> {
         private: private?,
         admin: admin?,
         vault,
-        root_key,
+        root_keys,
         upstream,
         apps,
         registry,
@@ -191,6 +194,7 @@ fn config(root: &Table<'_>, elsewhere: &mut Vec<Problem>) -> Option<Config> {
         log,
         audit,
         process,
+        file: PathBuf::new(),
         files: BTreeSet::new(),
         resolved: Vec::new(),
         dangers: Vec::new(),
@@ -215,7 +219,7 @@ fn profiles(root: &Table<'_>, elsewhere: &mut Vec<Problem>) -> Vec<Arc<Profile>>
     profiles
 }
 
-fn vault(root: &Table<'_>) -> (Limits, Option<SecretBytes>) {
+fn vault(root: &Table<'_>) -> (Limits, Vec<RootKey>) {
     let table = root.table_or_empty("vault");
     if table.text_or("backend", "memory") != "memory" {
         table.fail("backend", "must be memory");
@@ -232,9 +236,9 @@ fn vault(root: &Table<'_>) -> (Limits, Option<SecretBytes>) {
         card_ttl: Duration::from_secs(table.number("card_ttl_seconds", 1800, 1..=86_400)),
         cvv_ttl: Duration::from_secs(table.number("cvv_ttl_seconds", 900, 1..=900)),
     };
-    let root_key = secrets::root_key(&table, "root_key");
+    let root_keys = root_keys::read(&table);
     table.finish();
-    (limits, root_key)
+    (limits, root_keys)
 }
 
 fn limits(root: &Table<'_>) -> (Caps, Concurrency) {

@@ -3,20 +3,12 @@
 //! Must never put a secret, or a part of one, into an error.
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use crate::secret::SecretBytes;
 
 use super::reader::Table;
-
-/// What stands before the key in a root key file, so that no other file is taken for one.
-const ROOT_KEY_PREFIX: &str = "portcullis-root-key-v1:";
-
-const NOT_A_KEY: &str = "is not a root key; make one with `portcullis keygen`";
 
 /// A secret that must be there.
 pub(super) fn required(table: &Table<'_>, key: &str) -> Option<SecretBytes> {
@@ -49,44 +41,6 @@ pub(super) fn list(table: &Table<'_>, key: &str) -> Vec<SecretBytes> {
             secret
         })
         .collect()
-}
-
-/// The text of a new root key file.
-pub fn new_root_key() -> Zeroizing<String> {
-    let mut key = Zeroizing::new([0u8; 32]);
-    crate::secret::fill_random(key.as_mut_slice());
-    let mut text = Zeroizing::new(String::with_capacity(ROOT_KEY_PREFIX.len() + 45));
-    text.push_str(ROOT_KEY_PREFIX);
-    STANDARD.encode_string(key.as_slice(), &mut text);
-    text.push('\n');
-    text
-}
-
-/// The 32 bytes of a root key file, whose text was read as a secret.
-pub(super) fn root_key(table: &Table<'_>, key: &str) -> Option<SecretBytes> {
-    let text = optional(table, key)?;
-    let decoded = text.reveal(decode);
-    if decoded.is_none() {
-        table.fail(key, NOT_A_KEY);
-    }
-    decoded
-}
-
-/// The same for a file that no configuration names.
-///
-/// # Errors
-/// It cannot be read, or is none.
-pub fn read_root_key(file: &Path) -> Result<SecretBytes, String> {
-    let failed = |what: &str| format!("{}: {what}", file.display());
-    let text = std::fs::read(file).map(Zeroizing::new);
-    let text = text.map_err(|error| failed(&error.kind().to_string()))?;
-    decode(text.trim_ascii()).ok_or_else(|| failed(NOT_A_KEY))
-}
-
-fn decode(text: &[u8]) -> Option<SecretBytes> {
-    let encoded = text.strip_prefix(ROOT_KEY_PREFIX.as_bytes())?;
-    let bytes = STANDARD.decode(encoded).ok().map(Zeroizing::new)?;
-    (bytes.len() == 32).then(|| SecretBytes::long_lived(&bytes))
 }
 
 fn from_reference(reference: &Table<'_>) -> Option<SecretBytes> {

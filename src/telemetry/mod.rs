@@ -37,6 +37,32 @@ pub enum Event<'e> {
         /// Which.
         warning: Warning,
     },
+    /// Root keys were read again and are in use.
+    RootKeysRead {
+        /// The version that seals.
+        current: u32,
+        /// Those that open; 0 is a random one.
+        older: &'e [u32],
+    },
+    /// A root key is gone from the configuration.
+    RootKeyRemoved {
+        /// Its version.
+        version: u32,
+        /// Live records that it had sealed, and that nobody finds again.
+        live_records: usize,
+    },
+    /// A listener's certificate was read again and is in use.
+    CertificateRead {
+        /// `public` or `private`.
+        listener: &'static str,
+    },
+    /// Something that was read again cannot be used; what is in use stays.
+    ReloadRefused {
+        /// The key of the configuration.
+        key: &'e str,
+        /// Why.
+        reason: Refusal,
+    },
     /// A call of one of our listeners was answered.
     Answered {
         /// `public` or `private`.
@@ -125,6 +151,22 @@ pub enum Warning {
     KeysNotLocked,
     /// Reveals are not recorded (`[audit]` is missing): PCI DSS 10.2 is not met.
     NoAudit,
+    /// The system does not let the process wait for SIGHUP: keys and certificates stay as they are.
+    NoReload,
+}
+
+/// Why something that was read again is not used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// It cannot be read, or is not what it should be; `portcullis check` tells more.
+    Unusable,
+    /// The version is in use with another key: a new key needs a new version.
+    Changed,
+    /// No root key is left.
+    Missing,
+    /// The private key does not belong to the certificate.
+    Mismatch,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]

@@ -1,7 +1,8 @@
 //! Opaque secrets of a payment: the application holds a handle, the secret stays here.
 //!
 //! The handle is derived from the secret, so that the same secret has the same handle however often
-//! the provider repeats it; without the root key nobody can derive or check one.
+//! the provider repeats it, before a rotation of root keys and after it; without a key that this
+//! process drew, nobody can derive or check one.
 
 use std::time::Duration;
 
@@ -100,7 +101,7 @@ impl Vault {
             .short(audience.account.as_str().as_bytes())
             .short(audience.mode.as_str().as_bytes())
             .done();
-        let derived = self.keyring.current().derive("bearer", &[fields.as_bytes(), secret]);
+        let derived = self.ring().marks().derive("bearer", &[fields.as_bytes(), secret]);
         Handle::from_bits(&derived.first_chunk().copied().unwrap_or_default())
     }
 }

@@ -1,5 +1,5 @@
 //! What was seen before: marks that tell a repeated callback from a new one, and the newest value
-//! seen under a key. Keys are hashed under the root key before they name anything.
+//! seen under a key. Keys are hashed under a key of the vault's own before they name anything.
 
 use std::time::Duration;
 
@@ -76,7 +76,6 @@ impl Vault {
     /// No room, where the claim is gone.
     pub fn mark_done(&self, key: &[u8], ttl: Duration, now: Timestamp) -> Result<(), VaultError> {
         let (bits, end) = (self.key_bits("mark", key), now.plus(ttl));
-        // One under an older root key would be found once this one has ended, and is the shorter.
         self.put(&mark_draft(&bits, &[DONE], end), &mut Random::fetch(SALT_BYTES))
     }
 
@@ -133,7 +132,7 @@ impl Vault {
     }
 
     fn key_bits(&self, label: &str, key: &[u8]) -> [u8; 20] {
-        let derived = self.keyring.current().derive(label, &[key]);
+        let derived = self.ring().marks().derive(label, &[key]);
         derived.first_chunk().copied().unwrap_or_default()
     }
 }

@@ -160,6 +160,12 @@ impl MemoryStore {
         removed
     }
 
+    /// How many records are so. Shards are looked at one after the other, while others change.
+    pub(super) fn count(&self, is: impl Fn(&Sealed) -> bool) -> usize {
+        let shards = std::iter::once(&self.first).chain(&self.others);
+        shards.map(|shard| locked(shard).iter().filter(|kept| is(kept)).count()).sum()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.records.load(Ordering::Relaxed)
     }

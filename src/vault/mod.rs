@@ -7,11 +7,13 @@
 //! It must never let cleartext reach a store, hand a security code out twice, or give up a live
 //! record to make room. It has no clock: every call is told the time.
 //!
-//! Start reading at `cards.rs`; `seal.rs` has the keys, `store.rs` what a backend must do.
+//! Start reading at `cards.rs`; `seal.rs` has the seal, `keyring.rs` the keys, `store.rs` what a
+//! backend must do.
 
 mod bearer;
 mod cards;
 mod fingerprint;
+mod keyring;
 mod mark;
 mod memory;
 mod record;
@@ -24,14 +26,16 @@ mod text;
 pub use bearer::Bearer;
 pub use cards::{CvvLease, KeptCard, Metadata, Redeemed};
 pub use fingerprint::Fingerprint;
+pub use keyring::{Keyring, KeyringError, Rotation, Versioned};
 pub use mark::Mark;
 pub use relay::{Begun, Relay, RelayState};
-pub use seal::{Keyring, KeyringError};
 pub use session::Session;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
+
+use arc_swap::ArcSwap;
 
 use crate::card::{Mode, Timestamp};
 use crate::secret::Random;
@@ -185,7 +189,7 @@ impl std::error::Error for VaultError {}
 
 /// Keeps records sealed and hands them to whom they belong.
 pub struct Vault {
-    keyring: Keyring,
+    keyring: ArcSwap<Keyring>,
     cards: Store,
     states: Store,
     marks: Store,
@@ -208,7 +212,7 @@ impl Vault {
         let unbounded = |records| Bounds { records, bytes: usize::MAX };
         let states = Bounds { records: limits.states, bytes: limits.states_bytes };
         Self {
-            keyring,
+            keyring: ArcSwap::from_pointee(keyring),
             cards: Store::new(CARD_SHARDS, unbounded(limits.capacity)),
             states: Store::new(SHARDS, states),
             marks: Store::new(SHARDS, unbounded(limits.marks)),
@@ -279,7 +283,7 @@ impl Vault {
         random: &mut Random,
         now: Timestamp,
     ) -> Result<bool, VaultError> {
-        let sealed = record.seal(self.keyring.current(), random)?;
+        let sealed = record.seal(self.ring().current(record.address.kind), random)?;
         match self.place(record.address.kind).insert(sealed, now) {
             Ok(()) => Ok(true),
             Err(Refused::Taken) => Ok(false),
@@ -289,7 +293,7 @@ impl Vault {
 
     /// Seals and keeps a record in place of the one there may be.
     fn put(&self, record: &Draft<'_>, random: &mut Random) -> Result<(), VaultError> {
-        let sealed = record.seal(self.keyring.current(), random)?;
+        let sealed = record.seal(self.ring().current(record.address.kind), random)?;
         self.place(record.address.kind).put(sealed).map_err(|_| VaultError::Full)
     }
 
@@ -300,7 +304,7 @@ impl Vault {
         now: Timestamp,
         admits: impl Fn(&Header<'_>) -> bool,
     ) -> Result<Opened, VaultError> {
-        for root in self.keyring.roots() {
+        for root in self.ring().roots(address.kind) {
             let name = root.name(address);
             let Some(sealed) = self.place(address.kind).get(&name, now) else { continue };
             let header = sealed.header().ok_or(VaultError::NotFound)?;
@@ -321,8 +325,8 @@ impl Vault {
     ) -> Result<bool, VaultError> {
         let header = opened.header().ok_or(VaultError::Sealing)?;
         let next = self
-            .keyring
-            .roots()
+            .ring()
+            .roots(address.kind)
             .find(|root| root.version() == header.version)
             .and_then(|root| root.reseal(address, opened, plain))
             .ok_or(VaultError::Sealing)?;
@@ -332,13 +336,14 @@ impl Vault {
     /// Removes the record whatever key it was sealed under; tells whether there was one.
     fn remove(&self, address: &Address<'_>) -> bool {
         let place = self.place(address.kind);
-        let removals = self.keyring.roots().map(|root| place.remove(&root.name(address)));
+        let ring = self.ring();
+        let removals = ring.roots(address.kind).map(|root| place.remove(&root.name(address)));
         removals.fold(false, |any, removed| any | removed)
     }
 
     fn contains(&self, address: &Address<'_>, now: Timestamp) -> bool {
         let place = self.place(address.kind);
-        self.keyring.roots().any(|root| place.contains(&root.name(address), now))
+        self.ring().roots(address.kind).any(|root| place.contains(&root.name(address), now))
     }
 }
 

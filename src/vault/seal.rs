@@ -1,4 +1,4 @@
-//! Root keys, the names and keys derived from them, and the seal itself. The only door to the AEAD.
+//! A root key, the names and keys derived from it, and the seal itself. The only door to the AEAD.
 //!
 //! A record's name in the store and the key that opens it both come from the root key *and* the
 //! random part of its token: whoever has the store has neither names nor keys, whoever has the
@@ -9,8 +9,6 @@
 //! authenticated, and stand together so that neither sealing nor opening copies them. The salt
 //! doubles as the version stamp by which a store compares and sets.
 
-use std::fmt;
-
 use aes_gcm::aead::AeadInOut;
 use aes_gcm::{Aes256Gcm, KeyInit, Tag};
 use hmac::{HmacReset, Mac};
@@ -20,7 +18,7 @@ use zeroize::Zeroizing;
 use super::record::Reader;
 use super::{Account, Accounts, Audience, Owner, Tenant};
 use crate::card::{Mode, Timestamp};
-use crate::secret::{Locked, Random, SecretBytes, fill_random, wipe};
+use crate::secret::{Locked, Random, SecretBytes, ct_eq, fill_random, wipe};
 
 /// Bytes of a root key and of every key derived from one.
 const KEY_BYTES: usize = 32;
@@ -28,11 +26,11 @@ pub(super) const SALT_BYTES: usize = 16;
 const NAME_BYTES: usize = 16;
 /// Where the header begins.
 const HEADER: usize = SALT_BYTES + NAME_BYTES;
+/// Where the key version begins: behind the kind.
+const VERSION: usize = HEADER + 1;
 /// Where the end of its life begins: behind kind, key version and mode.
 const EXPIRES: usize = HEADER + 1 + 4 + 1;
 const TAG_BYTES: usize = 16;
-/// The version of a random root key, which lives as long as the process.
-const FIRST_VERSION: u32 = 1;
 
 /// What a record is. Part of its name, its key and its associated data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,125 +69,42 @@ pub(super) struct Stamp(pub(super) [u8; SALT_BYTES]);
 /// not left behind in a form that its tokens still open.
 pub(super) struct Sealed(Box<[u8]>);
 
-/// Why a root key was refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeyringError {
-    /// Not 32 bytes.
-    KeyLength,
-    /// The version is there already.
-    DuplicateVersion,
-}
-
-impl fmt::Display for KeyringError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::KeyLength => "a root key has 32 bytes",
-            Self::DuplicateVersion => "a root key of this version is there already",
-        })
-    }
-}
-
-impl std::error::Error for KeyringError {}
-
-/// Root keys by version: the current one seals, older ones open until their records have expired.
-pub struct Keyring {
-    current: Root,
-    older: Vec<Root>,
-}
-
-impl Keyring {
-    /// A root key that nobody knows and that dies with the process.
-    #[must_use]
-    pub fn random() -> Self {
-        let mut key = Zeroizing::new([0; KEY_BYTES]);
-        fill_random(key.as_mut_slice());
-        Self { current: Root::new(FIRST_VERSION, &key), older: Vec::new() }
-    }
-
-    /// The current root key.
-    ///
-    /// # Errors
-    /// A key that has not 32 bytes.
-    pub fn from_key(version: u32, key: &SecretBytes) -> Result<Self, KeyringError> {
-        Ok(Self { current: Root::read(version, key)?, older: Vec::new() })
-    }
-
-    /// Adds a key that opens and no longer seals.
-    ///
-    /// # Errors
-    /// A key that has not 32 bytes; a version that is there already.
-    pub fn with_older(mut self, version: u32, key: &SecretBytes) -> Result<Self, KeyringError> {
-        if self.roots().any(|root| root.version == version) {
-            return Err(KeyringError::DuplicateVersion);
-        }
-        self.older.push(Root::read(version, key)?);
-        Ok(self)
-    }
-
-    /// Tells the key that seals from others, and says nothing else of it. Letters, so that nobody
-    /// takes it for a number.
-    #[must_use]
-    pub fn id(&self) -> String {
-        let derived = self.current.derive("root key id", &[]);
-        let nibbles = derived.iter().take(8).flat_map(|byte| [byte >> 4, byte & 15]);
-        nibbles.map(|nibble| char::from(b'a' + nibble)).collect()
-    }
-
-    /// The key that seals.
-    pub(super) const fn current(&self) -> &Root {
-        &self.current
-    }
-
-    /// All keys, the current one first.
-    pub(super) fn roots(&self) -> impl Iterator<Item = &Root> {
-        std::iter::once(&self.current).chain(&self.older)
-    }
-}
-
-impl fmt::Debug for Keyring {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Keyring(..)")
-    }
-}
-
 /// One root key: all key material of the vault that lives longer than a call is in key memory.
 pub(super) struct Root {
     version: u32,
-    keys: Locked<Keys>,
-}
-
-/// Kept as states of HMAC after the key block, which halves the cost of a derivation.
-struct Keys {
-    /// Names and keys of records.
-    records: HmacReset<Sha256>,
-    /// Fingerprints of card numbers.
-    fingerprints: HmacReset<Sha256>,
+    /// The state of HMAC after the key block, which halves the cost of a derivation.
+    key: Locked<HmacReset<Sha256>>,
 }
 
 impl Root {
-    fn read(version: u32, key: &SecretBytes) -> Result<Self, KeyringError> {
-        key.reveal(|key| {
-            let key = key.try_into().map_err(|_| KeyringError::KeyLength)?;
-            Ok(Self::new(version, key))
-        })
+    /// Nothing for a key that has not 32 bytes.
+    pub(super) fn read(version: u32, key: &SecretBytes) -> Option<Self> {
+        key.reveal(|key| Some(Self::new(version, key.try_into().ok()?)))
+    }
+
+    /// A key that nobody knows.
+    pub(super) fn random(version: u32) -> Self {
+        let mut key = Zeroizing::new([0; KEY_BYTES]);
+        fill_random(key.as_mut_slice());
+        Self::new(version, &key)
     }
 
     fn new(version: u32, key: &[u8; KEY_BYTES]) -> Self {
-        let keys = || {
-            let records = keyed(key);
-            let fingerprints = keyed(&derive(&records, "fingerprint key", &[]));
-            Keys { records, fingerprints }
-        };
-        Self { version, keys: Locked::new(keys) }
+        Self { version, key: Locked::new(|| keyed(key)) }
+    }
+
+    pub(super) const fn version(&self) -> u32 {
+        self.version
+    }
+
+    /// Whether this was made of the same key, whatever the version.
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        let [mine, others] = [self, other].map(|root| root.derive("same key", &[]));
+        ct_eq(mine.as_slice(), others.as_slice())
     }
 
     pub(super) fn derive(&self, label: &str, parts: &[&[u8]]) -> Zeroizing<[u8; KEY_BYTES]> {
-        derive(&self.keys.records, label, parts)
-    }
-
-    /// HMAC-SHA-256 of a card number under the key of fingerprints.
-    pub(super) fn fingerprint(&self, digits: &[u8]) -> Zeroizing<[u8; KEY_BYTES]> {
-        derive(&self.keys.fingerprints, "fingerprint", &[digits])
+        derive(&self.key, label, parts)
     }
 
     pub(super) fn name(&self, address: &Address<'_>) -> Name {
@@ -442,6 +357,12 @@ impl Sealed {
         Name(name.copied().unwrap_or_default())
     }
 
+    /// The version of the root key that sealed it, without reading all of the header.
+    pub(super) fn version(&self) -> u32 {
+        let version = self.0.get(VERSION..).and_then(<[u8]>::first_chunk);
+        u32::from_be_bytes(version.copied().unwrap_or_default())
+    }
+
     /// The end of its life, without reading all of the header; over, when there is none.
     pub(super) fn expires(&self) -> Timestamp {
         let millis = self.0.get(EXPIRES..).and_then(<[u8]>::first_chunk);
@@ -503,10 +424,6 @@ impl Opened {
 }
 
 impl Root {
-    pub(super) const fn version(&self) -> u32 {
-        self.version
-    }
-
     /// Seals the next state of an opened record under the same header and name.
     pub(super) fn reseal(
         &self,
@@ -715,13 +632,14 @@ mod tests {
     }
 
     #[test]
-    fn a_keyring_takes_whole_keys_and_each_version_once() {
-        let key = SecretBytes::from_slice(&[1; 32]);
-        let short = SecretBytes::from_slice(&[1; 31]);
-        assert_eq!(Keyring::from_key(1, &short).err(), Some(KeyringError::KeyLength));
-        let ring = Keyring::from_key(2, &key).unwrap().with_older(1, &key).unwrap();
-        assert_eq!(ring.roots().map(Root::version).collect::<Vec<_>>(), [2, 1]);
-        assert_eq!(ring.with_older(2, &key).err(), Some(KeyringError::DuplicateVersion));
+    fn a_root_key_has_32_bytes_and_knows_its_like() {
+        assert!(Root::read(1, &SecretBytes::from_slice(&[1; 31])).is_none());
+        let read = Root::read(1, &SecretBytes::from_slice(&[1; 32])).unwrap();
+        assert!(read.is_same(&root(2, 1)));
+        assert!(!read.is_same(&root(1, 2)));
+        assert!(!Root::random(1).is_same(&Root::random(1)));
+        let sealed = sealed(&root(0x0102_0304, 1), &address(&[7; 20]));
+        assert_eq!(sealed.version(), 0x0102_0304);
     }
 
     proptest! {
@@ -838,17 +756,5 @@ mod tests {
         mac.update(b"\x04nameab");
         let expected: [u8; 32] = mac.finalize().into_bytes().into();
         assert_eq!(*Root::new(1, &key).derive("name", &[b"a", b"b"]), expected);
-    }
-
-    #[test]
-    fn a_fingerprint_is_hmac_under_a_key_of_its_own() {
-        let mac = |key: &[u8], text: &[u8]| -> [u8; 32] {
-            let mut mac = <HmacReset<Sha256> as hmac::KeyInit>::new_from_slice(key).unwrap();
-            mac.update(text);
-            mac.finalize().into_bytes().into()
-        };
-        let own = mac(&[5; KEY_BYTES], b"\x0ffingerprint key");
-        let expected = mac(&own, b"\x0bfingerprint5519283812030000");
-        assert_eq!(*Root::new(1, &[5; KEY_BYTES]).fingerprint(b"5519283812030000"), expected);
     }
 }

@@ -19,7 +19,8 @@ impl Vault {
         let mut random = Random::fetch(BITS_BYTES + SALT_BYTES);
         let bits = random.take();
         let address = text_address(&bits, purpose);
-        let root = self.keyring.current();
+        let ring = self.ring();
+        let root = ring.current(Kind::Text);
         let named = (root.name(&address), random.take());
         let sealed = root.seal(&address, named, &Scope::NOBODY, NEVER, text);
         let Some(sealed) = sealed else { return String::new() };
@@ -37,7 +38,7 @@ impl Vault {
             let name = root.name(&address);
             root.open(&address, name, Sealed::with_name(name, sealed)?)
         };
-        let opened = self.keyring.roots().find_map(open)?;
+        let opened = self.ring().roots(Kind::Text).find_map(open)?;
         Some(SecretBytes::from_slice(opened.plain()))
     }
 }

@@ -36,12 +36,12 @@ impl House {
         texts.flat_map(lines).collect()
     }
 
-    fn audited(&self, event: &str) -> Vec<Value> {
+    pub(super) fn audited(&self, event: &str) -> Vec<Value> {
         self.audit().into_iter().filter(|line| line["event"] == event).collect()
     }
 
     /// Lines that nobody waits for are there within a second.
-    async fn audited_soon(&self, event: &str, count: usize) -> Vec<Value> {
+    pub(super) async fn audited_soon(&self, event: &str, count: usize) -> Vec<Value> {
         let end = std::time::Instant::now() + SOON;
         while self.audited(event).len() < count && std::time::Instant::now() < end {
             tokio::time::sleep(Duration::from_millis(20)).await;

@@ -3,6 +3,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use base64::Engine as _;
@@ -27,27 +28,21 @@ const FIRST: [u32; 8] = [
     0x5be0_cd19,
 ];
 
-/// A house whose root key is known.
-struct Keyed {
-    house: House,
+/// A house whose root keys are known.
+pub(super) struct Keyed {
+    pub(super) house: House,
     needles: Vec<(String, Vec<u8>)>,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Keyed {
-    async fn open() -> Self {
+    /// With one root key, `1.key`.
+    pub(super) async fn open() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("root.key");
-        let made = Command::new(env!("CARGO_BIN_EXE_portcullis"))
-            .args(["keygen", "--out"])
-            .arg(&file)
-            .status();
-        assert!(made.unwrap().success());
-        let text = std::fs::read_to_string(&file).unwrap();
-        let reference = format!("[vault]\nroot_key = {{ file = {:?} }}\n", file.to_str().unwrap());
-        let adjust = Box::new(move |config: String| config.replace("[vault]\n", &reference));
+        let mut needles = made(&folder.path().join("1.key"));
+        let first = format!("[vault]\nroot_key = {}\n", reference(&folder, "1.key"));
+        let adjust = Box::new(move |config: String| config.replace("[vault]\n", &first));
         let house = House::with(Options { adjust: Some(adjust), ..Options::default() }).await;
-        let mut needles = needles(text.trim());
         let held = house.world.account("paymega").unwrap();
         for (name, secret) in [
             ("API key", &held.real.key),
@@ -57,11 +52,40 @@ impl Keyed {
         ] {
             needles.push((name.to_owned(), secret.as_bytes().to_vec()));
         }
-        Self { house, needles, _folder: folder }
+        Self { house, needles, folder }
+    }
+
+    /// Makes a further root key.
+    pub(super) fn keygen(&mut self, file: &str) {
+        self.needles.extend(made(&self.path(file)));
+    }
+
+    pub(super) fn path(&self, file: &str) -> PathBuf {
+        self.folder.path().join(file)
+    }
+
+    /// Writes versions and files into the configuration, in place of those that are there.
+    pub(super) fn name(&self, keys: &[(u32, &str)]) {
+        let config = self.house.world.config();
+        let text = std::fs::read_to_string(&config).unwrap();
+        let others = text.lines().filter(|line| !line.starts_with("root_key"));
+        let others: String = others.map(|line| format!("{line}\n")).collect();
+        let mut named = String::from("[vault]\n");
+        let further = keys.iter().filter(|(version, _)| *version > 1);
+        let further: Vec<_> = further
+            .map(|(version, file)| {
+                format!("{{ version = {version}, key = {} }}", reference(&self.folder, file))
+            })
+            .collect();
+        for (_, file) in keys.iter().filter(|(version, _)| *version == 1) {
+            named += &format!("root_key = {}\n", reference(&self.folder, file));
+        }
+        named += &format!("root_keys = [{}]\n", further.join(", "));
+        std::fs::write(config, others.replace("[vault]\n", &named)).unwrap();
     }
 
     /// Work for every key: records are sealed, opened, counted and marked, by all threads.
-    async fn pay(&self) {
+    pub(super) async fn pay(&self) {
         for version in Version::BOTH {
             for _ in 0..10 {
                 let ready = self.house.ready("paymega").await;
@@ -77,28 +101,32 @@ impl Keyed {
     }
 }
 
+fn reference(folder: &TempDir, file: &str) -> String {
+    format!("{{ file = {:?} }}", folder.path().join(file).to_str().unwrap())
+}
+
+/// Has `keygen` make a root key; returns what to search for.
+fn made(file: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut keygen = Command::new(env!("CARGO_BIN_EXE_portcullis"));
+    assert!(keygen.args(["keygen", "--out"]).arg(file).status().unwrap().success());
+    needles(std::fs::read_to_string(file).unwrap().trim())
+}
+
 /// The key in every form that is as good as the key itself: its bytes, its text, and the states of
 /// HMAC after the key's block, which are what the vault keeps.
 fn needles(text: &str) -> Vec<(String, Vec<u8>)> {
     let encoded = text.rsplit_once(':').unwrap().1;
     let root: [u8; 32] = STANDARD.decode(encoded).unwrap().try_into().unwrap();
-    let label = b"fingerprint key";
-    let mut mac = Hmac::<Sha256>::new_from_slice(&root).unwrap();
-    mac.update(&[label.len() as u8]);
-    mac.update(label);
-    let fingerprints: [u8; 32] = mac.finalize().into_bytes().into();
     let mut needles = vec![("text".to_owned(), encoded.as_bytes().to_vec())];
-    for (name, key) in [("root", root), ("fingerprints", fingerprints)] {
-        needles.push((format!("{name}: bytes"), key.to_vec()));
-        for (state, pad) in [("inner", 0x36), ("outer", 0x5c)] {
-            let mut block = [pad; 64];
-            block.iter_mut().zip(key).for_each(|(byte, key)| *byte ^= key);
-            let mut words = FIRST;
-            sha2::block_api::compress256(&mut words, &[block]);
-            let bytes = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
-            needles.push((format!("{name}: {state} state"), bytes));
-            needles.push((format!("{name}: {state} block"), block.to_vec()));
-        }
+    needles.push(("bytes".to_owned(), root.to_vec()));
+    for (state, pad) in [("inner", 0x36), ("outer", 0x5c)] {
+        let mut block = [pad; 64];
+        block.iter_mut().zip(root).for_each(|(byte, key)| *byte ^= key);
+        let mut words = FIRST;
+        sha2::block_api::compress256(&mut words, &[block]);
+        let bytes = words.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        needles.push((format!("{state} state"), bytes));
+        needles.push((format!("{state} block"), block.to_vec()));
     }
     needles
 }
@@ -116,7 +144,16 @@ fn mappings(pid: u32) -> Vec<(u64, u64, String)> {
 
 #[tokio::test]
 async fn the_memory_that_root_can_read_holds_no_root_key() {
-    let keyed = Keyed::open().await;
+    let mut keyed = Keyed::open().await;
+    keyed.pay().await;
+    // What comes and goes with a rotation leaves nothing behind either.
+    keyed.keygen("2.key");
+    keyed.keygen("3.key");
+    keyed.name(&[(1, "1.key"), (2, "2.key")]);
+    keyed.hang_up().await;
+    keyed.pay().await;
+    keyed.name(&[(2, "2.key"), (3, "3.key")]);
+    keyed.hang_up().await;
     keyed.pay().await;
     let pid = keyed.house.pid();
     let memory = File::open(format!("/proc/{pid}/mem"));
@@ -171,7 +208,7 @@ async fn a_core_that_root_forces_holds_no_root_key() {
 fn the_search_knows_the_key_in_every_form() {
     let text = format!("portcullis-root-key-v1:{}", STANDARD.encode([7; 32]));
     let keyed = needles(&text);
-    assert_eq!(keyed.len(), 11);
+    assert_eq!(keyed.len(), 6);
     // RFC 4231 has no states; a digest that was begun from them has to be HMAC's own.
     let mac = Hmac::<Sha256>::new_from_slice(&[7; 32]).unwrap().finalize().into_bytes();
     let state = |name: &str| {
@@ -187,6 +224,6 @@ fn the_search_knows_the_key_in_every_form() {
         sha2::block_api::compress256(&mut words, &[block]);
         words.map(u32::to_be_bytes).concat()
     };
-    let inner = finish(state("root: inner state"), b"");
-    assert_eq!(finish(state("root: outer state"), &inner), mac.as_slice());
+    let inner = finish(state("inner state"), b"");
+    assert_eq!(finish(state("outer state"), &inner), mac.as_slice());
 }

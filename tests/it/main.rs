@@ -15,5 +15,6 @@ mod merchant;
 mod operation;
 mod process;
 mod refused;
+mod rotation;
 mod tap;
 mod transport;
