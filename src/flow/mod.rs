@@ -205,6 +205,26 @@ pub enum Withheld {
     NotKept,
 }
 
+impl Refusal {
+    /// Whether the body that was refused may hold a card in clear. Not where its card fields were
+    /// read and held tokens, nor where a well-behaved application is told to come again later.
+    #[must_use]
+    pub const fn may_hide_a_card(&self) -> bool {
+        !matches!(
+            self,
+            Self::TokenUnknown(_)
+                | Self::TokensOfTwoCards(_)
+                | Self::HandleUnknown
+                | Self::SessionUnknown
+                | Self::SigningFailed
+                | Self::SigningBusy
+                | Self::TooMany(_)
+                | Self::VaultFull
+                | Self::VaultFailed
+        )
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{self:?}")

@@ -182,16 +182,18 @@ enum Early {
 }
 
 impl<H: Handler> Exchange<H> {
-    /// Answers the stream; whether the connection is to be ended.
+    /// Answers the stream; whether the connection is to be ended. It is, as on HTTP/1.1, when a
+    /// body came that nobody took: h2 keeps the frames that have arrived for as long as it lives.
     async fn run(mut self, request: http::Request<RecvStream>) -> bool {
         let (parts, body) = request.into_parts();
         let bodiless = parts.method == Method::HEAD;
-        let reply = match self.receive(parts, body).await {
-            Ok(request) => self.room.handle(request).await,
-            Err(Early::Reply(reply)) => *reply,
-            Err(Early::Gone) => return false,
+        let empty = body.is_end_stream();
+        let (reply, taken) = match self.receive(parts, body).await {
+            Ok(request) => (self.room.handle(request).await, true),
+            Err(Early::Reply(reply)) => (*reply, empty),
+            Err(Early::Gone) => return !empty,
         };
-        let close = reply.close;
+        let close = reply.close || !taken;
         if self.send(reply, bodiless).await.is_none() {
             self.room.note(ConnectionEvent::ReplyNotTaken);
         }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, Version};
 
 use crate::audit::Record;
 use crate::caller::App;
@@ -109,10 +109,7 @@ impl Private {
                 reply::json(StatusCode::CREATED, body)
             }
             Ok(Some(body)) => reply::json(StatusCode::OK, body),
-            Err(refusal) => {
-                let refused = reply::refused(&refusal, &call.id);
-                call.refuse(refused)
-            }
+            Err(refusal) => refuse(&refusal, request.head.version, &mut call),
         };
         self.end(call, reply)
     }
@@ -175,10 +172,7 @@ impl Private {
         };
         let reply = match self.0.flow.prepare(incoming, allow, now) {
             Ok((draft, pending)) => self.exchange(draft, pending, &mut call).await,
-            Err(refusal) => {
-                let refused = reply::refused(&refusal, &call.id);
-                call.refuse(refused)
-            }
+            Err(refusal) => refuse(&refusal, head.version, &mut call),
         };
         self.end(call, reply)
     }
@@ -230,6 +224,15 @@ impl Private {
             }
         }
     }
+}
+
+/// Before anything was sent. Over HTTP/2 the connection ends if the body may hold a card in clear:
+/// h2 keeps the frames that it came in while the connection lives.
+fn refuse(refusal: &Refusal, version: Version, call: &mut Call) -> Reply {
+    let refused = reply::refused(refusal, &call.id);
+    let mut reply = call.refuse(refused);
+    reply.close |= version == Version::HTTP_2 && refusal.may_hide_a_card();
+    reply
 }
 
 fn passed_on(scrubbed: Scrubbed, call: &mut Call) -> Reply {

@@ -138,7 +138,7 @@ impl Handler for Public {
         };
         let version = head.version;
         let language = Language::chosen(head.query.as_deref(), head.single(ACCEPT_LANGUAGE));
-        let carries_card = matches!(called, Called::Capture | Called::Form(_));
+        let came_with_body = !body.is_empty();
         let mut call = Call::begin("public", called.name());
         let mut reply = match called {
             Called::Preflight => self.preflight(&head),
@@ -156,8 +156,9 @@ impl Handler for Public {
             }
             Called::Form(id) => self.look_at_form(id, language, &mut call),
         };
-        // h2 keeps consumed frames while a connection lives; a card must not stay in them.
-        reply.close |= carries_card && version == Version::HTTP_2;
+        // h2 keeps consumed frames while a connection lives; a card must not stay in them, and
+        // here any body may hold one: a callback, what a bank's page posts.
+        reply.close |= came_with_body && version == Version::HTTP_2;
         harden(&mut reply.headers);
         if call.guess {
             self.0.limits.note(Limit::UnknownIds, &self.0.hops.client(&head));

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use portcullis_sandbox::client::Answer;
 use portcullis_sandbox::corefy::Simulator;
-use portcullis_sandbox::corefy::cards::{CARDS, PLAIN};
+use portcullis_sandbox::corefy::cards::PLAIN;
 use portcullis_sandbox::corefy::sale::Sale;
 use portcullis_sandbox::once::leak;
 use portcullis_sandbox::random;
@@ -405,7 +405,7 @@ async fn the_search_of_the_log_finds_what_it_looks_for() {
     let ready = house.ready("paymega").await;
     let held = house.world.account("milkypay").unwrap();
     let planted = [
-        CARDS[3].number.to_owned(),
+        portcullis_sandbox::corefy::cards::CARDS[3].number.to_owned(),
         spaced(PLAIN),
         escaped(PLAIN),
         STANDARD.encode(format!("x{PLAIN}")),

@@ -168,6 +168,8 @@ pub struct Quirks {
     pub pareq: Option<Pareq>,
     /// Overrules what the card asks for.
     pub challenge: Option<Challenge>,
+    /// Asks the cardholder of a number that is no test card, too, and then takes the payment.
+    pub strangers: Option<Challenge>,
     /// Answer of the TermUrl.
     pub term_answer: TermAnswer,
     /// Empty `MD`.
@@ -184,6 +186,7 @@ impl Quirks {
             schemeless_term_url,
             pareq: None,
             challenge: None,
+            strangers: None,
             term_answer: TermAnswer::Redirect(302),
             empty_md: false,
             extra_params: Vec::new(),

@@ -1,0 +1,102 @@
+//! One round: a process is started, payments are made, its memory is searched, connections are
+//! closed, it is searched again.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use portcullis_sandbox::world::{Options, Proxy};
+
+use super::house::House;
+use super::load::{Plan, Worker};
+use super::memory::scan;
+use super::scan::{Hits, Search};
+use super::wanted;
+
+/// When the memory is searched after the last answer, and after the connections were closed. The
+/// bounds that are promised are two seconds and one, and the search takes a part of them.
+const AFTER_ANSWER: Duration = Duration::from_millis(1_000);
+const AFTER_CLOSE: Duration = Duration::from_millis(500);
+
+/// Which program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Build {
+    /// As it is shipped.
+    Product,
+    /// The same library in a program with the system's allocator.
+    Mutant,
+}
+
+/// What was found.
+pub(crate) struct Residue {
+    pub(crate) payments: usize,
+    /// With a payment of each worker at the provider.
+    pub(crate) under_way: Hits,
+    pub(crate) open: Hits,
+    pub(crate) closed: Hits,
+}
+
+/// Plays a round and prints its table.
+pub(crate) fn play(build: Build, payments: usize) -> Residue {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(round(build, payments))
+}
+
+async fn round(build: Build, payments: usize) -> Residue {
+    let folder = tempfile::tempdir().unwrap();
+    let key_file = folder.path().join("root.key");
+    let text = portcullis::config::new_root_key();
+    std::fs::write(&key_file, text.as_bytes()).unwrap();
+    std::fs::set_permissions(&key_file, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let root_key = wanted::root_key_in(&text);
+
+    let line = format!("[vault]\nroot_key = {{ file = \"{}\" }}", key_file.display());
+    let adjust = Box::new(move |config: String| with_tracer(config.replacen("[vault]", &line, 1)));
+    let upstream_timeout = Duration::from_millis(2_500);
+    let options = Options { upstream_timeout, adjust: Some(adjust), ..Options::default() };
+    let house = Arc::new(match build {
+        Build::Product => House::with(options).await,
+        Build::Mutant => {
+            let proxy = Proxy::Binary(std::env::current_exe().unwrap());
+            House::with_proxy(proxy, options).await
+        }
+    });
+    let pid = house.world.proxy().unwrap().pid().unwrap();
+
+    let plan = Plan::of(payments);
+    let cards = plan.cards();
+    let search =
+        tokio::task::spawn_blocking(move || Search::of(&wanted::everything(cards, &root_key)));
+    let search = Arc::new(search.await.unwrap());
+
+    let begun = Instant::now();
+    let workers = Worker::hire(&house).await;
+    let look = {
+        let search = Arc::clone(&search);
+        move || scan(pid, &search)
+    };
+    let (workers, under_way) = plan.meanwhile(&house, workers, look).await;
+    let workers = plan.play(&house, workers).await;
+    let (payments, seconds) = (plan.payments(), begun.elapsed().as_secs_f64());
+    eprintln!("  {build:?}: {payments} payments, {cards} cards in {seconds:.1} s");
+    under_way.print("payments under way");
+
+    tokio::time::sleep(AFTER_ANSWER).await;
+    let open = scan(pid, &search);
+    open.print("connections open");
+    drop(workers);
+    tokio::time::sleep(AFTER_CLOSE).await;
+    let closed = scan(pid, &search);
+    closed.print("after they closed");
+    house.assert_alive().await;
+    let [under_way, open, closed] = [under_way, open, closed].map(|scan| scan.hits());
+    Residue { payments, under_way, open, closed }
+}
+
+/// Whoever is not root may look into its children only if they let it.
+fn with_tracer(config: String) -> String {
+    if nix::unistd::Uid::effective().is_root() {
+        return config;
+    }
+    config.replacen("[process]", "[process]\ndanger_allow_core_dumps = true", 1)
+}
