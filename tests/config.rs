@@ -1,6 +1,9 @@
 //! The configuration from outside: the documented file says what the code does, the shipped
 //! profiles load, and whatever is wrong is refused with file, line and key, and without the value.
 
+#[path = "config/reference.rs"]
+mod reference;
+
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
