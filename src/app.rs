@@ -16,14 +16,14 @@ use crate::audit::{Audit, Hash, JournalError, KeySource, Record};
 use crate::card::Timestamp;
 use crate::config::{Config, Listen, RootKey};
 use crate::flow::Flow;
-use crate::limit::{Gates, Limits};
+use crate::limit::{Busy, Gates, Limit, Limits};
 use crate::process::{Applied, Guarded, ProcessError};
 use crate::proxy::accept::{Listener, Open};
 use crate::proxy::admin::Admin;
 use crate::proxy::desk::{Desk, Targets};
 use crate::proxy::exchange::{Timeouts, UpstreamTls, Upstreams};
 use crate::proxy::listening::Bound;
-use crate::proxy::message::{Caps, Deadlines};
+use crate::proxy::message::{Caps, ConnectionEvent, Deadlines};
 use crate::proxy::private::Private;
 use crate::proxy::public::Public;
 use crate::proxy::signing::Signers;
@@ -94,10 +94,11 @@ pub fn run(mut config: Config, guarded: Guarded) -> Result<(), StartError> {
     let keyring = keyring(root_keys).map_err(StartError::RootKey)?;
     let key_id = keyring.id();
     let vault = Arc::new(Vault::new(keyring, config.vault));
-    let metrics = Arc::new(Metrics::new().map_err(|_| StartError::Metrics)?);
     let log = Arc::new(Log::start(config.log).map_err(|_| StartError::Threads)?);
     let public_tls = tls("public", &config.public)?;
     let private_tls = tls("private", &config.private)?;
+    let listeners = [("public", public_tls.clone()), ("private", private_tls.clone())];
+    let metrics = Arc::new(metrics(&listeners)?);
     let (upstreams, outside) = (upstreams(&config)?, upstreams(&config)?);
     let public_socket = bind("public", config.public.address)?;
     let private_socket = bind("private", config.private.address)?;
@@ -123,13 +124,12 @@ pub fn run(mut config: Config, guarded: Guarded) -> Result<(), StartError> {
         log: log.clone(),
     });
 
-    let deadlines = deadlines(&config.caps);
-    let caps = caps(&config.caps);
-    let listeners = [("public", public_tls.clone()), ("private", private_tls.clone())];
+    let (deadlines, caps) = (deadlines(&config.caps), caps(&config.caps));
     let reload = Reload {
         file: config.file,
         vault: vault.clone(),
         listeners,
+        metrics: desk.metrics.clone(),
         log: log.clone(),
         audit: audit.clone(),
     };
@@ -207,6 +207,29 @@ fn upstreams(config: &Config) -> Result<Upstreams, StartError> {
     let upstreams =
         Upstreams::new(&tls, timeouts).map_err(|error| StartError::Tls("upstream", error))?;
     Ok(upstreams.with_answer_max(config.upstream.answer_limit))
+}
+
+/// Metrics that know when the listeners' certificates end, and what can be counted.
+fn metrics(listeners: &[(&str, TlsSetup)]) -> Result<Metrics, StartError> {
+    let metrics = Metrics::new(Timestamp::system().as_secs()).map_err(|_| StartError::Metrics)?;
+    for (listener, tls) in listeners {
+        tell_end(&metrics, listener, tls);
+        for event in ConnectionEvent::ALL {
+            metrics.connections_ended(listener, event.as_str(), 0);
+        }
+    }
+    let bounds = Busy::ALL.map(Busy::as_str);
+    for limit in Limit::ALL.map(Limit::name).into_iter().chain(bounds) {
+        metrics.limited(limit, 0);
+    }
+    Ok(metrics)
+}
+
+/// When the certificate of a listener ends, for the metrics.
+fn tell_end(metrics: &Metrics, listener: &str, tls: &TlsSetup) {
+    if let Some(ends) = tls.ends() {
+        metrics.certificate_ends(listener, ends);
+    }
 }
 
 /// Says what starts, and how well it is protected.
@@ -365,10 +388,9 @@ struct Forget {
 impl BackgroundService for Forget {
     async fn start(&self, mut shutdown: ShutdownWatch) {
         loop {
+            self.limits.sweep(|limit, keys| self.metrics.limit_keys(limit.name(), keys));
             tokio::select! {
-                () = tokio::time::sleep(FORGET) => self.limits.sweep(|limit, keys| {
-                    self.metrics.limit_keys(limit.name(), keys);
-                }),
+                () = tokio::time::sleep(FORGET) => {}
                 _ = shutdown.changed() => return,
             }
         }

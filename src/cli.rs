@@ -1,13 +1,16 @@
-//! The commands: `run`, `check`, `keygen`, `providers`, `page`, `audit verify`.
+//! The commands: `run`, `check`, `health`, `keygen`, `providers`, `page`, `audit verify`.
 //!
-//! Exit codes: 0 done; 1 the configuration has errors, Portcullis could not start, or the audit
-//! record is broken; 2 wrong usage; 3 the audit record holds but does not prove its own end.
+//! Exit codes: 0 done; 1 the configuration has errors, Portcullis could not start or is not well,
+//! or the audit record is broken; 2 wrong usage; 3 the audit record holds but does not prove its
+//! own end.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line speaks there")]
 
-use std::io::Write as _;
+use std::io::{self, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
@@ -17,6 +20,9 @@ use crate::config::{self, Config, Problem};
 use crate::page;
 use crate::process::Guarded;
 use crate::provider::{Profile, Route};
+
+/// How long `health` waits for a connection, and for each part of the answer.
+const HEALTH_WAIT: Duration = Duration::from_secs(2);
 
 /// A payment proxy between applications that hold tokens and providers that want cards.
 #[derive(Parser)]
@@ -40,6 +46,15 @@ enum Command {
         /// The configuration file.
         #[arg(long)]
         config: PathBuf,
+    },
+    /// Ask a running Portcullis whether it is well: for containers that hold no other program.
+    Health {
+        /// Its admin listener.
+        #[arg(long, default_value = "127.0.0.1:9464")]
+        admin: SocketAddr,
+        /// Whether it is ready to serve, instead of whether it lives.
+        #[arg(long)]
+        ready: bool,
     },
     /// Make a new root key.
     Keygen {
@@ -93,6 +108,7 @@ pub fn main() -> ExitCode {
     match command {
         Command::Run { config } => run(&config, guarded),
         Command::Check { config } => check(&config),
+        Command::Health { admin, ready } => health(admin, ready),
         Command::Keygen { out } => keygen(out.as_deref()),
         Command::Providers { files } => providers(&files),
         Command::Audit(Review::Verify { paths, key, holds }) => {
@@ -154,6 +170,31 @@ fn print_resolved(config: &Config) {
         println!("# vault.root_key is not set: random at every start, tokens end with the process");
     }
     println!("# the configuration is right");
+}
+
+fn health(admin: SocketAddr, ready: bool) -> ExitCode {
+    let path = if ready { "/readyz" } else { "/healthz" };
+    match status(admin, path) {
+        Ok(status) if status == *b"200" => return ExitCode::SUCCESS,
+        Ok(status) => {
+            eprintln!("portcullis: {admin}{path} answers {}", status.escape_ascii());
+        }
+        Err(error) => eprintln!("portcullis: {admin}{path}: {}", error.kind()),
+    }
+    ExitCode::FAILURE
+}
+
+/// The status of a GET, in its three digits. Nothing else of the answer is read.
+fn status(address: SocketAddr, path: &str) -> io::Result<[u8; 3]> {
+    let mut line = TcpStream::connect_timeout(&address, HEALTH_WAIT)?;
+    line.set_read_timeout(Some(HEALTH_WAIT))?;
+    line.set_write_timeout(Some(HEALTH_WAIT))?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
+    line.write_all(request.as_bytes())?;
+    let (mut version, mut status) = ([0; "HTTP/1.1 ".len()], [0; 3]);
+    line.read_exact(&mut version)?;
+    line.read_exact(&mut status)?;
+    if version == *b"HTTP/1.1 " { Ok(status) } else { Err(io::ErrorKind::InvalidData.into()) }
 }
 
 fn keygen(out: Option<&Path>) -> ExitCode {

@@ -108,7 +108,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("arc_swap", &["proxy/tls.rs", "vault/keyring.rs", "vault/mod.rs"]),
     ("h2", &["proxy/accept.rs", "proxy/h2.rs"]),
     ("httparse", &["proxy/answer.rs", "proxy/h1/"]),
-    ("std::net", &["app.rs", "config/", "proxy/"]),
+    ("std::net", &["app.rs", "cli.rs", "config/", "proxy/"]),
     // Words of the protocol, without I/O.
     ("http", &["config/profile.rs", "flow/", "provider/profile.rs", "proxy/"]),
     ("bytes", &["proxy/", "secret/"]),

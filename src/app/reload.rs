@@ -14,7 +14,7 @@ use crate::audit::{Audit, KeySource, Record};
 use crate::card::Timestamp;
 use crate::config::{self, RootKey};
 use crate::proxy::tls::{TlsError, TlsSetup};
-use crate::telemetry::{Event, Log, Refusal, Warning};
+use crate::telemetry::{Event, Log, Metrics, Refusal, Warning};
 use crate::vault::{KeyringError, Rotation, Vault, Versioned};
 
 /// Waits for SIGHUP, on a thread that serves nobody.
@@ -23,6 +23,7 @@ pub(super) struct Reload {
     pub(super) file: PathBuf,
     pub(super) vault: Arc<Vault>,
     pub(super) listeners: [(&'static str, TlsSetup); 2],
+    pub(super) metrics: Arc<Metrics>,
     pub(super) log: Arc<Log>,
     pub(super) audit: Arc<Audit>,
 }
@@ -55,7 +56,10 @@ impl Reload {
         self.root_keys();
         for (listener, tls) in &self.listeners {
             match tls.reload() {
-                Ok(()) => self.log.write(&Event::CertificateRead { listener }),
+                Ok(()) => {
+                    super::tell_end(&self.metrics, listener, tls);
+                    self.log.write(&Event::CertificateRead { listener });
+                }
                 Err(error) => {
                     let (key, reason) = told(error);
                     self.refuse(&format!("{listener}.{key}"), reason);

@@ -25,6 +25,9 @@ pub enum Busy {
 }
 
 impl Busy {
+    /// Both of them.
+    pub const ALL: [Self; 2] = [Self::All, Self::Host];
+
     /// Its name, as in the configuration.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

@@ -107,7 +107,7 @@ impl Desk {
         let disclosure = prepared.disclosure();
         let (host, method, path_and_query, headers, body) = prepared.into_parts();
         let _pass = self.gates.enter(host.host()).map_err(|busy| {
-            self.metrics.limited(busy.as_str());
+            self.metrics.limited(busy.as_str(), 1);
             SendError { forwarded: NotSent::No, kind: SendErrorKind::Busy }
         })?;
         let unknown = SendError { forwarded: NotSent::No, kind: SendErrorKind::BadRequest };
@@ -241,7 +241,7 @@ impl Call {
         reply.notes.id = Some(self.id);
         let status = reply.status.as_u16();
         if let Some(limit) = self.limit {
-            desk.metrics.limited(limit);
+            desk.metrics.limited(limit, 1);
         }
         desk.metrics.answered(self.listener, &self.name, status, self.code);
         let upstream = self.upstream.map(|time| time.as_secs_f64());

@@ -179,6 +179,16 @@ pub enum ConnectionEvent {
 }
 
 impl ConnectionEvent {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::TooMany,
+        Self::TooManyFromAddress,
+        Self::HandshakeTimeout,
+        Self::HandshakeFailed,
+        Self::ProtocolError,
+        Self::ReplyNotTaken,
+    ];
+
     /// Stable slug.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

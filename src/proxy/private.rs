@@ -88,7 +88,7 @@ impl Handler for Private {
     }
 
     fn note(&self, event: ConnectionEvent) {
-        self.0.metrics.connection_ended("private", event.as_str());
+        self.0.metrics.connections_ended("private", event.as_str(), 1);
     }
 }
 

@@ -173,7 +173,7 @@ impl Handler for Public {
     }
 
     fn note(&self, event: ConnectionEvent) {
-        self.0.metrics.connection_ended("public", event.as_str());
+        self.0.metrics.connections_ended("public", event.as_str(), 1);
     }
 }
 

@@ -101,6 +101,18 @@ impl TlsSetup {
         Ok(Self { files: Arc::new(files), certificate, config: Arc::new(config) })
     }
 
+    /// When the first certificate of the chain in use ends, in UNIX seconds; `None` when one cannot
+    /// be read.
+    #[must_use]
+    pub fn ends(&self) -> Option<i64> {
+        let key = self.certificate.0.load();
+        let ends = key.cert.iter().map(|certificate| {
+            let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
+            Some(certificate.validity().not_after.timestamp())
+        });
+        ends.collect::<Option<Vec<_>>>()?.into_iter().min()
+    }
+
     /// Reads certificate and key again; connections made from now on see them. On failure the
     /// present ones stay in use.
     ///

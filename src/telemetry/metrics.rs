@@ -6,6 +6,10 @@ use prometheus::{
     Registry, TextEncoder,
 };
 
+/// Upper ends of the histogram's buckets, in seconds.
+const SECONDS: [f64; 12] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 60.0];
+
 /// Everything that is counted.
 #[derive(Debug)]
 pub struct Metrics {
@@ -17,60 +21,71 @@ pub struct Metrics {
     limit_keys: IntGaugeVec,
     records: IntGauge,
     audit_up: IntGauge,
+    certificates: IntGaugeVec,
 }
 
 impl Metrics {
-    /// Registers every metric.
-    pub fn new() -> Result<Self, prometheus::Error> {
+    /// Registers every metric. `started` is now, in UNIX seconds.
+    pub fn new(started: u64) -> Result<Self, prometheus::Error> {
         let registry = Registry::new();
-        let answers = IntCounterVec::new(
-            Opts::new(
-                "portcullis_answers_total",
-                "Answers by listener, call, status class and code.",
-            ),
+        let answers = counts(
+            &registry,
+            "portcullis_answers_total",
+            "Answers by listener, call, status class and code.",
             &["listener", "call", "class", "code"],
         )?;
-        let buckets =
-            vec![0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 60.0];
-        let seconds = HistogramVec::new(
-            HistogramOpts::new(
-                "portcullis_seconds",
-                "Time of a call: in the provider (upstream) and in Portcullis (proxy).",
-            )
-            .buckets(buckets),
-            &["call", "part"],
-        )?;
-        let connections = IntCounterVec::new(
-            Opts::new(
-                "portcullis_connections_ended_total",
-                "Connections that ended without a request.",
-            ),
+        let seconds = times(&registry)?;
+        let connections = counts(
+            &registry,
+            "portcullis_connections_ended_total",
+            "Connections that ended without a request.",
             &["listener", "reason"],
         )?;
-        let limited = IntCounterVec::new(
-            Opts::new("portcullis_limited_total", "Requests that a limit refused, by its name."),
+        let limited = counts(
+            &registry,
+            "portcullis_limited_total",
+            "Requests that a limit refused, by its name.",
             &["limit"],
         )?;
-        let limit_keys = IntGaugeVec::new(
-            Opts::new("portcullis_limit_keys", "Keys that a limit counted at its last sweep."),
+        let limit_keys = levels(
+            &registry,
+            "portcullis_limit_keys",
+            "Keys that a limit counted at its last sweep.",
             &["limit"],
         )?;
-        let records = IntGauge::new(
+        let certificates = levels(
+            &registry,
+            "portcullis_certificate_expires_seconds",
+            "When a listener's certificate ends, in UNIX seconds.",
+            &["listener"],
+        )?;
+        let start = level(
+            &registry,
+            "portcullis_start_time_seconds",
+            "When this process started, in UNIX seconds.",
+        )?;
+        start.set(i64::try_from(started).unwrap_or(i64::MAX));
+        let records = level(
+            &registry,
             "portcullis_vault_records",
             "Records in the vault, expired ones included.",
         )?;
-        let audit_up = IntGauge::new(
+        let audit_up = level(
+            &registry,
             "portcullis_audit_up",
             "1 when reveals can be recorded; at 0 no card leaves.",
         )?;
-        registry.register(Box::new(audit_up.clone()))?;
-        registry.register(Box::new(answers.clone()))?;
-        registry.register(Box::new(seconds.clone()))?;
-        registry.register(Box::new(connections.clone()))?;
-        registry.register(Box::new(limited.clone()))?;
-        registry.register(Box::new(limit_keys.clone()))?;
-        registry.register(Box::new(records.clone()))?;
-        Ok(Self { registry, answers, seconds, connections, limited, limit_keys, records, audit_up })
+        Ok(Self {
+            registry,
+            answers,
+            seconds,
+            connections,
+            limited,
+            limit_keys,
+            records,
+            audit_up,
+            certificates,
+        })
     }
 
     /// Counts one answer.
@@ -92,20 +107,26 @@ impl Metrics {
         }
     }
 
-    /// Counts a connection that ended without a request.
-    pub fn connection_ended(&self, listener: &str, reason: &str) {
-        self.connections.with_label_values(&[listener, reason]).inc();
+    /// Counts connections that ended without a request. None: a count that starts at nothing is
+    /// served, so that its first step is seen as one.
+    pub fn connections_ended(&self, listener: &str, reason: &str, count: u64) {
+        self.connections.with_label_values(&[listener, reason]).inc_by(count);
     }
 
-    /// Counts a request that a limit refused.
-    pub fn limited(&self, limit: &str) {
-        self.limited.with_label_values(&[limit]).inc();
+    /// Counts requests that a limit refused; none, as above.
+    pub fn limited(&self, limit: &str, count: u64) {
+        self.limited.with_label_values(&[limit]).inc_by(count);
     }
 
     /// Notes how many keys a limit counts.
     pub fn limit_keys(&self, limit: &str, keys: usize) {
         let keys = i64::try_from(keys).unwrap_or(i64::MAX);
         self.limit_keys.with_label_values(&[limit]).set(keys);
+    }
+
+    /// Notes when a listener's certificate ends, in UNIX seconds.
+    pub fn certificate_ends(&self, listener: &str, ends: i64) {
+        self.certificates.with_label_values(&[listener]).set(ends);
     }
 
     /// The text that Prometheus reads.
@@ -116,4 +137,40 @@ impl Metrics {
         let _ = TextEncoder::new().encode(&self.registry.gather(), &mut text);
         text
     }
+}
+
+fn counts(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> Result<IntCounterVec, prometheus::Error> {
+    let counts = IntCounterVec::new(Opts::new(name, help), labels)?;
+    registry.register(Box::new(counts.clone()))?;
+    Ok(counts)
+}
+
+fn levels(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    labels: &[&str],
+) -> Result<IntGaugeVec, prometheus::Error> {
+    let levels = IntGaugeVec::new(Opts::new(name, help), labels)?;
+    registry.register(Box::new(levels.clone()))?;
+    Ok(levels)
+}
+
+fn level(registry: &Registry, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+    let level = IntGauge::new(name, help)?;
+    registry.register(Box::new(level.clone()))?;
+    Ok(level)
+}
+
+fn times(registry: &Registry) -> Result<HistogramVec, prometheus::Error> {
+    let help = "Time of a call: in the provider (upstream) and in Portcullis (proxy).";
+    let opts = HistogramOpts::new("portcullis_seconds", help).buckets(SECONDS.to_vec());
+    let times = HistogramVec::new(opts, &["call", "part"])?;
+    registry.register(Box::new(times.clone()))?;
+    Ok(times)
 }

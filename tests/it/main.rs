@@ -5,6 +5,7 @@
 
 mod audit;
 mod codec;
+mod deploy;
 mod failures;
 mod half;
 mod house;

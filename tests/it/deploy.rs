@@ -1,0 +1,274 @@
+//! What operators are given beside the program, against the program: alert rules, dashboard,
+//! runbook, the lists in the guide, the health check.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::process::Command;
+use std::time::Duration;
+
+use portcullis_sandbox::client::Call;
+use portcullis_sandbox::record::until;
+use serde_json::Value;
+
+use super::house::{House, assert_problem};
+use super::line::{Ask, Version};
+
+const ALERTS: &str = include_str!("../../deploy/prometheus/alerts.yaml");
+const DASHBOARD: &str = include_str!("../../deploy/grafana/portcullis.json");
+const GUIDE: &str = include_str!("../../docs/operate.md");
+const INTERFACE: &str = include_str!("../../docs/interface.md");
+const RUNBOOK: &str = include_str!("../../docs/runbook.md");
+
+/// A series: its name and its labels.
+type Series = (String, BTreeMap<String, String>);
+
+/// What Prometheus itself adds to a series, and what histograms have.
+const ADDED: [&str; 3] = ["job", "instance", "le"];
+
+/// A house in which a sale was made and a caller refused.
+async fn busy() -> House {
+    let house = House::open().await;
+    let mut private = house.private(Version::Http1).await;
+    let ready = house.ready("paymega").await;
+    house.assert_pays(&mut private, &ready).await;
+    let answer = private.send(&Ask::get("/v1/tokens/none")).await;
+    assert_problem(&answer, 401, "caller_unknown", "no");
+    house
+}
+
+async fn metrics(house: &House) -> String {
+    let call = Call::get(format!("{}/metrics", house.world.addresses.admin));
+    house.world.client.send(call).await.unwrap().text()
+}
+
+/// Every series that is served, and the name of its metric.
+fn served(text: &str) -> Vec<Series> {
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines.map(|line| series(line.rsplit_once(' ').unwrap().0)).collect()
+}
+
+/// `name{label="value",…}`, with any comparison; values keep what they say.
+fn series(text: &str) -> Series {
+    let (name, labels) = text.split_once('{').unwrap_or((text, ""));
+    let mut found = BTreeMap::new();
+    let mut rest = labels.trim_end_matches('}');
+    while let Some((label, tail)) = rest.split_once('"') {
+        let (value, tail) = tail.split_once('"').unwrap();
+        let label = label.trim_matches(|sign| " ,=~!".contains(sign));
+        found.insert(label.to_owned(), value.to_owned());
+        rest = tail;
+    }
+    (name.to_owned(), found)
+}
+
+/// Every selector of our metrics in these queries.
+fn asked(queries: &str) -> Vec<Series> {
+    let is_name = |sign: char| sign.is_ascii_lowercase() || sign == '_';
+    let starts = queries.match_indices("portcullis_").map(|(at, _)| &queries[at..]);
+    let selectors = starts.map(|text| {
+        let name = text.find(|sign| !is_name(sign)).unwrap_or(text.len());
+        let labels = text[name..].starts_with('{').then(|| text[name..].find('}').unwrap());
+        series(&text[..name + labels.map_or(0, |end| end + 1)])
+    });
+    selectors.collect()
+}
+
+/// The queries of every panel, and of what stands over the panels.
+fn panels() -> Vec<String> {
+    let dashboard: Value = serde_json::from_str(DASHBOARD).unwrap();
+    let mut queries = Vec::new();
+    for panel in dashboard["panels"].as_array().unwrap() {
+        let targets = panel["targets"].as_array().map_or(&[][..], Vec::as_slice);
+        assert!(panel["type"] == "row" || !targets.is_empty(), "{}", panel["title"]);
+        queries.extend(targets.iter().map(|target| target["expr"].as_str().unwrap().to_owned()));
+    }
+    let notes = dashboard["annotations"]["list"].as_array().unwrap();
+    queries.extend(notes.iter().map(|note| note["expr"].as_str().unwrap().to_owned()));
+    assert!(queries.len() > 15, "{}", queries.len());
+    queries
+}
+
+/// Whether this word is one of those that the documents give the label.
+fn is_known(label: &str, word: &str) -> bool {
+    let document = match label {
+        "code" | "limit" => INTERFACE,
+        "reason" => GUIDE,
+        _ => return true,
+    };
+    let begins = word.trim_end_matches(".*");
+    let whole = if begins == word { format!("`{word}`") } else { format!("`{begins}") };
+    ["ok", ""].contains(&word) || document.contains(&whole)
+}
+
+#[tokio::test]
+async fn every_query_of_alerts_and_panels_asks_for_what_is_served() {
+    let house = busy().await;
+    let served = served(&metrics(&house).await);
+    let alerts = ALERTS.lines().filter(|line| !line.trim_start().starts_with('#'));
+    let alerts: String = alerts.map(|line| format!("{line}\n")).collect();
+    let mut wanted = asked(&alerts);
+    wanted.extend(panels().iter().flat_map(|query| asked(query)));
+    assert!(wanted.len() > 40, "{}", wanted.len());
+    for (name, labels) in wanted {
+        let same: Vec<_> = served.iter().filter(|(known, _)| *known == name).collect();
+        assert!(!same.is_empty(), "{name} is not served");
+        for (label, values) in labels {
+            let has = |(_, labels): &&Series| labels.contains_key(&label);
+            let added = ADDED.contains(&label.as_str()) && label != "le";
+            assert!(added || same.iter().any(has), "{name} has no {label}");
+            let strange: Vec<_> =
+                values.split('|').filter(|word| !is_known(&label, word)).collect();
+            assert!(strange.is_empty(), "{name}: no {label} is called {strange:?}");
+        }
+    }
+}
+
+/// Rows of the guide's tables between two headings: first cell, second cell.
+fn rows(heading: &str) -> Vec<(String, String)> {
+    let (_, text) = GUIDE.split_once(&format!("\n## {heading}\n")).unwrap();
+    let text = text.split("\n## ").next().unwrap();
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| `"));
+    let rows = rows.map(|row| row.split(" | "));
+    rows.map(|mut cells| {
+        let name = cells.next().unwrap().trim_end_matches('`').to_owned();
+        (name, cells.next().unwrap_or_default().to_owned())
+    })
+    .collect()
+}
+
+/// Words in backticks.
+fn words(cell: &str) -> BTreeSet<String> {
+    cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+#[tokio::test]
+async fn the_guide_lists_every_metric_with_its_labels() {
+    let house = busy().await;
+    let text = metrics(&house).await;
+    let kinds = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    let kinds: BTreeMap<_, _> = kinds.map(|line| line.split_once(' ').unwrap()).collect();
+    let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (name, labels) in served(&text) {
+        let of = kinds.keys().filter(|kind| name.starts_with(**kind)).max_by_key(|kind| kind.len());
+        let labels = labels.into_keys().filter(|label| !ADDED.contains(&label.as_str()));
+        found.entry((*of.unwrap()).to_owned()).or_default().extend(labels);
+    }
+    let told: BTreeMap<_, _> =
+        rows("Metrics").into_iter().map(|(name, labels)| (name, words(&labels))).collect();
+    assert_eq!(told, found);
+}
+
+/// Variants of an enum of `telemetry`, as a log line spells them.
+fn variants(name: &str) -> BTreeSet<String> {
+    let source = include_str!("../../src/telemetry/mod.rs");
+    let (_, body) = source.split_once(&format!("pub enum {name} {{\n")).unwrap();
+    let lines = body.split("\n}\n").next().unwrap().lines();
+    let names = lines.filter_map(|line| {
+        let name = line.strip_prefix("    ")?.trim_end_matches([' ', '{', ',']);
+        name.starts_with(|sign: char| sign.is_ascii_uppercase()).then_some(name)
+    });
+    let spelt = names.map(|name| {
+        let signs = name.char_indices().map(|(at, sign)| {
+            let gap = if at > 0 && sign.is_ascii_uppercase() { "_" } else { "" };
+            format!("{gap}{}", sign.to_ascii_lowercase())
+        });
+        signs.collect()
+    });
+    spelt.collect()
+}
+
+#[tokio::test]
+async fn the_guide_lists_every_event_with_its_fields() {
+    let house = busy().await;
+    let told: BTreeMap<_, _> =
+        rows("Log").into_iter().map(|(name, fields)| (name, words(&fields))).collect();
+    assert_eq!(told.keys().cloned().collect::<BTreeSet<_>>(), variants("Event<'e>"));
+    let warnings = variants("Warning");
+    assert!(warnings.len() > 2);
+    let untold: Vec<_> =
+        warnings.iter().filter(|name| !GUIDE.contains(&format!("`{name}`"))).collect();
+    assert!(untold.is_empty(), "{untold:?}");
+    // Lines gather for a moment before they are written.
+    let answered = || {
+        let log = String::from_utf8(house.log()).unwrap();
+        log.contains("\"upstream_us\"").then_some(log)
+    };
+    let log = until(Duration::from_secs(10), answered).await.unwrap();
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let mut count = 0;
+    for line in lines {
+        let line = line.as_object().unwrap();
+        let event = line["event"].as_str().unwrap();
+        for field in line.keys().filter(|field| !["event", "time_ms"].contains(&field.as_str())) {
+            assert!(told[event].contains(field), "{event}: {field} is not in the guide");
+            count += 1;
+        }
+        for part in line.values().filter_map(Value::as_object).flat_map(|parts| parts.keys()) {
+            assert!(GUIDE.contains(&format!("`{part}`")), "{event}: {part} is not in the guide");
+        }
+    }
+    assert!(count > 20, "{count}");
+}
+
+#[test]
+fn every_alert_has_a_chapter_that_says_how_urgent_it_is() {
+    let mut alerts = BTreeMap::new();
+    for rule in ALERTS.split("- alert: ").skip(1) {
+        let name = rule.lines().next().unwrap();
+        let severity = rule.split_once("severity: ").unwrap().1.split('}').next().unwrap();
+        let there = format!("runbook: docs/runbook.md#{}\n", name.to_ascii_lowercase());
+        assert!(rule.contains(&there), "{name} points at no chapter of its own");
+        alerts.insert(name.to_owned(), severity.to_owned());
+    }
+    let mut chapters = BTreeMap::new();
+    for chapter in RUNBOOK.split("\n## ").skip(1) {
+        let (name, text) = chapter.split_once("\n\n").unwrap();
+        let urgent = text.strip_prefix("**").unwrap().split('.').next().unwrap();
+        assert!(text.len() > 150, "{name} says nothing");
+        chapters.insert(name.to_owned(), urgent.to_owned());
+    }
+    assert_eq!(alerts, chapters);
+}
+
+/// `portcullis health` as a container's check calls it.
+fn health(arguments: &[&str]) -> (Option<i32>, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
+    let output = command.arg("health").args(arguments).output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap())
+}
+
+/// The same where this is the first line of the answer.
+fn answered(line: &'static str) -> (Option<i32>, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let admin = listener.local_addr().unwrap().to_string();
+    let answering = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = stream.read(&mut [0; 256]).unwrap();
+        stream.write_all(format!("{line}\r\n\r\n").as_bytes()).unwrap();
+    });
+    let outcome = health(&["--admin", &admin]);
+    answering.join().unwrap();
+    outcome
+}
+
+#[tokio::test]
+async fn the_health_check_tells_the_living_from_the_dead() {
+    let house = House::open().await;
+    let admin = house.world.addresses.admin.trim_start_matches("http://").to_owned();
+    assert_eq!(health(&["--admin", &admin]), (Some(0), String::new()));
+    assert_eq!(health(&["--admin", &admin, "--ready"]), (Some(0), String::new()));
+    let (code, told) = health(&["--admin", "127.0.0.1:1"]);
+    assert_eq!(code, Some(1));
+    assert_eq!(told, "portcullis: 127.0.0.1:1/healthz: connection refused\n");
+    assert_eq!(answered("HTTP/1.1 200 OK"), (Some(0), String::new()));
+    let (code, told) = answered("HTTP/1.1 503 Service Unavailable");
+    assert_eq!((code, told.ends_with("/healthz answers 503\n")), (Some(1), true), "{told}");
+    assert_eq!(answered("SSH-2.0-OpenSSH_9.2").0, Some(1));
+    assert_eq!(answered("").0, Some(1));
+    // Something else listens there: a TLS listener says nothing that is an answer.
+    let public = house.world.addresses.public.trim_start_matches("https://localhost:");
+    let (code, told) = health(&["--admin", &format!("127.0.0.1:{public}"), "--ready"]);
+    assert_eq!(code, Some(1), "{told}");
+    assert_eq!(health(&["--admin", "nowhere"]).0, Some(2));
+}
