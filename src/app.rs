@@ -4,6 +4,7 @@ mod reload;
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use crate::proxy::accept::{Listener, Open};
 use crate::proxy::admin::Admin;
 use crate::proxy::desk::{Desk, Targets};
 use crate::proxy::exchange::{Timeouts, UpstreamTls, Upstreams};
+use crate::proxy::front::{Shop, Shops};
 use crate::proxy::listening::Bound;
 use crate::proxy::message::{Caps, ConnectionEvent, Deadlines};
 use crate::proxy::private::Private;
@@ -59,6 +61,8 @@ pub enum StartError {
     Metrics,
     /// The audit record cannot be continued.
     Audit(JournalError),
+    /// An intake's `upstream` is no host that could be called.
+    ShopHost,
     /// Threads could not be started.
     Threads,
     /// An address cannot be listened on.
@@ -75,6 +79,7 @@ impl fmt::Display for StartError {
             }
             Self::Process(error) => write!(out, "{error}"),
             Self::Audit(error) => write!(out, "{error}"),
+            Self::ShopHost => write!(out, "intake.upstream: is no host that could be called"),
             Self::Threads => write!(out, "threads could not be started"),
             Self::Metrics => write!(out, "metrics could not be registered"),
         }
@@ -97,9 +102,10 @@ pub fn run(mut config: Config, guarded: Guarded) -> Result<(), StartError> {
     let log = Arc::new(Log::start(config.log).map_err(|_| StartError::Threads)?);
     let public_tls = tls("public", &config.public)?;
     let private_tls = tls("private", &config.private)?;
+    let shops = shops(&mut config)?;
     let listeners = [("public", public_tls.clone()), ("private", private_tls.clone())];
     let metrics = Arc::new(metrics(&listeners)?);
-    let (upstreams, outside) = (upstreams(&config)?, upstreams(&config)?);
+    let (upstreams, outside) = (upstreams(&config, None)?, upstreams(&config, None)?);
     let public_socket = bind("public", config.public.address)?;
     let private_socket = bind("private", config.private.address)?;
     let admin_socket = bind("admin", config.admin)?;
@@ -107,13 +113,12 @@ pub fn run(mut config: Config, guarded: Guarded) -> Result<(), StartError> {
     announce(&log, &config, &applied, random_root_key);
     let limits = Arc::new(Limits::new(config.rates, config.rate_keys));
     let forget = Forget { limits: limits.clone(), metrics: metrics.clone() };
-    let accounts = config.registry.accounts();
-    let hosts = accounts.flat_map(|account| account.upstreams.iter().flatten());
     let desk = Arc::new(Desk {
-        targets: Targets::of(hosts),
+        targets: targets(&config),
         flow: Flow::new(vault.clone(), config.registry, config.apps, config.public_url),
         upstreams,
         outside,
+        shops,
         allow_private: config.upstream.danger_allow_private_addresses,
         limits,
         gates: Gates::new(config.concurrency),
@@ -196,9 +201,26 @@ fn threads(given: usize) -> usize {
     }
 }
 
-/// Connections towards providers and applications.
-fn upstreams(config: &Config) -> Result<Upstreams, StartError> {
-    let tls = UpstreamTls { ca_file: config.upstream.ca_file.clone() };
+/// The configured upstreams.
+fn targets(config: &Config) -> Targets {
+    let accounts = config.registry.accounts();
+    Targets::of(accounts.flat_map(|account| account.upstreams.iter().flatten()))
+}
+
+/// Shops that we stand in front of, each with connections of its own.
+fn shops(config: &mut Config) -> Result<Shops, StartError> {
+    let shops = std::mem::take(&mut config.shops);
+    let made = shops.into_iter().map(|shop| {
+        let upstreams = upstreams(config, shop.ca_file)?;
+        Shop::new(shop.intake, upstreams, shop.idle, shop.requests)
+            .map_err(|_| StartError::ShopHost)
+    });
+    Ok(Shops::new(made.collect::<Result<Vec<_>, _>>()?.into_iter()))
+}
+
+/// Connections towards providers, applications and shops.
+fn upstreams(config: &Config, ca_file: Option<PathBuf>) -> Result<Upstreams, StartError> {
+    let tls = UpstreamTls { ca_file: ca_file.or_else(|| config.upstream.ca_file.clone()) };
     let timeouts = Timeouts {
         connect: config.upstream.connect_timeout,
         total: config.upstream.total_timeout,

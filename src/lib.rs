@@ -9,7 +9,7 @@
 //! | --- | --- |
 //! | 0 | [`secret`], [`card`], [`process`] |
 //! | 1 | [`wire`], [`credential`], [`telemetry`], [`audit`], [`limit`] |
-//! | 2 | [`vault`], [`provider`], [`caller`] |
+//! | 2 | [`vault`], [`provider`], [`caller`], [`intake`] |
 //! | 3 | [`flow`], [`page`] |
 //! | 4 | [`proxy`] |
 //! | 5 | [`config`] |
@@ -28,6 +28,7 @@ pub mod cli;
 pub mod config;
 pub mod credential;
 pub mod flow;
+pub mod intake;
 pub mod limit;
 pub mod page;
 pub mod process;

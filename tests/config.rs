@@ -46,6 +46,7 @@ fn the_documented_file_writes_every_key_that_is_read() {
         "src/config/audit.rs",
         "src/config/mod.rs",
         "src/config/listener.rs",
+        "src/config/intake.rs",
         "src/config/merchant.rs",
         "src/config/credentials.rs",
         "src/config/root_keys.rs",
@@ -109,7 +110,7 @@ fn a_danger_is_off_by_default_and_reported_when_it_is_on() {
         .into_iter()
         .filter(|key| key.path.rsplit('.').next().unwrap().starts_with("danger_"))
         .collect();
-    assert_eq!(keys.len(), 7);
+    assert_eq!(keys.len(), 8);
     for key in keys {
         let name = key.path.rsplit('.').next().unwrap();
         let on = reference.replace(&format!("{name} = false"), &format!("{name} = true"));
@@ -204,7 +205,7 @@ fn what_is_wrong_is_refused_with_file_line_and_key() {
     let good = place.load(GOOD).unwrap();
     assert_eq!(resolved(&good, "account[0].callback.app"), None);
     let cases = cases(include_str!("config/refused.txt"));
-    assert!(cases.len() >= 97);
+    assert!(cases.len() >= 123);
     judge(GOOD, &cases, &place.file(), |text| place.load(text).err());
 }
 
@@ -354,7 +355,7 @@ struct Key {
 
 fn documented_keys(text: &str) -> Vec<Key> {
     let (mut table, mut comment, mut in_comment) = (String::new(), String::new(), false);
-    let (mut keys, mut accounts) = (Vec::new(), 0);
+    let (mut keys, mut accounts, mut cards) = (Vec::new(), 0, 0);
     for (index, line) in text.lines().enumerate() {
         if let Some(words) = line.strip_prefix('#') {
             comment = if in_comment { format!("{comment}{words}") } else { words.to_owned() };
@@ -367,9 +368,14 @@ fn documented_keys(text: &str) -> Vec<Key> {
         in_comment = false;
         if let Some(name) = line.strip_prefix('[') {
             let name = name.trim_start_matches('[').trim_end_matches(']');
-            // The documented file has one app and several accounts.
+            // The documented file has one app, one intake and several accounts.
             table = name.replacen("app", "app[0]", usize::from(name == "app"));
             accounts += usize::from(name == "account");
+            cards += usize::from(name == "intake.card");
+            if name.split('.').next() == Some("intake") {
+                table = name.replacen("intake", "intake[0]", 1);
+                table = table.replace(".card", &format!(".card[{}]", cards.max(1) - 1));
+            }
             if name.split('.').next() == Some("account") {
                 table = name.replacen("account", &format!("account[{}]", accounts - 1), 1);
             }

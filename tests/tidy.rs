@@ -30,11 +30,22 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
     ("vault", 2, &["secret", "card"]),
     ("provider", 2, &["secret", "card::Mode", "wire::Encoding", "wire::Pointer", "credential"]),
     ("caller", 2, &["card::Mode", "vault::Tenant", "provider::HostPort"]),
+    ("intake", 2, &["vault::Tenant", "wire::Pointer"]),
     // `flow` keeps no rates: whoever does may refuse, and that refusal is passed on.
     (
         "flow",
         3,
-        &["secret", "card", "wire", "credential", "limit::Exceeded", "vault", "provider", "caller"],
+        &[
+            "secret",
+            "card",
+            "wire",
+            "credential",
+            "limit::Exceeded",
+            "vault",
+            "provider",
+            "caller",
+            "intake",
+        ],
     ),
     ("page", 3, &[]),
     // `proxy/reply.rs` alone turns errors into HTTP, those of `card` and `wire` among them.
@@ -53,6 +64,7 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
             "provider::HostPort",
             "provider::ProviderHost",
             "caller::App",
+            "intake",
             "flow",
             "page",
         ],
@@ -72,6 +84,7 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
             "vault",
             "provider",
             "caller",
+            "intake",
             "proxy::address",
         ],
     ),
@@ -106,11 +119,21 @@ const DOORS: &[(&str, &[&str])] = &[
     ("rustls_native_certs", &["proxy/dial.rs"]),
     ("x509_parser", &["proxy/tls.rs"]),
     ("arc_swap", &["proxy/tls.rs", "vault/keyring.rs", "vault/mod.rs"]),
-    ("h2", &["proxy/accept.rs", "proxy/h2.rs"]),
+    ("h2", &["proxy/accept.rs", "proxy/h2.rs", "proxy/h2/"]),
     ("httparse", &["proxy/answer.rs", "proxy/h1/"]),
     ("std::net", &["app.rs", "cli.rs", "config/", "proxy/"]),
     // Words of the protocol, without I/O.
-    ("http", &["config/profile.rs", "flow/", "provider/profile.rs", "proxy/"]),
+    (
+        "http",
+        &[
+            "config/intake.rs",
+            "config/profile.rs",
+            "flow/",
+            "intake/",
+            "provider/profile.rs",
+            "proxy/",
+        ],
+    ),
     ("bytes", &["proxy/", "secret/"]),
     ("url", &["config/", "flow/", "provider/"]),
     // Cryptography and randomness.

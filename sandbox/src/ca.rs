@@ -1,6 +1,7 @@
 //! A throw-away certificate authority and the certificates of `localhost`. Nothing here outlives
 //! the run.
 
+use crate::shop::own;
 use anyhow::{Context, Result};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
@@ -65,9 +66,9 @@ impl Ca {
         &self.certificate
     }
 
-    /// A server certificate for `localhost`, `127.0.0.1` and `::1`.
+    /// A server certificate for `localhost`, the shop with its own form, `127.0.0.1` and `::1`.
     pub fn localhost(&self, common_name: &str) -> Result<Identity> {
-        let names = ["localhost", "127.0.0.1", "::1"].map(str::to_owned).to_vec();
+        let names = ["localhost", own::HOST, "127.0.0.1", "::1"].map(str::to_owned).to_vec();
         self.issue(common_name, names, ExtendedKeyUsagePurpose::ServerAuth)
     }
 

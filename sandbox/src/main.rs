@@ -49,6 +49,9 @@ struct Flags {
     /// Port of the demo shop.
     #[arg(long, value_name = "PORT")]
     shop_port: Option<u16>,
+    /// Port of the shop with a form of its own, which stands behind Portcullis.
+    #[arg(long, value_name = "PORT")]
+    own_form_port: Option<u16>,
     /// Port of the bank's page.
     #[arg(long, value_name = "PORT")]
     acs_port: Option<u16>,
@@ -84,6 +87,7 @@ impl Flags {
             private: port(self.private_port, 8444),
             admin: port(self.admin_port, 9464),
             shop: port(self.shop_port, 8448),
+            own_form: port(self.own_form_port, 8450),
             acs: port(self.acs_port, 8449),
             paymega: port(self.paymega_port, 9001),
             milkypay: port(self.milkypay_port, 9002),
@@ -217,6 +221,7 @@ fn greet(world: &World) -> Result<()> {
   Portcullis sandbox: a shop that takes cards and never holds one.
 
   Demo shop              {shop}
+  Shop with its own form {own_form}/checkout/17
   Portcullis, public     {public}
   Portcullis, private    {private}
   Portcullis, admin      {admin}/metrics
@@ -230,6 +235,7 @@ fn greet(world: &World) -> Result<()> {
 
   Test cards (any CVV, expiry 10/35):",
         shop = world.shop.url(),
+        own_form = world.own_form_url(),
         public = world.addresses.public,
         private = world.addresses.private,
         admin = world.addresses.admin,

@@ -6,6 +6,7 @@
 
 mod audit;
 mod credentials;
+mod intake;
 mod listener;
 mod merchant;
 pub mod profile;
@@ -15,6 +16,7 @@ mod reader;
 mod root_keys;
 mod secrets;
 
+pub use intake::Shop;
 pub use listener::{Listen, Upstream};
 pub use reader::{Problem, Resolved};
 pub use root_keys::{RootKey, new_root_key, read_root_key, root_keys};
@@ -59,6 +61,8 @@ pub struct Config {
     pub apps: Apps,
     /// Accounts with their profiles.
     pub registry: Registry,
+    /// Shops that Portcullis stands in front of.
+    pub shops: Vec<Shop>,
     /// Profiles, whether used or not.
     pub profiles: Vec<Arc<Profile>>,
     /// Worker threads of each listener.
@@ -173,6 +177,7 @@ fn config(root: &Table<'_>, elsewhere: &mut Vec<Problem>) -> Option<Config> {
     let apps = merchant::apps(root);
     let registry = merchant::accounts(root, &profiles, &apps, upstream.danger_plain_http);
     merchant::check_grants(root, &apps, &registry);
+    let shops = intake::shops(root, &apps, public_url.as_ref());
     Some(Config {
         public: public?,
         public_url: public_url?,
@@ -183,6 +188,7 @@ fn config(root: &Table<'_>, elsewhere: &mut Vec<Problem>) -> Option<Config> {
         upstream,
         apps,
         registry,
+        shops,
         profiles,
         threads: usize::try_from(threads).unwrap_or(0),
         caps,

@@ -30,8 +30,8 @@ pub struct Captured {
 pub struct Offer<'o> {
     /// The application whose session it is.
     pub app: &'o Tenant,
-    /// Tells the session from others.
-    pub session: &'o [u8],
+    /// Tells its session from others, where there is one.
+    pub session: Option<&'o [u8]>,
     /// The card.
     pub card: Offered<'o>,
 }
@@ -132,7 +132,7 @@ impl Flow {
         let fingerprint = self.vault.fingerprint(&capture.card.pan);
         allow(Offer {
             app: &session.owner.tenant,
-            session: id.random_part(),
+            session: Some(id.random_part()),
             card: Offered::Number { fingerprint, bin: masked.bin() },
         })?;
         self.vault.use_session(id, now)?;
@@ -154,7 +154,7 @@ impl Flow {
         let cvv = Cvv::parse(cvv.as_bytes()).map_err(Refusal::Card)?;
         allow(Offer {
             app: &session.owner.tenant,
-            session: id.random_part(),
+            session: Some(id.random_part()),
             card: Offered::Kept(token.random_part()),
         })?;
         self.vault.use_session(id, now)?;
@@ -182,23 +182,44 @@ fn read_capture(card: Value<'_>, now: Timestamp) -> Result<Capture, Refusal> {
     let needed = |name: &str| {
         field(card, name)?.ok_or_else(|| Refusal::FieldMissing(format!("/card/{name}")))
     };
-    let pan = Pan::parse(needed("number")?.as_bytes()).map_err(Refusal::Card)?;
+    let (number, month, year) = (needed("number")?, needed("exp_month")?, needed("exp_year")?);
+    let (cvv, holder) = (field(card, "cvv")?, field(card, "holder")?);
+    let typed = Typed {
+        number: number.as_str(),
+        month: month.as_str(),
+        year: year.as_str(),
+        cvv: cvv.as_ref().map(Text::as_str).filter(|cvv| !cvv.is_empty()),
+        holder: holder.as_ref().map(Text::as_str),
+    };
+    checked(&typed, now)
+}
+
+/// A card as somebody typed it.
+pub(super) struct Typed<'t> {
+    pub number: &'t str,
+    pub month: &'t str,
+    pub year: &'t str,
+    pub cvv: Option<&'t str>,
+    pub holder: Option<&'t str>,
+}
+
+/// Reads what was typed, by every rule that a card has.
+pub(super) fn checked(typed: &Typed<'_>, now: Timestamp) -> Result<Capture, Refusal> {
+    let pan = Pan::parse(typed.number.as_bytes()).map_err(Refusal::Card)?;
     if !pan.reveal(is_card_number) {
         return Err(Refusal::CardUnsupported);
     }
-    let (month, year) = (needed("exp_month")?, needed("exp_year")?);
-    let expiry = Expiry::parse(month.as_str(), year.as_str()).map_err(Refusal::Card)?;
+    let expiry = Expiry::parse(typed.month, typed.year).map_err(Refusal::Card)?;
     if expiry.is_past(now) {
         return Err(Refusal::Card(CardError::ExpiryPast));
     }
-    let cvv = field(card, "cvv")?.filter(|text| !text.as_str().is_empty());
-    let cvv = cvv.map(|text| Cvv::parse(text.as_bytes())).transpose().map_err(Refusal::Card)?;
+    let cvv = typed.cvv.map(|text| Cvv::parse(text.as_bytes()));
+    let cvv = cvv.transpose().map_err(Refusal::Card)?;
     if cvv.as_ref().is_some_and(|cvv| !cvv.matches_brand(pan.brand())) {
         return Err(Refusal::Card(CardError::CvvLength));
     }
-    let holder = field(card, "holder")?.filter(|text| !text.as_str().trim().is_empty());
-    let holder = holder.map(|text| Holder::parse(text.as_str())).transpose();
-    let holder = holder.map_err(Refusal::Card)?;
+    let holder = typed.holder.filter(|text| !text.trim().is_empty()).map(Holder::parse);
+    let holder = holder.transpose().map_err(Refusal::Card)?;
     Ok(Capture { card: Card { pan, holder, expiry }, cvv })
 }
 

@@ -108,27 +108,23 @@ impl<'b> Fields<'b> {
     /// Whether a verification value stands in clear under a name that says so: where a card field
     /// may hold a token, no other spelling of the field brings the value past us.
     pub(super) fn raw_cvv(&self) -> bool {
-        let short =
-            |text: &[u8]| matches!(text.len(), 3 | 4) && text.iter().all(u8::is_ascii_digit);
-        let named = |name: &str| {
-            let within = |known: &str| {
-                let mut places = name.as_bytes().windows(known.len());
-                places.any(|place| place.eq_ignore_ascii_case(known.as_bytes()))
-            };
-            ["cvv", "cvc", "csc", "cvn", "security_code"].into_iter().any(within)
-        };
         match self {
             Self::Json(document) => document.values().any(|value| {
                 let digits = match value.kind() {
                     Kind::String if value.raw().len() > SPELLED_CVV_MAX => false,
-                    Kind::String => value.text().is_some_and(|text| short(text.as_bytes())),
-                    Kind::Number => short(value.raw()),
+                    Kind::String => value.text().is_some_and(|text| is_code_value(text.as_bytes())),
+                    Kind::Number => is_code_value(value.raw()),
                     _ => false,
                 };
-                digits && value.key().and_then(Value::text).is_some_and(|key| named(key.as_str()))
+                digits
+                    && value
+                        .key()
+                        .and_then(Value::text)
+                        .is_some_and(|key| is_code_name(key.as_str()))
             }),
             Self::Form(form) => form.fields().any(|field| {
-                named(field.name().as_str()) && short(field.value().as_str().as_bytes())
+                is_code_name(field.name().as_str())
+                    && is_code_value(field.value().as_str().as_bytes())
             }),
         }
     }
@@ -171,7 +167,21 @@ fn of_form(field: form::Field<'_>) -> Field<'_> {
     Field { span: field.value_span(), content: Content::Text(owned(field.value().as_str())) }
 }
 
-fn owned(text: &str) -> Text<'static> {
+/// Whether a field's name says that a security code stands there.
+pub(super) fn is_code_name(name: &str) -> bool {
+    let within = |known: &str| {
+        let mut places = name.as_bytes().windows(known.len());
+        places.any(|place| place.eq_ignore_ascii_case(known.as_bytes()))
+    };
+    ["cvv", "cvc", "csc", "cvn", "security_code"].into_iter().any(within)
+}
+
+/// Whether a value could be a security code.
+pub(super) fn is_code_value(text: &[u8]) -> bool {
+    matches!(text.len(), 3 | 4) && text.iter().all(u8::is_ascii_digit)
+}
+
+pub(super) fn owned(text: &str) -> Text<'static> {
     let mut copy = CleartextBody::with_capacity(text.len());
     copy.extend_from_slice(text.as_bytes());
     Text::Decoded(copy)

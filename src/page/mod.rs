@@ -93,6 +93,12 @@ pub enum Notice {
     NotSent,
     /// The step has ended, or never was.
     Gone,
+    /// What was typed is no card, or not all of it.
+    CardWrong,
+    /// The shop's form could not be taken without doubt.
+    CardNotTaken,
+    /// The shop does not answer.
+    ShopAway,
 }
 
 /// A page that says one thing.
@@ -103,6 +109,9 @@ pub fn notice(notice: Notice, language: Language) -> Page {
         Notice::Unreachable => ("unreachable-title", "unreachable-text"),
         Notice::NotSent => ("not-sent-title", "not-sent-text"),
         Notice::Gone => ("gone-title", "gone-text"),
+        Notice::CardWrong => ("card-wrong-title", "card-wrong-text"),
+        Notice::CardNotTaken => ("card-not-taken-title", "card-not-taken-text"),
+        Notice::ShopAway => ("shop-away-title", "shop-away-text"),
     };
     let body = format!("<h1>{}</h1>\n<p>{}</p>", language.text(title), language.text(text));
     still(title, "", &body, language)

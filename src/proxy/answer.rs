@@ -27,6 +27,8 @@ pub(crate) struct AnswerHead {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
     pub(crate) framing: AnswerFraming,
+    /// What `Content-Length` says, whether or not a body follows.
+    pub(crate) declared: Option<u64>,
     /// The connection may carry another request afterwards.
     pub(crate) reusable: bool,
 }
@@ -39,6 +41,15 @@ impl AnswerHead {
 
 /// Parses a head; `bytes` ends with its empty line. `bodiless` says that the request was a HEAD.
 pub(crate) fn parse(bytes: &[u8], bodiless: bool) -> Result<AnswerHead, SendErrorKind> {
+    read(bytes, bodiless, false)
+}
+
+/// The same for an answer that passes through: it may be coded, or become a WebSocket.
+pub(crate) fn parse_passing(bytes: &[u8], bodiless: bool) -> Result<AnswerHead, SendErrorKind> {
+    read(bytes, bodiless, true)
+}
+
+fn read(bytes: &[u8], bodiless: bool, passing: bool) -> Result<AnswerHead, SendErrorKind> {
     let bytes = Bytes::copy_from_slice(bytes);
     let mut store = [const { MaybeUninit::uninit() }; Caps::FIELDS_MAX];
     let mut raw = httparse::Response::new(&mut []);
@@ -51,7 +62,8 @@ pub(crate) fn parse(bytes: &[u8], bodiless: bool) -> Result<AnswerHead, SendErro
         return Err(SendErrorKind::BadAnswer);
     };
     let map = HeaderMap::with_capacity(raw.headers.len());
-    let mut fields = AnswerFields { map, reusable: minor == 1, ..AnswerFields::default() };
+    let reusable = minor == 1;
+    let mut fields = AnswerFields { map, reusable, passing, ..AnswerFields::default() };
     for field in raw.headers.iter() {
         fields.take(field.name, bytes.slice_ref(field.value))?;
     }
@@ -64,6 +76,8 @@ struct AnswerFields {
     length: Option<u64>,
     chunked: bool,
     reusable: bool,
+    passing: bool,
+    websocket: bool,
     named: Vec<HeaderName>,
 }
 
@@ -81,7 +95,11 @@ impl AnswerFields {
                 if std::mem::replace(&mut self.chunked, true) || !known { Err(bad) } else { Ok(()) }
             }
             "content-encoding" if value.eq_ignore_ascii_case(b"identity") => Ok(()),
-            "content-encoding" => Err(SendErrorKind::Encoded),
+            "content-encoding" if !self.passing => Err(SendErrorKind::Encoded),
+            "upgrade" => {
+                self.websocket = value.eq_ignore_ascii_case(b"websocket");
+                Ok(())
+            }
             "connection" => {
                 self.connection(&value);
                 Ok(())
@@ -112,7 +130,8 @@ impl AnswerFields {
         minor: u8,
         bodiless: bool,
     ) -> Result<AnswerHead, SendErrorKind> {
-        if self.chunked && (self.length.is_some() || minor == 0) || status == 101 {
+        let switched = status == 101 && !(self.passing && self.websocket);
+        if self.chunked && (self.length.is_some() || minor == 0) || switched {
             return Err(SendErrorKind::BadAnswer);
         }
         for name in &self.named {
@@ -131,7 +150,7 @@ impl AnswerFields {
             (_, None, _) => AnswerFraming::Close,
         };
         let reusable = self.reusable && framing != AnswerFraming::Close;
-        Ok(AnswerHead { status, headers: self.map, framing, reusable })
+        Ok(AnswerHead { status, headers: self.map, framing, declared: self.length, reusable })
     }
 }
 

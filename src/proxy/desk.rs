@@ -1,7 +1,7 @@
 //! What the rooms behind all listeners share: the flow, the way out, and where things are noted.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::audit::{Audit, NotRecorded, Record, Way};
 use crate::card::Timestamp;
@@ -15,6 +15,7 @@ use super::address::Hops;
 use super::exchange::{
     AddressPolicy, Forwarded as NotSent, Outgoing, SendError, SendErrorKind, Target, Upstreams,
 };
+use super::front::Shops;
 use super::message::Reply;
 use super::reply::{self, RequestId};
 use super::signing::Signers;
@@ -30,6 +31,8 @@ pub struct Desk {
     /// Connections to addresses that came from outside: returns, card forms, callbacks. Kept apart,
     /// so that nothing which a browser wrote on one can be read as the answer to a sale.
     pub outside: Upstreams,
+    /// Shops that we stand in front of, each with connections of its own.
+    pub shops: Shops,
     /// Whether relay and callback targets may be on private networks.
     pub allow_private: bool,
     /// Rates.
@@ -191,7 +194,7 @@ pub(super) struct Call {
     pub guess: bool,
     limit: Option<&'static str>,
     begun: Instant,
-    upstream: Option<std::time::Duration>,
+    upstream: Option<Duration>,
 }
 
 impl Call {
@@ -235,11 +238,16 @@ impl Call {
 
     /// Notes the call and gives the reply its timing and id.
     pub(super) fn end(self, mut reply: Reply, desk: &Desk) -> Reply {
-        let total = self.begun.elapsed();
-        let proxy = total.saturating_sub(self.upstream.unwrap_or_default());
+        let proxy = self.noted(reply.status.as_u16(), desk);
         reply.notes.timing = Some((proxy, self.upstream));
         reply.notes.id = Some(self.id);
-        let status = reply.status.as_u16();
+        reply
+    }
+
+    /// Notes the call; what we took of the time.
+    pub(super) fn noted(&self, status: u16, desk: &Desk) -> Duration {
+        let total = self.begun.elapsed();
+        let proxy = total.saturating_sub(self.upstream.unwrap_or_default());
         if let Some(limit) = self.limit {
             desk.metrics.limited(limit, 1);
         }
@@ -263,6 +271,6 @@ impl Call {
                 .upstream
                 .map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX)),
         });
-        reply
+        proxy
     }
 }

@@ -93,6 +93,12 @@ impl Target {
         self.name.is_some()
     }
 
+    /// The same place, asked for under another name: what `Host` says.
+    #[must_use]
+    pub(crate) fn under(&self, host_field: HeaderValue) -> Self {
+        Self { host_field, ..self.clone() }
+    }
+
     /// The name the certificate is verified for; none without TLS.
     pub(crate) fn server_name(&self) -> Option<ServerName<'static>> {
         self.name.clone()
@@ -271,6 +277,26 @@ impl Upstreams {
     pub const fn with_answer_max(mut self, bytes: usize) -> Self {
         self.answer_max = bytes;
         self
+    }
+
+    /// A connection to `target` for a request that passes through, and the key to give it back.
+    pub(crate) async fn line(
+        &self,
+        target: &Target,
+        policy: AddressPolicy,
+    ) -> Result<(Line, Key), SendErrorKind> {
+        let key = Key { authority: Arc::clone(&target.authority), policy };
+        if let Some(line) = self.pool.take(&key) {
+            return Ok((line, key));
+        }
+        let until = Instant::now() + self.timeouts.connect;
+        let socket = self.dialler.dial(target, policy, until).await?;
+        Ok((Line::new(socket), key))
+    }
+
+    /// Takes such a connection back.
+    pub(crate) fn give_back(&self, line: Line, key: Key) {
+        self.pool.put(key, line);
     }
 
     /// Sends `out` to `target`, once.

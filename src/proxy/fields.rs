@@ -23,6 +23,10 @@ pub(crate) struct Fields {
     pub(crate) expect_continue: bool,
     /// The client asked for the connection to be closed.
     pub(crate) close: bool,
+    /// The request wants to become a WebSocket.
+    pub(crate) websocket: bool,
+    /// Why only a room that passes the request through may have it.
+    pub(crate) reserved: Option<Refusal>,
     length: Option<u64>,
     chunked: bool,
 }
@@ -30,7 +34,15 @@ pub(crate) struct Fields {
 impl Fields {
     pub(crate) fn with_capacity(fields: usize) -> Self {
         let map = HeaderMap::with_capacity(fields);
-        Self { map, expect_continue: false, close: false, length: None, chunked: false }
+        Self {
+            map,
+            expect_continue: false,
+            close: false,
+            websocket: false,
+            reserved: None,
+            length: None,
+            chunked: false,
+        }
     }
 
     /// Takes one field, as the client sent it.
@@ -41,8 +53,12 @@ impl Fields {
             "transfer-encoding" => self.transfer_encoding(&value),
             "connection" => self.connection(&value),
             "expect" => self.expect(&value),
-            "upgrade" | "http2-settings" => Err(Refusal::UpgradeRefused),
-            "content-encoding" => Err(Refusal::ContentEncodingRefused),
+            "upgrade" => self.upgrade(&value),
+            "http2-settings" => Err(Refusal::UpgradeRefused),
+            "content-encoding" => {
+                self.reserved = Some(Refusal::ContentEncodingRefused);
+                self.plain(name, value)
+            }
             "keep-alive" | "proxy-connection" | "te" | "trailer" | "proxy-authorization" => Ok(()),
             _ => self.plain(name, value),
         }
@@ -113,10 +129,22 @@ impl Fields {
             match option.trim_ascii() {
                 o if o.eq_ignore_ascii_case(b"close") => self.close = true,
                 o if o.eq_ignore_ascii_case(b"keep-alive") || o.eq_ignore_ascii_case(b"te") => {}
-                o if o.eq_ignore_ascii_case(b"upgrade") => return Err(Refusal::UpgradeRefused),
+                o if o.eq_ignore_ascii_case(b"upgrade") => {
+                    self.reserved = Some(Refusal::UpgradeRefused);
+                }
                 _ => return Err(Refusal::BadField),
             }
         }
+        Ok(())
+    }
+
+    /// The only protocol that anything here is passed on in.
+    fn upgrade(&mut self, value: &HeaderValue) -> Result<(), Refusal> {
+        if self.websocket || !value.as_bytes().eq_ignore_ascii_case(b"websocket") {
+            return Err(Refusal::UpgradeRefused);
+        }
+        self.websocket = true;
+        self.reserved = Some(Refusal::UpgradeRefused);
         Ok(())
     }
 
@@ -143,7 +171,12 @@ impl Fields {
 fn is_singular(name: &HeaderName) -> bool {
     matches!(
         name.as_str(),
-        "content-type" | "authorization" | "origin" | "referer" | "portcullis-key"
+        "content-type"
+            | "content-encoding"
+            | "authorization"
+            | "origin"
+            | "referer"
+            | "portcullis-key"
     )
 }
 

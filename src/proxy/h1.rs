@@ -6,6 +6,7 @@
 
 pub(crate) mod head;
 pub(crate) mod reply;
+mod through;
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
@@ -104,6 +105,12 @@ where
         let bytes = self.buffer.filled().get(..length).unwrap_or_default();
         let parsed = head::parse(bytes, &self.terms.caps, &self.origin)?;
         self.buffer.consume(length);
+        if self.room.passes(&parsed.head) {
+            return self.pass(parsed).await;
+        }
+        if let Some(refusal) = parsed.reserved {
+            return Err(refusal.into());
+        }
         let limit = match self.room.admit(&parsed.head) {
             Ok(limit) => limit,
             Err(reply) => return self.answer_early(&parsed, reply).await,

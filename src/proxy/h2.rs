@@ -4,6 +4,8 @@
 //! (connection fields, a content-length that is not kept, pseudo fields). Each stream is a task
 //! that no reset can cancel: a sale in flight outlives the client that asked for it.
 
+mod through;
+
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -24,9 +26,12 @@ use super::fields::{Fields, Framing, is_hop_by_hop};
 use super::h1::head::accepted_method;
 use super::h1::reply::has_body;
 use super::linger::Lingering;
-use super::message::{BodyLimit, Caps, ConnectionEvent, Handler, Head, Refusal, Reply, Request};
+use super::message::{
+    BodyLimit, Caps, ConnectionEvent, Handler, Head, Passing, Refusal, Reply, Request,
+};
 use super::target;
 use crate::secret::CleartextBody;
+use through::Through;
 
 const STREAMS: u32 = 100;
 const STREAM_WINDOW: u32 = 64 * 1024;
@@ -177,6 +182,8 @@ struct Exchange<H> {
 /// Why there is no request to handle.
 enum Early {
     Reply(Box<Reply>),
+    /// It is passed through instead.
+    Passing(Box<(Passing, RecvStream)>),
     /// The client reset the stream or broke it before the request was complete.
     Gone,
 }
@@ -192,6 +199,13 @@ impl<H: Handler> Exchange<H> {
             Ok(request) => (self.room.handle(request).await, true),
             Err(Early::Reply(reply)) => (*reply, empty),
             Err(Early::Gone) => return !empty,
+            Err(Early::Passing(passing)) => {
+                let (passing, body) = *passing;
+                let mut client = Through::new(&mut self.respond, body);
+                self.room.pass(passing, &mut client).await;
+                client.finish();
+                return false;
+            }
         };
         let close = reply.close || !taken;
         if self.send(reply, bodiless).await.is_none() {
@@ -203,6 +217,12 @@ impl<H: Handler> Exchange<H> {
     async fn receive(&mut self, parts: Parts, body: RecvStream) -> Result<Request, Early> {
         let refused = |refusal| Early::Reply(Box::new(self.room.refuse(refusal)));
         let (head, fields) = head_of(parts, &self.terms.caps, &self.origin).map_err(refused)?;
+        if self.room.passes(&head) {
+            return Err(Early::Passing(Box::new((fields.passing(head, &body), body))));
+        }
+        if let Some(refusal) = fields.reserved {
+            return Err(refused(refusal));
+        }
         let limit = self.room.admit(&head).map_err(|reply| Early::Reply(Box::new(reply)))?;
         let framing = fields.framing;
         if matches!(framing, Framing::Length(length) if length > limit.get() as u64) {
@@ -288,6 +308,18 @@ async fn read_body(
 struct Shape {
     framing: Framing,
     expect_continue: bool,
+    reserved: Option<Refusal>,
+}
+
+impl Shape {
+    /// Without a length the frames tell where the body ends.
+    fn passing(&self, head: Head, body: &RecvStream) -> Passing {
+        let framing = match self.framing {
+            Framing::Empty if !body.is_end_stream() => Framing::Chunked,
+            framing => framing,
+        };
+        Passing { head, framing, expect_continue: self.expect_continue, websocket: false }
+    }
 }
 
 fn head_of(parts: Parts, caps: &Caps, origin: &Origin) -> Result<(Head, Shape), Refusal> {
@@ -307,7 +339,8 @@ fn head_of(parts: Parts, caps: &Caps, origin: &Origin) -> Result<(Head, Shape), 
     let target = target::parse(text)?;
     let mut fields = collect(parts.headers, caps)?;
     fields.host_from(parts.uri.authority().map(http::uri::Authority::as_str))?;
-    let shape = Shape { framing: fields.framing()?, expect_continue: fields.expect_continue };
+    let (framing, reserved) = (fields.framing()?, fields.reserved);
+    let shape = Shape { framing, expect_continue: fields.expect_continue, reserved };
     let head = Head {
         method,
         path: target.path.to_owned(),

@@ -27,8 +27,8 @@ const READ: usize = 16 * 1024;
 
 /// One connection to a provider.
 pub(crate) struct Line {
-    socket: Socket,
-    buffer: ReadBuffer,
+    pub(super) socket: Socket,
+    pub(super) buffer: ReadBuffer,
     deadline: Deadline,
 }
 

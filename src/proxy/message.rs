@@ -7,11 +7,13 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, Version};
 
+use super::fields::Framing;
 use super::notes::Notes;
 use crate::secret::CleartextBody;
 
@@ -151,12 +153,86 @@ pub trait Handler: Send + Sync + 'static {
     /// Answers a whole request. Runs to completion also when the client has gone.
     fn handle(&self, request: Request) -> impl Future<Output = Reply> + Send;
 
+    /// Whether this request is passed through as it comes instead of being read as a whole.
+    fn passes(&self, _head: &Head) -> bool {
+        false
+    }
+
+    /// Passes a request through.
+    fn pass(&self, _passing: Passing, _client: &mut dyn Client) -> impl Future<Output = ()> + Send {
+        async {}
+    }
+
     /// The codec refused something before there was a request; the room makes it a problem
     /// document.
     fn refuse(&self, refusal: Refusal) -> Reply;
 
     /// Something happened to a connection that no reply tells about; for counters.
     fn note(&self, _event: ConnectionEvent) {}
+}
+
+/// A request that passes through: its head, and what the codec took out of it.
+pub struct Passing {
+    /// Its head.
+    pub head: Head,
+    pub(crate) framing: Framing,
+    pub(crate) expect_continue: bool,
+    pub(crate) websocket: bool,
+}
+
+impl fmt::Debug for Passing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Passing(..)")
+    }
+}
+
+/// The client of a request that passes through, whatever it speaks. Everything is handed over in
+/// parts; nothing is kept beyond what was pushed and not yet flushed.
+pub trait Client: Send {
+    /// Adds what has come of the request's body; whether that was all of it.
+    ///
+    /// # Errors
+    /// The client has gone, or broken the protocol.
+    fn poll_body(
+        &mut self,
+        part: &mut CleartextBody,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<bool, Gone>>;
+
+    /// The head of an interim answer or of the answer itself.
+    fn begin(&mut self, head: Begin);
+
+    /// Bytes of the answer's body.
+    fn push(&mut self, part: &[u8]);
+
+    /// The answer is whole.
+    fn end(&mut self);
+
+    /// Ready when everything handed over is out.
+    ///
+    /// # Errors
+    /// The client has gone.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Gone>>;
+
+    /// Ready when the listener is closing.
+    fn poll_closing(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+}
+
+/// The client is not there any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gone;
+
+/// The head of an answer that passes through.
+#[derive(Debug)]
+pub struct Begin {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its fields, without framing and hop-by-hop ones.
+    pub headers: HeaderMap,
+    /// Its length, when that is known.
+    pub length: Option<u64>,
+    /// Whether a body follows.
+    pub body: bool,
 }
 
 /// What can happen to a connection without a request.

@@ -26,7 +26,8 @@ use crate::secret::CleartextBody;
 use super::desk::{Call, Desk, Origin};
 use super::exchange::SendErrorKind;
 use super::message::{
-    BodyLimit, ConnectionEvent, Handler, Head, Refusal as CodecRefusal, Reply, Request,
+    BodyLimit, Client, ConnectionEvent, Handler, Head, Passing, Refusal as CodecRefusal, Reply,
+    Request,
 };
 use super::reply::{self, set};
 use super::shown::{self, form_refused, gone, harden, notice, relayed, shown, unreachable};
@@ -115,7 +116,21 @@ fn called<'h>(method: &Method, path: &'h str) -> Option<Called<'h>> {
 }
 
 impl Handler for Public {
+    fn passes(&self, head: &Head) -> bool {
+        let shop = self.0.shops.called(head);
+        shop.is_some_and(|shop| shop.passes(head))
+    }
+
+    async fn pass(&self, passing: Passing, client: &mut dyn Client) {
+        if let Some(shop) = self.0.shops.called(&passing.head) {
+            shop.pass(passing, client, &self.0).await;
+        }
+    }
+
     fn admit(&self, head: &Head) -> Result<BodyLimit, Reply> {
+        if let Some(shop) = self.0.shops.called(head) {
+            return self.admit_card(shop, head);
+        }
         let called = called(&head.method, &head.path);
         let allowed = self.allow(called.as_ref(), head).map_err(Refusal::from);
         let known = allowed.and_then(|()| called.as_ref().ok_or(Refusal::RouteUnknown));
@@ -133,6 +148,9 @@ impl Handler for Public {
 
     async fn handle(&self, request: Request) -> Reply {
         let Request { head, body } = request;
+        if let Some(shop) = self.0.shops.called(&head) {
+            return self.take_card(shop, &head, body).await;
+        }
         let Some(called) = called(&head.method, &head.path) else {
             return Reply::empty(StatusCode::NOT_FOUND);
         };
@@ -243,9 +261,11 @@ impl Public {
 
     /// Rates of a card that is about to be kept. Varying one dimension evades the others, so there
     /// are three.
-    fn allow_card(&self, offer: &Offer<'_>) -> Result<(), Exceeded> {
+    pub(super) fn allow_card(&self, offer: &Offer<'_>) -> Result<(), Exceeded> {
         let (limits, app) = (&self.0.limits, offer.app.as_str());
-        limits.pass(Limit::SessionCards, &offer.session)?;
+        if let Some(session) = offer.session {
+            limits.pass(Limit::SessionCards, &session)?;
+        }
         match &offer.card {
             Offered::Number { fingerprint, bin } => {
                 limits.pass(Limit::Card, &(app, fingerprint))?;

@@ -186,6 +186,19 @@ pub(super) fn unanswered(error: &SendError, status_call: Option<&str>, id: &Requ
     build(&unanswered_row(error.kind, forwarded), about, id)
 }
 
+/// A request to a shop that brought no answer.
+pub(super) fn shop_unanswered(error: &SendError, id: &RequestId) -> Refused {
+    let forwarded = forwarded(error);
+    let (status, code, title) = match error.kind {
+        SendErrorKind::Busy => (503, "shop_busy", "Too many requests are under way to the shop."),
+        SendErrorKind::Silent => (504, "shop_silent", "The shop did not answer in time."),
+        _ => (502, "shop_unreachable", "The shop could not be reached, or broke off."),
+    };
+    let retry = if forwarded == Forwarded::No { Retry::After } else { Retry::Unsafe };
+    let row = Problem { status, code, origin: Origin::Upstream, retry, title };
+    build(&row, About { forwarded: Some(forwarded), ..About::default() }, id)
+}
+
 /// A request that the codec refused.
 pub(super) fn codec(refusal: CodecRefusal, id: &RequestId) -> Refused {
     let row = Problem {
@@ -253,7 +266,7 @@ fn row(refusal: &Refusal) -> Problem {
         Refusal::RouteUnknown => (404, "route_unknown", Policy, Safe, "No profile lets this call pass."),
         Refusal::PathRefused => (400, "path_refused", Policy, Safe, "The path could mean another one to the provider."),
         Refusal::UpstreamMissing => (503, "account_incomplete", Proxy, After, "The account lacks the base URL or the credential of this interface."),
-        Refusal::ContentTypeRefused => (415, "content_type_refused", Policy, Safe, "One Content-Type is needed: application/json in UTF-8."),
+        Refusal::ContentTypeRefused => (415, "content_type_refused", Policy, Safe, "One Content-Type is needed, the one of this call, in UTF-8."),
         Refusal::ContentEncodingRefused => (415, "content_encoding_refused", Policy, Safe, "Bodies are taken as they are, not compressed."),
         Refusal::BodyUnexpected => (400, "body_unexpected", Policy, Safe, "This call has a body where it should not, or none where it should."),
         Refusal::BodyMalformed(error) => return malformed(error),

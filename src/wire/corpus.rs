@@ -53,6 +53,12 @@ fn hex_text(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// A number in every disguise that is found without knowing the number.
+pub(crate) fn disguised(pan: &str) -> Vec<(&'static str, String)> {
+    let found = DISGUISES.iter().filter(|disguise| disguise.2);
+    found.map(|Disguise(name, write, _)| (*name, write(pan))).collect()
+}
+
 const DISGUISES: [Disguise; 53] = [
     Disguise("plain", |pan| pan.into(), true),
     Disguise("in a sentence", |pan| format!("Card {pan} was declined."), true),

@@ -9,6 +9,7 @@
 
 pub mod form;
 pub mod json;
+pub mod multipart;
 pub mod scan;
 
 mod fold;
@@ -26,7 +27,7 @@ mod text;
 mod unique;
 
 #[cfg(test)]
-mod corpus;
+pub(crate) mod corpus;
 #[cfg(test)]
 mod suites;
 
@@ -103,6 +104,10 @@ pub enum Category {
     FormSyntax,
     /// Two fields of a form have the name that was asked for.
     FormDuplicate,
+    /// A multipart body that two readers could read differently.
+    MultipartSyntax,
+    /// Two parts have the same name.
+    MultipartDuplicate,
     /// Longer than a body can be.
     TooLarge,
     /// Not a JSON pointer.
@@ -127,6 +132,8 @@ impl Category {
             Self::Utf8 => "utf8",
             Self::FormSyntax => "form_syntax",
             Self::FormDuplicate => "form_duplicate",
+            Self::MultipartSyntax => "multipart_syntax",
+            Self::MultipartDuplicate => "multipart_duplicate",
             Self::TooLarge => "too_large",
             Self::Pointer => "pointer",
             Self::SpliceOverlap => "splice_overlap",

@@ -194,6 +194,12 @@ impl Line {
         Ok(Self { authority, tls: version, wire })
     }
 
+    /// The same connection, asking for another host.
+    pub(crate) fn calling(mut self, authority: &str) -> Self {
+        self.authority = authority.to_owned();
+        self
+    }
+
     /// One request, whole, and its answer.
     pub(crate) async fn send(&mut self, ask: &Ask) -> Answer {
         self.try_send(ask).await.unwrap_or_else(|error| panic!("no answer: {error}"))

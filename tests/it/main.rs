@@ -9,6 +9,7 @@ mod deploy;
 mod failures;
 mod half;
 mod house;
+mod intake;
 mod keys;
 mod limits;
 mod line;

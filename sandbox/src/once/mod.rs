@@ -8,6 +8,7 @@ mod guard;
 mod highhelp;
 pub mod leak;
 mod logs;
+mod own;
 mod pay;
 mod qostiq;
 mod relay;
@@ -37,13 +38,14 @@ macro_rules! cases {
 use cases;
 
 /// Accounts, and the cases that are played on each.
-const LISTS: [(&str, &[Case]); 6] = [
+const LISTS: [(&str, &[Case]); 7] = [
     ("paymega", COREFY),
     ("milkypay", COREFY),
     ("qostiq", qostiq::CASES),
     ("qostiq-browser", qostiq::BROWSER_CASES),
     ("highhelp", highhelp::CASES),
     ("highhelp-hmac", highhelp::CASES),
+    ("own form", own::CASES),
 ];
 
 const COREFY: &[Case] = cases![Stage:

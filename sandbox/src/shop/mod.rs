@@ -7,6 +7,7 @@ pub mod gateway;
 pub mod highhelp;
 pub mod log;
 pub mod order;
+pub mod own;
 mod pages;
 pub mod piastrix;
 mod sides;

@@ -4,6 +4,7 @@ use super::accounts::{App, Held};
 use super::signers::{HighHelpHeld, QostiqHeld};
 use super::tables;
 use crate::random::encode_hex;
+use crate::shop::own;
 use crate::text::quote;
 use ring::digest::{SHA256, digest};
 use std::path::PathBuf;
@@ -35,6 +36,8 @@ pub(super) struct Facts<'a> {
     pub(super) apps: &'a [(App, String)],
     /// `https://localhost:port` of the shop.
     pub(super) shop: &'a str,
+    /// Port of the shop with a form of its own.
+    pub(super) own_form: u16,
     /// Base URLs (core, card) and authority.
     pub(super) qostiq_at: [String; 3],
     /// Base URL and authority.
@@ -60,6 +63,7 @@ pub(super) fn text(facts: &Facts<'_>) -> String {
     for (app, key) in facts.apps {
         text.push_str(&app_table(facts, *app, key));
     }
+    text.push_str(&intake(facts.own_form));
     for account in facts.accounts {
         text.push_str(&account_table(facts, account));
     }
@@ -134,6 +138,26 @@ danger_run_as_root = true
         settings.upstream_timeout.as_millis().min(1_000),
         settings.upstream_timeout.as_millis(),
     )
+}
+
+/// A shop that kept its own form: the same fields in three encodings.
+fn intake(port: u16) -> String {
+    let mut text = format!(
+        "[[intake]]\nhosts = [\"{}\"]\nupstream = \"https://localhost:{port}\"\napp = \"shop\"\n\n",
+        own::HOST
+    );
+    for (path, encoding, prefix) in [
+        ("/checkout/*/pay", "form", ""),
+        ("/checkout/*/pay", "multipart", ""),
+        ("/api/checkout/*/pay", "json", "/card/"),
+    ] {
+        text.push_str(&format!(
+            "[[intake.card]]\npath = \"{path}\"\nencoding = \"{encoding}\"\n\
+             number = \"{prefix}number\"\nexpiry = \"{prefix}expiry\"\ncvv = \"{prefix}cvv\"\n\
+             holder = \"{prefix}holder\"\n\n"
+        ));
+    }
+    text
 }
 
 fn app_table(facts: &Facts<'_>, app: App, key: &str) -> String {

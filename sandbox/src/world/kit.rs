@@ -14,6 +14,7 @@ use crate::http::Server;
 use crate::shop::gateway::{Credentials, Gateway};
 use crate::shop::highhelp::HighHelp;
 use crate::shop::log::Log;
+use crate::shop::own::{self, OwnForm};
 use crate::shop::piastrix::Piastrix;
 use crate::shop::till::Till;
 use crate::shop::{self, Offer, Shop, Witness};
@@ -101,6 +102,25 @@ impl Kit<'_> {
             offers: route.offers(self.accounts)?,
             log,
             witness,
+        })
+    }
+}
+
+impl Kit<'_> {
+    /// A shop with a form of its own, which pays at Paymega.
+    pub(super) async fn own_form(
+        &self,
+        port: u16,
+        at: &Addresses,
+        log: &Arc<Log>,
+    ) -> Result<OwnForm> {
+        let held = self.accounts.corefy.first().context("no account")?;
+        let route = Route { at, client: &self.client, log };
+        OwnForm::start(own::Setup {
+            listener: Server::bind(port).await?,
+            identity: &self.identity,
+            gateway: route.corefy(&held.name, held.shop.clone()),
+            log: Arc::clone(log),
         })
     }
 }

@@ -20,6 +20,7 @@ use crate::shop::Shop;
 use crate::shop::gateway::{Credentials, Gateway};
 use crate::shop::highhelp::HighHelp;
 use crate::shop::log::Log;
+use crate::shop::own::{self, OwnForm};
 use crate::shop::piastrix::Piastrix;
 use crate::{highhelp, qostiq, random};
 use accounts::{App, Held, held_at};
@@ -45,6 +46,8 @@ pub struct Ports {
     pub admin: u16,
     /// The demo shop.
     pub shop: u16,
+    /// The shop with a form of its own.
+    pub own_form: u16,
     /// The ACS.
     pub acs: u16,
     /// Paymega.
@@ -126,6 +129,8 @@ pub struct World {
     pub highhelp: Arc<highhelp::Simulator>,
     /// The demo shop.
     pub shop: Shop,
+    /// The shop with a form of its own, behind an intake route.
+    pub own_form: OwnForm,
     /// Drives the simulators over HTTP.
     pub control: Control,
     /// Trusts the CA.
@@ -212,6 +217,7 @@ impl World {
         ];
         let [(_, key), _] = &apps;
         let witness = kit::witness(folder.join("logs/portcullis.log"), simulated.clone());
+        let own_form = kit.own_form(ports.own_form, &addresses, &log).await?;
         let shop = kit.shop(ports.shop, &addresses, key, log, witness).await?;
         let control = Control::start(ports.control, simulated).await?;
         Ok(Self {
@@ -221,6 +227,7 @@ impl World {
             qostiq,
             highhelp,
             shop,
+            own_form,
             control,
             client,
             ca,
@@ -383,6 +390,12 @@ impl World {
         found.map_or("", |(_, key)| key.as_str())
     }
 
+    /// Where browsers find the shop with a form of its own.
+    #[must_use]
+    pub fn own_form_url(&self) -> String {
+        self.addresses.public.replace("localhost", own::HOST)
+    }
+
     /// The configuration's path.
     #[must_use]
     pub fn config(&self) -> PathBuf {
@@ -412,6 +425,7 @@ impl World {
             highhelp_at: [self.highhelp.api(), self.highhelp.authority()],
             apps: &self.apps,
             shop: self.shop.url(),
+            own_form: self.own_form.port(),
             upstreams: &|brand| {
                 let at = self.simulator(brand);
                 [at.api(), at.public(), at.cardgate(), at.authority()]

@@ -59,6 +59,8 @@ pub(crate) struct Parsed {
     pub(crate) framing: Framing,
     pub(crate) expect_continue: bool,
     pub(crate) close: bool,
+    pub(crate) websocket: bool,
+    pub(crate) reserved: Option<Refusal>,
 }
 
 /// Parses the head; `bytes` ends with its empty line. One allocation holds all field values.
@@ -92,6 +94,8 @@ pub(crate) fn parse(bytes: &[u8], caps: &Caps, origin: &Origin) -> Result<Parsed
         framing,
         expect_continue: fields.expect_continue,
         close: fields.close,
+        websocket: fields.websocket,
+        reserved: fields.reserved,
         head: Head {
             method,
             path: target.path.to_owned(),

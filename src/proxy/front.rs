@@ -1,0 +1,315 @@
+//! Shops behind the public listener: which requests are theirs, how a card is taken out of one, and
+//! how the rest passes through.
+//!
+//! Must never: send anything to a shop that could hold a card because it could not be read.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::header::{ACCEPT, ACCEPT_LANGUAGE, HOST};
+use http::{HeaderValue, StatusCode, Version};
+use tokio::sync::Semaphore;
+
+use crate::card::Timestamp;
+use crate::flow::{CardPost, Offer, Refusal, target_holds_card};
+use crate::intake::{Intake, Judgement};
+use crate::limit::{Exceeded, Limit};
+use crate::page::{Language, Notice};
+use crate::secret::CleartextBody;
+
+use super::desk::{Call, Desk};
+use super::exchange::{
+    AddressPolicy, BadTarget, Forwarded, SendError, SendErrorKind, Target, Upstreams,
+};
+use super::message::{Begin, BodyLimit, Client, Head, Passing, Reply};
+use super::public::Public;
+use super::reply::{self, Refused};
+use super::shown;
+use super::stream::{self, End};
+
+/// Bytes of a form of the shop's own.
+const CARD_BODY: usize = 64 * 1024;
+/// The shop's host is the operator's own and may be anywhere.
+const ANYWHERE: AddressPolicy = AddressPolicy { allow_private: true };
+/// How long the client of a refused request is given to take the refusal.
+const FAREWELL: Duration = Duration::from_secs(10);
+
+/// A shop, and the way to it. Its connections are its own, so that nothing which was written on one
+/// can be read as an answer of somebody else.
+pub struct Shop {
+    intake: Intake,
+    target: Target,
+    upstreams: Upstreams,
+    places: Semaphore,
+    idle: Duration,
+}
+
+impl Shop {
+    /// A shop that is reached by `upstreams`; `requests` may be under way at a time.
+    ///
+    /// # Errors
+    /// When its host cannot be one.
+    pub fn new(
+        intake: Intake,
+        upstreams: Upstreams,
+        idle: Duration,
+        requests: usize,
+    ) -> Result<Self, BadTarget> {
+        let target = Target::new(&intake.shop.host, intake.shop.port, intake.shop.tls)?;
+        let places = Semaphore::new(requests);
+        Ok(Self { intake, target, upstreams, places, idle })
+    }
+
+    /// The shop's place, under the name by which the browser knows it.
+    fn target(&self, head: &Head) -> Target {
+        let host = head.headers.get(HOST).cloned();
+        self.target.under(host.unwrap_or(HeaderValue::from_static("")))
+    }
+}
+
+impl fmt::Debug for Shop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shop").field("target", &self.target).finish_non_exhaustive()
+    }
+}
+
+/// Every shop.
+#[derive(Debug, Default)]
+pub struct Shops(Vec<Arc<Shop>>);
+
+impl Shops {
+    /// Their names are unique; the configuration has checked that.
+    pub fn new(shops: impl Iterator<Item = Shop>) -> Self {
+        Self(shops.map(Arc::new).collect())
+    }
+
+    /// The shop that a request is for. A linear search: an installation has one or two.
+    pub(super) fn called(&self, head: &Head) -> Option<&Arc<Shop>> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let host = head.single(HOST)?;
+        self.0.iter().find(|shop| shop.intake.is_called(host))
+    }
+}
+
+impl Shop {
+    /// What a request is, as far as its head tells. A card number in the address is refused on
+    /// every path: it stands in histories and logs before anybody can take it out.
+    fn judge(&self, head: &Head) -> Judgement {
+        if target_holds_card(&head.path, head.query.as_deref()) {
+            return Judgement::Refuse;
+        }
+        self.intake.judge(&head.method, &head.path, &head.headers)
+    }
+
+    /// Why a head is refused.
+    fn refusal(head: &Head) -> Refusal {
+        match target_holds_card(&head.path, head.query.as_deref()) {
+            true => Refusal::RawCard(None),
+            false => Refusal::PathRefused,
+        }
+    }
+
+    /// Whether a request passes through as it comes.
+    pub(super) fn passes(&self, head: &Head) -> bool {
+        self.judge(head) == Judgement::Pass
+    }
+
+    /// Takes the card out of a request, sends what is left to the shop, once, and passes its answer
+    /// back.
+    async fn take_card(
+        &self,
+        head: &Head,
+        body: CleartextBody,
+        allow: impl FnOnce(Offer<'_>) -> Result<(), Exceeded>,
+        desk: &Desk,
+        call: &mut Call,
+    ) -> Reply {
+        call.app = Some(self.intake.tenant.clone());
+        let Ok(_place) = self.places.try_acquire() else {
+            let busy = SendError { forwarded: Forwarded::No, kind: SendErrorKind::Busy };
+            return refuse(reply::shop_unanswered(&busy, &call.id), head, Notice::ShopAway, call);
+        };
+        let post = CardPost {
+            intake: &self.intake,
+            method: &head.method,
+            path: &head.path,
+            headers: &head.headers,
+            body: &body,
+        };
+        let tokenised = match desk.flow.tokenise(&post, allow, Timestamp::system()) {
+            Ok(tokenised) => tokenised,
+            Err(refusal) => return refused(&refusal, head, call),
+        };
+        drop(body);
+        let (body, replaced) = tokenised.into_parts();
+        call.replaced = replaced.pan + replaced.cvv;
+        let outgoing = stream::outgoing(head, desk.hops.address(head), body);
+        let begun = Instant::now();
+        let answer = self.upstreams.send(&self.target(head), ANYWHERE, outgoing).await;
+        call.upstream_since(begun);
+        match answer {
+            Ok(answer) => {
+                let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::BAD_GATEWAY);
+                call.upstream_status = Some(answer.status);
+                call.forwarded = Some("yes");
+                let mut reply = Reply::empty(status);
+                reply.headers = stream::passed_back(answer.headers);
+                reply.body = answer.body.into_bytes();
+                // h2 keeps consumed frames while a connection lives; a card must not stay in them.
+                reply.close = head.version == Version::HTTP_2;
+                reply
+            }
+            Err(error) => {
+                refuse(reply::shop_unanswered(&error, &call.id), head, Notice::ShopAway, call)
+            }
+        }
+    }
+
+    /// Passes a request through.
+    pub(super) async fn pass(&self, passing: Passing, client: &mut dyn Client, desk: &Desk) {
+        let mut call = Call::begin("public", "intake.pass");
+        let end = match self.places.try_acquire() {
+            Ok(_place) => self.stream(&passing, client, desk, &mut call).await,
+            Err(_) => End::Unanswered(SendErrorKind::Busy),
+        };
+        let status = match end {
+            End::Whole(status, _) => status,
+            End::Cut(StatusCode::SWITCHING_PROTOCOLS) => StatusCode::SWITCHING_PROTOCOLS,
+            End::Cut(status) => {
+                call.code = "answer_cut";
+                status
+            }
+            End::Gone => {
+                call.code = "client_gone";
+                StatusCode::BAD_GATEWAY
+            }
+            End::Unanswered(kind) => {
+                let error = SendError { forwarded: forwarded(kind), kind };
+                let refused = reply::shop_unanswered(&error, &call.id);
+                let reply = refuse(refused, &passing.head, Notice::ShopAway, &mut call);
+                return farewell(call.end(reply, desk), client).await;
+            }
+        };
+        call.noted(status.as_u16(), desk);
+    }
+
+    async fn stream(
+        &self,
+        passing: &Passing,
+        client: &mut dyn Client,
+        desk: &Desk,
+        call: &mut Call,
+    ) -> End {
+        let head = stream::request_head(passing, desk.hops.address(&passing.head));
+        let begun = Instant::now();
+        let (line, key) = match self.upstreams.line(&self.target, ANYWHERE).await {
+            Ok(line) => line,
+            Err(kind) => return End::Unanswered(kind),
+        };
+        let end = stream::pass(passing, head, client, line, self.idle).await;
+        call.upstream_since(begun);
+        if let End::Whole(status, line) = end {
+            call.upstream_status = Some(status.as_u16());
+            if let Some(line) = line {
+                self.upstreams.give_back(*line, key);
+            }
+            return End::Whole(status, None);
+        }
+        end
+    }
+}
+
+/// Whether the shop may have a request that it did not answer.
+fn forwarded(kind: SendErrorKind) -> Forwarded {
+    match kind {
+        SendErrorKind::Busy
+        | SendErrorKind::Resolve
+        | SendErrorKind::PrivateAddress
+        | SendErrorKind::Connect
+        | SendErrorKind::ConnectTimeout
+        | SendErrorKind::Tls
+        | SendErrorKind::NotRecorded
+        | SendErrorKind::BadRequest => Forwarded::No,
+        SendErrorKind::Write
+        | SendErrorKind::Silent
+        | SendErrorKind::Reset
+        | SendErrorKind::HalfAnswer
+        | SendErrorKind::BadAnswer
+        | SendErrorKind::AnswerTooLarge
+        | SendErrorKind::Encoded => Forwarded::Unknown,
+    }
+}
+
+impl Public {
+    /// A request to a shop that does not pass through: it carries a card, or is refused.
+    #[expect(clippy::result_large_err, reason = "as the codec wants it")]
+    pub(super) fn admit_card(&self, shop: &Shop, head: &Head) -> Result<BodyLimit, Reply> {
+        let client = self.0.hops.client(head);
+        let limits = &self.0.limits;
+        let refusal = match shop.judge(head) {
+            Judgement::Card => limits
+                .look(Limit::UnknownIds, &client)
+                .and_then(|()| limits.pass(Limit::Address, &client))
+                .and_then(|()| limits.pass(Limit::AddressCards, &client))
+                .err()
+                .map(Refusal::from),
+            Judgement::Pass | Judgement::Refuse => Some(Shop::refusal(head)),
+        };
+        let Some(refusal) = refusal else { return Ok(BodyLimit::bytes(CARD_BODY)) };
+        let mut call = Call::begin("public", "intake.card");
+        let reply = refused(&refusal, head, &mut call);
+        Err(call.end(reply, &self.0))
+    }
+
+    pub(super) async fn take_card(&self, shop: &Shop, head: &Head, body: CleartextBody) -> Reply {
+        let mut call = Call::begin("public", "intake.card");
+        let allow = |offer: Offer<'_>| self.allow_card(&offer);
+        let reply = shop.take_card(head, body, allow, &self.0, &mut call).await;
+        if call.guess {
+            self.0.limits.note(Limit::UnknownIds, &self.0.hops.client(head));
+        }
+        call.end(reply, &self.0)
+    }
+}
+
+/// Says why nothing was passed on.
+async fn farewell(reply: Reply, client: &mut dyn Client) {
+    let Reply { status, mut headers, body, notes, .. } = reply;
+    notes.each(|name, value| {
+        headers.extend(HeaderValue::from_bytes(value).ok().map(|value| (name.clone(), value)));
+    });
+    let length = u64::try_from(body.len()).ok();
+    client.begin(Begin { status, headers, length, body: true });
+    client.push(&body);
+    client.end();
+    let flushed = std::future::poll_fn(|cx| client.poll_flush(cx));
+    let _ = tokio::time::timeout(FAREWELL, flushed).await;
+}
+
+/// A refusal, as whoever asked can read it: a page for a browser's form, else a problem document.
+fn refused(refusal: &Refusal, head: &Head, call: &mut Call) -> Reply {
+    let notice = match refusal {
+        Refusal::Card(_) | Refusal::FieldMissing(_) | Refusal::CardUnsupported => Notice::CardWrong,
+        _ => Notice::CardNotTaken,
+    };
+    refuse(reply::refused(refusal, &call.id), head, notice, call)
+}
+
+fn refuse(refused: Refused, head: &Head, notice: Notice, call: &mut Call) -> Reply {
+    let language = Language::chosen(None, head.single(ACCEPT_LANGUAGE));
+    let wants_page =
+        head.single(ACCEPT).is_some_and(|wish| wish.trim_start().starts_with("text/html"));
+    let status = refused.reply.status;
+    let mut reply = call.refuse(refused);
+    if wants_page {
+        let page = shown::notice(status, notice, language);
+        // When to come again stays.
+        reply.headers.extend(page.headers);
+        reply.body = page.body;
+    }
+    shown::harden(&mut reply.headers);
+    reply
+}

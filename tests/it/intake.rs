@@ -1,0 +1,570 @@
+//! A shop that kept its own form, behind an intake route of the real process: what the shop
+//! received is what counts.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Method;
+use portcullis_sandbox::client::{Answer, Call};
+use portcullis_sandbox::corefy::cards::PLAIN;
+use portcullis_sandbox::http::Request;
+use portcullis_sandbox::once::leak;
+use portcullis_sandbox::record::until;
+use portcullis_sandbox::shop::own::HOST;
+use portcullis_sandbox::visitor::CVV;
+use portcullis_sandbox::world::Options;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::house::{HOLDER, House, assert_problem};
+use super::line::{Ask, Framing, Line, Version};
+
+const FORM: &str = "application/x-www-form-urlencoded";
+const PARTS: &str = "multipart/form-data; boundary=----WebKitFormBoundaryAb1";
+const PAGE: &str = "text/html,application/xhtml+xml";
+
+fn form_body(number: &str, cvv: &str) -> String {
+    let holder = HOLDER.replace(' ', "+");
+    format!("basket=2&number={number}&expiry=10%2F35&cvv={cvv}&holder={holder}&note=%D0%B4%D0%B0")
+}
+
+fn json_body(number: &str, cvv: &str) -> String {
+    format!(
+        "{{\"card\": {{\"holder\":\"{HOLDER}\", \"number\":\"{number}\",\r\n\t\"cvv\":\"{cvv}\",\
+         \"expiry\":\"10/2035\"}},\"total\":17.10}}"
+    )
+}
+
+fn parts_body(number: &str, cvv: &str) -> String {
+    let fields = [("number", number), ("expiry", "10 / 35"), ("cvv", cvv), ("holder", HOLDER)];
+    let field = |(name, value): (&str, &str)| {
+        format!("Content-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}")
+    };
+    let file = "Content-Disposition: form-data; name=\"photo\"; filename=\"me.png\"\r\n\
+                Content-Type: image/png\r\n\r\n\u{1}PNG\r\n\u{7f}--";
+    let parts: Vec<String> = fields.into_iter().map(field).chain([file.to_owned()]).collect();
+    let parts: String =
+        parts.iter().map(|part| format!("------WebKitFormBoundaryAb1\r\n{part}\r\n")).collect();
+    format!("{parts}------WebKitFormBoundaryAb1--\r\n")
+}
+
+fn post(target: &str, kind: &str, body: impl Into<Bytes>) -> Ask {
+    Ask::new(Method::POST, target).header("content-type", kind).with_body(body)
+}
+
+fn pay(body: String) -> Ask {
+    post("/checkout/17/pay", FORM, body)
+}
+
+/// The same in every encoding: the request, and how its body is made.
+type Make = fn(&str, &str) -> String;
+const ENCODINGS: [(&str, &str, Make); 3] = [
+    ("/checkout/17/pay", FORM, form_body),
+    ("/checkout/17/pay", PARTS, parts_body),
+    ("/api/checkout/17/pay", "application/json", json_body),
+];
+
+impl House {
+    async fn shop(&self, version: Version) -> Line {
+        let authority = self.world.own_form_url().replace("https://", "");
+        self.public(version).await.calling(&authority)
+    }
+
+    fn shop_received(&self) -> Vec<Request> {
+        let all = self.world.own_form.received().all();
+        all.iter().map(|received| received.request.clone()).collect()
+    }
+
+    /// Refused, and the shop has nothing of it.
+    async fn assert_refused(&self, name: &str, ask: &Ask, status: u16, code: &str) {
+        for version in Version::BOTH {
+            // HTTP/2 has no way to spell some of these.
+            let before = self.shop_received().len();
+            let answer = self.shop(version).await.send(ask).await;
+            let problem = answer.json().unwrap_or_else(|_| panic!("{name}: {}", answer.text()));
+            assert_eq!(
+                (answer.status, problem["code"].as_str().unwrap()),
+                (status, code),
+                "{name}"
+            );
+            assert_eq!(problem["forwarded"], "no", "{name}");
+            assert_eq!(leak::find(&answer.body), None, "{name}");
+            assert_eq!(self.shop_received().len(), before, "{name}: the shop has it");
+        }
+    }
+}
+
+/// The first token of a kind.
+fn token<'b>(body: &'b str, prefix: &str) -> &'b str {
+    let start = body.find(prefix).unwrap_or_else(|| panic!("no {prefix} in {body}"));
+    let rest = &body[start..];
+    &rest[..rest.find(|sign: char| !sign.is_alphanumeric() && sign != '_').unwrap_or(rest.len())]
+}
+
+#[tokio::test]
+async fn a_card_in_a_form_of_the_shops_own_pays_and_the_shop_gets_tokens() {
+    let house = House::open().await;
+    for version in Version::BOTH {
+        for framing in Framing::BOTH {
+            for (target, kind, body) in ENCODINGS {
+                let sent = body(PLAIN, CVV);
+                let ask = post(target, kind, sent.clone()).framed(framing);
+                let answer = house.shop(version).await.send(&ask).await;
+                assert_eq!(answer.status, 200, "{}", answer.text());
+                assert!(answer.text().contains("processed"), "{}", answer.text());
+                assert_eq!(answer.headers.get_all("set-cookie").iter().count(), 2);
+                let got = house.world.own_form.received().last("card").unwrap();
+                let got = String::from_utf8(got.request.body.to_vec()).unwrap();
+                let (card, code) = (token(&got, "tok_test_"), token(&got, "cvv_test_"));
+                assert_eq!(got.replace(card, PLAIN).replace(code, CVV), sent, "{kind}");
+                let sale = house.world.paymega.sales().pop().unwrap();
+                assert_eq!((sale.number.as_str(), sale.cvv.as_str()), (PLAIN, CVV));
+                assert_eq!(sale.holder, HOLDER);
+            }
+        }
+    }
+    assert_eq!(house.world.paymega.sales().len(), 12);
+    let log = house.world.shop.log().read().unwrap();
+    assert_eq!(leak::find(&log), None, "in the shop's log");
+}
+
+#[tokio::test]
+async fn the_shop_is_told_who_calls_by_us_alone() {
+    let house = House::open().await;
+    for version in Version::BOTH {
+        for ask in [pay(form_body(PLAIN, CVV)), Ask::get("/checkout/17?from=basket")] {
+            let ask = ask
+                .header("cookie", "a=1")
+                .header("cookie", "b=2; c=3")
+                .header("x-forwarded-for", "203.0.113.1")
+                .header("x-forwarded-host", "evil.example")
+                .header("x_forwarded_proto", "http")
+                .header("forwarded", "for=203.0.113.1")
+                .header("x-real-ip", "203.0.113.1")
+                .header("x-original-url", "/admin")
+                .header("x-rewrite-url", "/admin")
+                .header("x-mine", "stays")
+                .header("accept-language", "uk");
+            let answer = house.shop(version).await.send(&ask).await;
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            let got = house.shop_received().pop().unwrap();
+            let authority = house.world.own_form_url().replace("https://", "");
+            let headers: Vec<(&str, &str)> = got
+                .headers
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.to_str().unwrap()))
+                .filter(|(name, _)| !["content-type", "content-length"].contains(name))
+                .collect();
+            let mut expected = vec![
+                ("host", authority.as_str()),
+                ("x-mine", "stays"),
+                ("accept-language", "uk"),
+                ("cookie", "a=1; b=2; c=3"),
+                ("x-forwarded-for", "127.0.0.1"),
+                ("x-forwarded-host", &authority),
+                ("x-forwarded-proto", "https"),
+            ];
+            if got.method == Method::POST {
+                expected.push(("accept-encoding", "identity"));
+            }
+            assert_eq!(headers, expected);
+        }
+    }
+}
+
+#[tokio::test]
+async fn whatever_leaves_a_doubt_on_a_card_path_stays_here() {
+    let house = House::open().await;
+    let good = form_body(PLAIN, CVV);
+    let with = |from: &str, to: &str| {
+        assert!(good.contains(from), "{from}");
+        pay(good.replace(from, to))
+    };
+    let typed = |kind: &str| post("/checkout/17/pay", kind, good.clone());
+    for (name, ask, status, code) in [
+        ("a second card", pay(format!("{good}&note={PLAIN}")), 422, "raw_card_refused"),
+        ("a card in a name", pay(format!("{good}&{PLAIN}=1")), 422, "raw_card_refused"),
+        ("a code elsewhere", pay(format!("{good}&cvc2=739")), 422, "raw_card_refused"),
+        ("a doubled field", pay(format!("{good}&number=1")), 400, "form_duplicate"),
+        ("no number", with(&format!("number={PLAIN}&"), ""), 422, "field_missing"),
+        ("a wrong digit", with(PLAIN, "4111111111111112"), 422, "card_number_check_digit"),
+        ("a past month", with("10%2F35", "10%2F20"), 422, "card_expired"),
+        ("a bad escape", with("%D0", "%zz"), 400, "form_syntax"),
+        ("no UTF-8", with("%D0", "%FF"), 400, "utf8"),
+        ("plain text", typed("text/plain"), 415, "content_type_refused"),
+        ("another charset", typed(&format!("{FORM}; charset=utf-16")), 415, "content_type_refused"),
+        ("no type", typed(FORM).without("content-type"), 415, "content_type_refused"),
+        (
+            "JSON where a form is named",
+            post("/checkout/17/pay", "application/json", json_body(PLAIN, CVV)),
+            415,
+            "content_type_refused",
+        ),
+        (
+            "compressed",
+            typed(FORM).header("content-encoding", "gzip"),
+            415,
+            "content_encoding_refused",
+        ),
+        ("too large", pay(format!("{good}&x={}", "y".repeat(64 * 1024))), 413, "body_too_large"),
+        (
+            "an unknown token's code",
+            with(PLAIN, "tok_test_0000000000000000000000000000000000"),
+            422,
+            "token_malformed",
+        ),
+        (
+            "a method in disguise",
+            typed(FORM).header("x-http-method-override", "PUT"),
+            400,
+            "path_refused",
+        ),
+        (
+            "a card in the query",
+            post(&format!("/checkout/17/pay?n={PLAIN}"), FORM, good.clone()),
+            422,
+            "raw_card_refused",
+        ),
+        (
+            "a card in another query",
+            Ask::get(&format!("/search?q={PLAIN}")),
+            422,
+            "raw_card_refused",
+        ),
+        ("a card in a path", Ask::get(&format!("/cards/{PLAIN}")), 422, "raw_card_refused"),
+    ] {
+        house.assert_refused(name, &ask, status, code).await;
+    }
+}
+
+#[tokio::test]
+async fn no_spelling_of_a_card_path_gets_a_card_to_the_shop() {
+    let house = House::open().await;
+    for path in [
+        "/checkout/17/pay/",
+        "/checkout//17/pay",
+        "/checkout/17/%70ay",
+        "/checkout/17/%2570ay",
+        "/Checkout/17/PAY",
+        "/checkout/17/pay;jsessionid=1",
+        "/checkout/17/pay.json",
+        "/api/checkout/17/pay/",
+    ] {
+        let ask = post(path, FORM, form_body(PLAIN, CVV));
+        house.assert_refused(path, &ask, 400, "path_refused").await;
+    }
+    // What no path may hold, whoever it is for.
+    for path in ["/checkout/17/./pay", "/checkout/x/../17/pay", "/checkout/17%2fpay", "//checkout"]
+    {
+        let ask = post(path, FORM, form_body(PLAIN, CVV));
+        let before = house.shop_received().len();
+        let answer = house.shop(Version::Http1).await.send(&ask).await;
+        assert_problem(&answer, 400, "bad_request_line", "no");
+        assert_eq!(house.shop_received().len(), before, "{path}");
+    }
+    let authority = house.world.own_form_url().replace("https://", "");
+    let absolute = format!("https://{authority}/checkout/17/%70ay");
+    let ask = post(&absolute, FORM, form_body(PLAIN, CVV));
+    let answer = house.shop(Version::Http1).await.send(&ask).await;
+    assert_problem(&answer, 400, "path_refused", "no");
+}
+
+#[tokio::test]
+async fn a_browser_is_shown_a_page_in_its_language_and_a_script_a_problem() {
+    let house = House::open().await;
+    let wrong = pay(form_body("4111111111111112", CVV));
+    for (language, title) in [
+        ("en", "Please check your card details"),
+        ("ru", "Проверьте данные карты"),
+        ("uk", "Перевірте дані картки"),
+    ] {
+        let ask = wrong.clone().header("accept", PAGE).header("accept-language", language);
+        let answer = house.shop(Version::Http1).await.send(&ask).await;
+        assert_eq!(answer.status, 422);
+        assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"));
+        assert!(answer.text().contains(title), "{}", answer.text());
+        assert!(answer.header("content-security-policy").unwrap().contains("default-src 'none'"));
+    }
+    let answer = house.shop(Version::Http1).await.send(&wrong.header("accept", "*/*")).await;
+    assert_problem(&answer, 422, "card_number_check_digit", "no");
+}
+
+#[tokio::test]
+async fn all_other_paths_of_the_host_are_the_shops() {
+    let house = House::open().await;
+    for version in Version::BOTH {
+        for ask in [
+            Ask::get("/"),
+            Ask::get("/checkout/17/pay"),
+            Ask::json("/v1/tokens", "{}"),
+            Ask::get("/v1/form/cs_test_x"),
+            Ask::get("/3ds/x/start"),
+            Ask::get("/a%20b//c;d?x=%zz&y=[]"),
+            Ask::new(Method::DELETE, "/basket/1"),
+            Ask::new(Method::OPTIONS, "/checkout/17/pay"),
+            post("/newsletter", "text/plain", "as\0it\u{1}is").header("content-encoding", "gzip"),
+        ] {
+            let answer = house.shop(version).await.send(&ask).await;
+            assert_eq!(answer.status, 200, "{}: {}", ask.target, answer.text());
+            let got = house.shop_received().pop().unwrap();
+            let target = match &got.query {
+                Some(query) => format!("{}?{query}", got.path),
+                None => got.path.clone(),
+            };
+            assert_eq!((&got.method, &target, &got.body), (&ask.method, &ask.target, &ask.body));
+        }
+    }
+    let head = Ask::new(Method::HEAD, "/download/5");
+    let head = house.shop(Version::Http2).await.send(&head).await;
+    assert_eq!((head.status, head.header("content-length")), (200, Some("5")));
+    let mut stream = raw(&house).await;
+    for _ in 0..2 {
+        let ask = format!("HEAD /download/5 HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
+        stream.write_all(ask.as_bytes()).await.unwrap();
+        let head = String::from_utf8(read_until(&mut stream, b"\r\n\r\n").await).unwrap();
+        assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+        assert!(head.contains("\r\ncontent-length: 5\r\n"), "{head}");
+    }
+    // Ours are ours on our own name alone.
+    let mut own = house.public(Version::Http1).await;
+    let answer = own.send(&Ask::get("/checkout/17")).await;
+    assert_problem(&answer, 404, "route_unknown", "no");
+}
+
+/// Resident memory of the process, in bytes.
+fn resident(house: &House) -> u64 {
+    let pid = house.world.proxy().unwrap().pid().unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+}
+
+const LARGE: usize = 48 << 20;
+const GROWTH_MAX: u64 = 16 << 20;
+
+async fn raw(house: &House) -> TlsStream<TcpStream> {
+    let stream = TcpStream::connect(house.world.addresses.public.replace("https://", "")).await;
+    let tls = TlsConnector::from(house.tls().config(Version::Http1));
+    tls.connect(ServerName::try_from(HOST).unwrap(), stream.unwrap()).await.unwrap()
+}
+
+/// Reads until what was read ends so, or the connection does.
+async fn read_until(stream: &mut TlsStream<TcpStream>, end: &[u8]) -> Vec<u8> {
+    let mut read = Vec::new();
+    let reading = async {
+        while !read.ends_with(end) {
+            if matches!(stream.read_buf(&mut read).await, Ok(0) | Err(_)) {
+                break;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(Duration::from_secs(10), reading).await;
+    read
+}
+
+#[tokio::test]
+async fn large_bodies_pass_both_ways_with_flat_memory() {
+    let house = House::open().await;
+    // The first request of each kind makes what is kept.
+    let mut line = house.shop(Version::Http1).await;
+    line.send(&post("/upload/x", "application/octet-stream", vec![7; 1 << 20])).await;
+    let before = resident(&house);
+    let mut peak = before;
+    let mut stream = raw(&house).await;
+    let head =
+        format!("PUT /upload/big HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: {LARGE}\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let part = vec![7; 1 << 20];
+    for _ in 0..LARGE / part.len() {
+        stream.write_all(&part).await.unwrap();
+        peak = peak.max(resident(&house));
+    }
+    stream.flush().await.unwrap();
+    let answer = read_until(&mut stream, LARGE.to_string().as_bytes()).await;
+    assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"), "{}", String::from_utf8_lossy(&answer));
+    assert_eq!(house.world.own_form.uploaded(), (LARGE + (1 << 20)) as u64);
+
+    let head = format!("GET /download/{LARGE} HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut left = LARGE;
+    let mut buffer = vec![0; 1 << 20];
+    let mut first = stream.read(&mut buffer).await.unwrap();
+    let at = memchr::memmem::find(&buffer[..first], b"\r\n\r\n").unwrap() + 4;
+    first -= at;
+    left -= first;
+    while left > 0 {
+        left -= stream.read(&mut buffer).await.unwrap();
+        peak = peak.max(resident(&house));
+    }
+    let grown = peak - before;
+    assert!(grown < GROWTH_MAX, "memory grew by {grown} bytes");
+    // A client that does not read holds the shop up, not memory.
+    stream.write_all(head.as_bytes()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let grown = resident(&house).saturating_sub(before);
+    assert!(grown < GROWTH_MAX, "memory grew by {grown} bytes while nobody read");
+}
+
+#[tokio::test]
+async fn a_large_upload_over_http2_arrives_whole() {
+    let house = House::open().await;
+    for framing in Framing::BOTH {
+        let body = vec![5; 3 << 20];
+        let before = house.world.own_form.uploaded();
+        let ask = post("/upload/h2", "application/octet-stream", body.clone()).framed(framing);
+        let answer = house.shop(Version::Http2).await.send(&ask).await;
+        assert_eq!((answer.status, answer.text()), (200, body.len().to_string()));
+        assert_eq!(house.world.own_form.uploaded() - before, body.len() as u64);
+        let answer = house.shop(Version::Http2).await.send(&Ask::get("/download/3000000")).await;
+        assert_eq!(answer.body.len(), 3_000_000);
+    }
+}
+
+#[tokio::test]
+async fn a_websocket_goes_through_and_nothing_else_is_upgraded() {
+    let house = House::open().await;
+    let mut stream = raw(&house).await;
+    let ask = |path: &str, protocol: &str| {
+        format!(
+            "GET {path} HTTP/1.1\r\nHost: {HOST}\r\nConnection: keep-alive, Upgrade\r\n\
+             Upgrade: {protocol}\r\nSec-WebSocket-Version: 13\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        )
+    };
+    // What comes right behind the request is the first of the WebSocket.
+    stream.write_all(format!("{}first", ask("/socket", "websocket")).as_bytes()).await.unwrap();
+    let answer = read_until(&mut stream, b"first").await;
+    let text = String::from_utf8(answer).unwrap();
+    assert!(text.starts_with("HTTP/1.1 101 Switching Protocols\r\n"), "{text}");
+    assert!(text.contains("sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"), "{text}");
+    assert!(text.contains("upgrade: websocket\r\n") && text.ends_with("\r\n\r\nfirst"), "{text}");
+    for part in [b"\x81\x05hello".to_vec(), vec![9; 100_000], b"last".to_vec()] {
+        stream.write_all(&part).await.unwrap();
+        let mut back = vec![0; part.len()];
+        stream.read_exact(&mut back).await.unwrap();
+        assert_eq!(back, part);
+    }
+    drop(stream);
+    // The shop does not want it.
+    let mut stream = raw(&house).await;
+    stream.write_all(ask("/other", "websocket").as_bytes()).await.unwrap();
+    let answer = read_until(&mut stream, b"/other").await;
+    assert!(answer.starts_with(b"HTTP/1.1 200 OK\r\n"));
+    for (path, protocol) in [("/socket", "h2c"), ("/checkout/17/pay", "websocket, h2c")] {
+        let before = house.shop_received().len();
+        let mut stream = raw(&house).await;
+        stream.write_all(ask(path, protocol).as_bytes()).await.unwrap();
+        let answer = read_until(&mut stream, b"}").await;
+        assert!(answer.starts_with(b"HTTP/1.1 400 "), "{}", String::from_utf8_lossy(&answer));
+        assert_eq!(house.shop_received().len(), before);
+    }
+    // Nor on our own name.
+    let mut stream = raw(&house).await;
+    let own = ask("/socket", "websocket").replace(HOST, "localhost");
+    stream.write_all(own.as_bytes()).await.unwrap();
+    let answer = read_until(&mut stream, b"}").await;
+    assert!(answer.starts_with(b"HTTP/1.1 400 "), "{}", String::from_utf8_lossy(&answer));
+}
+
+#[tokio::test]
+async fn events_come_one_by_one() {
+    let house = House::open().await;
+    let mut stream = raw(&house).await;
+    let ask = format!("GET /events HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
+    stream.write_all(ask.as_bytes()).await.unwrap();
+    let mut read = Vec::new();
+    let mut seen = Vec::new();
+    while !read.ends_with(b"0\r\n\r\n") {
+        assert!(stream.read_buf(&mut read).await.unwrap() > 0);
+        let text = String::from_utf8_lossy(&read).into_owned();
+        seen.push(text.matches("data: ").count());
+    }
+    assert!(seen.contains(&1) && seen.contains(&2), "{seen:?}");
+    assert_eq!(seen.last(), Some(&3));
+    // The connection goes on.
+    stream.write_all(ask.as_bytes()).await.unwrap();
+    assert!(read_until(&mut stream, b"0\r\n\r\n").await.starts_with(b"HTTP/1.1 200 OK\r\n"));
+}
+
+#[tokio::test]
+async fn a_client_that_waits_for_continue_gets_it_from_the_shop() {
+    let house = House::open().await;
+    for target in ["/upload/x", "/checkout/17/pay"] {
+        let mut line = house.shop(Version::Http1).await;
+        let ask = post(target, FORM, form_body(PLAIN, CVV)).header("expect", "100-continue");
+        let mut begun = line.begin(&ask, 0).await.unwrap();
+        line.await_continue().await;
+        line.complete(&mut begun).await.unwrap();
+        assert_eq!(line.answer(begun).await.unwrap().status, 200, "{target}");
+    }
+}
+
+#[tokio::test]
+async fn a_shop_that_is_away_is_told_and_costs_no_card() {
+    let adjust = Box::new(|config: String| {
+        let at = config.find("[[intake]]").unwrap();
+        let (before, intake) = config.split_at(at);
+        let port = intake.split("upstream = \"https://localhost:").nth(1).unwrap();
+        let port = &port[..port.find('"').unwrap()];
+        // Nobody listens there.
+        let intake = intake.replacen(&format!("localhost:{port}"), "localhost:1", 1);
+        format!("{before}{intake}")
+    });
+    let house = House::with(Options { adjust: Some(adjust), ..Options::default() }).await;
+    for version in Version::BOTH {
+        for ask in [pay(form_body(PLAIN, CVV)), Ask::get("/")] {
+            let answer = house.shop(version).await.send(&ask).await;
+            assert_problem(&answer, 502, "shop_unreachable", "no");
+            let page = ask.header("accept", PAGE).header("accept-language", "ru");
+            let answer = house.shop(version).await.send(&page).await;
+            assert!(answer.text().contains("Магазин сейчас недоступен"), "{}", answer.text());
+        }
+    }
+    assert!(house.shop_received().is_empty());
+}
+
+#[tokio::test]
+async fn the_rates_of_cards_hold_for_forms_of_the_shops_own_too() {
+    let adjust = Box::new(|config: String| {
+        let config = config.replacen("\ncard = \"1000000/s\"", "\ncard = \"2/h\"", 1);
+        assert!(config.contains("2/h"));
+        config
+    });
+    let house = House::with(Options { adjust: Some(adjust), ..Options::default() }).await;
+    let send = async |ask: &Ask| -> Answer { house.shop(Version::Http1).await.send(ask).await };
+    let ask = pay(form_body(PLAIN, CVV));
+    for _ in 0..2 {
+        assert_eq!(send(&ask).await.status, 200);
+    }
+    let before = house.shop_received().len();
+    let answer = send(&ask).await;
+    let problem = assert_problem(&answer, 429, "card_too_often", "no");
+    assert_eq!(problem["retry"], "after");
+    assert!(answer.header("retry-after").is_some());
+    let page = send(&ask.header("accept", PAGE)).await;
+    assert_eq!(page.status, 429);
+    assert!(page.header("retry-after").is_some(), "the page says when to come again, too");
+    assert_eq!(house.shop_received().len(), before);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_an_upload_leaves_nothing_behind() {
+    let house = House::open().await;
+    let mut stream = raw(&house).await;
+    let head =
+        format!("POST /upload/x HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 1000000\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(&[1; 5000]).await.unwrap();
+    stream.flush().await.unwrap();
+    let came =
+        until(Duration::from_secs(5), || (house.world.own_form.uploaded() == 5000).then_some(()));
+    came.await.unwrap();
+    drop(stream);
+    let url = format!("{}/", house.world.own_form_url());
+    let answer = house.world.client.send(Call::get(url)).await.unwrap();
+    assert_eq!(answer.status, 200);
+    house.assert_alive().await;
+}
