@@ -60,6 +60,8 @@ impl World {
         world.write("tls/both.pem", &both);
         world.write("secrets/provider.key", &random::letters(40));
         world.write("secrets/shop.key", &virtual_key);
+        world.write("secrets/audit.key", &random::key_file());
+        fs::create_dir(world.path().join("audit")).unwrap();
         world.write("portcullis.toml", &portcullis(life_seconds));
         world.write("nginx.conf", &nginx(world.path(), ""));
         world.write("lua.conf", &lua(&world));
@@ -106,6 +108,9 @@ cvv_ttl_seconds = {life_seconds}
 ca_file = "tls/ca.pem"
 danger_allow_private_addresses = true
 danger_plain_http = true
+[audit]
+folder = "audit"
+key = {{ file = "secrets/audit.key" }}
 [process]
 # The run may be a container's root.
 danger_run_as_root = true

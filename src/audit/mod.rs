@@ -7,7 +7,7 @@
 //! when it is not; give up a line to make room.
 //!
 //! Start reading at [`Record`] (what is said) and [`Audit`] (who says it); `chain.rs` has the form
-//! of a line, `journal.rs` the files, `writer.rs` the one thread that writes them.
+//! of a line, `queue.rs` what waits, `journal.rs` the files, `writer.rs` who writes them.
 
 mod chain;
 mod journal;
@@ -25,10 +25,11 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::yield_now;
+
 use crate::card::Timestamp;
 
-use queue::Queue;
-use writer::Writer;
+use writer::{Keeper, Writer};
 
 /// How long a stop waits for the last lines.
 const CLOSE_MAX: Duration = Duration::from_secs(5);
@@ -47,7 +48,7 @@ impl std::error::Error for NotRecorded {}
 
 /// The record, or none where the configuration names none.
 #[derive(Debug)]
-pub struct Audit(Option<Arc<Queue>>);
+pub struct Audit(Option<Arc<Keeper>>);
 
 impl Audit {
     /// No record.
@@ -68,9 +69,7 @@ impl Audit {
         anchored: impl Fn(u64, &Hash) + Send + 'static,
     ) -> Result<Self, JournalError> {
         let writer = Writer::open(settings, opening, Box::new(anchored))?;
-        let queue = Arc::new(Queue::default());
-        writer.spawn(Arc::clone(&queue))?;
-        Ok(Self(Some(queue)))
+        Keeper::start(writer).map(|keeper| Self(Some(keeper)))
     }
 
     /// Whether there is a record.
@@ -82,7 +81,7 @@ impl Audit {
     /// Whether lines can be written, as far as the last attempt tells. True without a record.
     #[must_use]
     pub fn is_up(&self) -> bool {
-        self.0.as_ref().is_none_or(|queue| queue.is_up())
+        self.0.as_ref().is_none_or(|keeper| keeper.queue.is_up())
     }
 
     /// Writes a line, together with whatever else waits, and returns when it is written.
@@ -92,24 +91,46 @@ impl Audit {
     pub async fn record(&self, record: &Record<'_>, now: Timestamp) -> Result<(), NotRecorded> {
         match &self.0 {
             None => Ok(()),
-            Some(queue) => queue.push(record, now)?.written().await,
+            Some(keeper) => {
+                let (batch, is_first) = keeper.queue.push(record, now)?;
+                if is_first {
+                    let pressing = Pressing(keeper);
+                    // Whoever is ready to run now puts a line beside this one: they are written
+                    // together.
+                    yield_now().await;
+                    drop(pressing);
+                }
+                batch.written().await
+            }
         }
     }
 
     /// Leaves a line that is written with the next ones, within a second. For what has happened
     /// already and cannot be held back.
     pub fn note(&self, record: &Record<'_>, now: Timestamp) {
-        if let Some(queue) = &self.0 {
-            queue.leave(record, now);
+        if let Some(keeper) = &self.0 {
+            keeper.queue.leave(record, now);
         }
     }
 
     /// Writes what waits, an anchor after it, and nothing any more. Waits for the disk.
     pub fn close(&self, now: Timestamp) {
-        if let Some(queue) = &self.0 {
-            queue.leave(&Record::Stopped, now);
-            queue.close(CLOSE_MAX);
+        if let Some(keeper) = &self.0 {
+            keeper.queue.leave(&Record::Stopped, now);
+            keeper.queue.close();
+            keeper.press();
+            keeper.queue.wait_for_end(CLOSE_MAX);
         }
+    }
+}
+
+/// Has a batch written when it goes, whatever becomes of the caller that holds it: others wait for
+/// the same batch.
+struct Pressing<'k>(&'k Keeper);
+
+impl Drop for Pressing<'_> {
+    fn drop(&mut self) {
+        self.0.press();
     }
 }
 

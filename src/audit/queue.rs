@@ -17,9 +17,6 @@ const REVEALS_MAX: usize = 1024 * 1024;
 /// Bytes that wait at most in all: what has happened already has room of its own.
 const WAITING_MAX: usize = 2 * REVEALS_MAX;
 
-/// How long a line that nobody waits for waits at most.
-const LINGER: Duration = Duration::from_secs(1);
-
 const OPEN: u8 = 0;
 const WRITTEN: u8 = 1;
 const FAILED: u8 = 2;
@@ -106,8 +103,6 @@ struct Waiting {
     batch: Arc<Batch>,
     /// Somebody waits for this batch.
     pressing: bool,
-    /// The writing thread sleeps and must be woken.
-    asleep: bool,
     /// Lines that stay and found no room.
     lost: u64,
     /// The last attempt failed.
@@ -156,25 +151,19 @@ impl Queue {
         !waiting.down && !waiting.closed
     }
 
-    /// Puts a line into the next batch, which is written at once.
+    /// Puts a line into the next batch, and says whether it is the first that somebody waits for.
     pub(super) fn push(
         &self,
         record: &Record<'_>,
         now: Timestamp,
-    ) -> Result<Arc<Batch>, NotRecorded> {
+    ) -> Result<(Arc<Batch>, bool), NotRecorded> {
         let mut waiting = self.lock();
         let room = waiting.lines.bytes.len() < REVEALS_MAX && !waiting.closing && !waiting.closed;
         if !room || !waiting.lines.push(record, now, false) {
             return Err(NotRecorded);
         }
-        waiting.pressing = true;
-        let wake = mem::take(&mut waiting.asleep);
-        let batch = Arc::clone(&waiting.batch);
-        drop(waiting);
-        if wake {
-            self.some.notify_one();
-        }
-        Ok(batch)
+        let is_first = !mem::replace(&mut waiting.pressing, true);
+        Ok((Arc::clone(&waiting.batch), is_first))
     }
 
     /// Puts a line beside those of the next batch, whenever that is.
@@ -186,15 +175,20 @@ impl Queue {
         }
     }
 
-    /// Waits until somebody presses or the oldest line has lingered, and takes all lines in
-    /// exchange for empty ones.
+    /// Waits until somebody presses or the oldest line has lingered.
+    pub(super) fn wait(&self, linger: Duration) {
+        let idle = |waiting: &mut Waiting| !waiting.pressing && !waiting.closing;
+        drop(self.some.wait_timeout_while(self.lock(), linger, idle));
+    }
+
+    /// Ends a wait.
+    pub(super) fn wake(&self) {
+        self.some.notify_one();
+    }
+
+    /// Takes all lines in exchange for empty ones.
     pub(super) fn take(&self, lines: &mut Lines) -> Taken {
         let mut waiting = self.lock();
-        waiting.asleep = true;
-        let idle = |waiting: &mut Waiting| !waiting.pressing && !waiting.closing;
-        let woken = self.some.wait_timeout_while(waiting, LINGER, idle);
-        let (mut waiting, _) = woken.unwrap_or_else(PoisonError::into_inner);
-        waiting.asleep = false;
         waiting.pressing = false;
         mem::swap(&mut waiting.lines, lines);
         Taken {
@@ -226,15 +220,18 @@ impl Queue {
         waiting.lines = kept;
     }
 
-    /// Lets the thread write what waits and end, and waits for it.
-    pub(super) fn close(&self, at_most: Duration) {
-        let mut waiting = self.lock();
-        waiting.closing = true;
-        self.some.notify_one();
-        let _ = self.closed.wait_timeout_while(waiting, at_most, |waiting| !waiting.closed);
+    /// Nothing comes after the next batch.
+    pub(super) fn close(&self) {
+        self.lock().closing = true;
     }
 
-    /// The thread ends; whatever comes now is refused.
+    /// Waits until the last batch is written.
+    pub(super) fn wait_for_end(&self, at_most: Duration) {
+        let ended = |waiting: &mut Waiting| !waiting.closed;
+        let _ = self.closed.wait_timeout_while(self.lock(), at_most, ended);
+    }
+
+    /// Nothing is written any more; whatever comes now is refused.
     pub(super) fn end(&self) {
         let mut waiting = self.lock();
         waiting.closed = true;

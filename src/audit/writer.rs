@@ -1,6 +1,8 @@
-//! The one thread that writes lines, and the one that brings them to the disk.
+//! Writes lines, and brings them to the disk.
 
+use std::fmt;
 use std::fs::File;
+use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,6 +14,9 @@ use super::chain::{AnchorKey, End, Hash};
 use super::journal::{Flush, Journal, JournalError, Settings, Unwritten};
 use super::queue::{Lines, Queue};
 
+/// How long a line that nobody waits for waits at most.
+const LINGER: Duration = Duration::from_secs(1);
+
 /// Lines between two anchors at most.
 const ANCHOR_LINES: u64 = 1000;
 
@@ -19,6 +24,81 @@ const ANCHOR_LINES: u64 = 1000;
 const ANCHOR_AFTER: Duration = Duration::from_secs(60);
 
 type Told = Box<dyn Fn(u64, &Hash) + Send>;
+
+/// The queue, and whoever writes what waits there: with an interval the first caller of a batch,
+/// into the system's memory; else a thread, since the others of an event loop cannot wait for a
+/// disk.
+pub(super) struct Keeper {
+    pub(super) queue: Queue,
+    /// None once the last line is written.
+    writer: Mutex<Option<Writer>>,
+    flush: Arc<Flushing>,
+}
+
+impl Keeper {
+    /// Starts the thread that writes, or the one that brings to the disk what was written.
+    pub(super) fn start(writer: Writer) -> Result<Arc<Self>, JournalError> {
+        let flush = Arc::clone(&writer.flush);
+        let writer = Mutex::new(Some(writer));
+        let keeper = Arc::new(Self { queue: Queue::default(), writer, flush });
+        let own = Arc::clone(&keeper);
+        let thread = std::thread::Builder::new().name("audit".to_owned());
+        let started = match keeper.flush.after {
+            Some(after) => thread.spawn(move || own.flush_every(after)),
+            None => thread.spawn(move || own.write_for_ever()),
+        };
+        started.map(|_| keeper).map_err(|_| JournalError::Thread)
+    }
+
+    /// Has the lines that wait written.
+    pub(super) fn press(&self) {
+        match self.flush.after {
+            Some(_) => drop(self.write_out()),
+            None => self.queue.wake(),
+        }
+    }
+
+    /// Whether there is no more to come. Files are given up before anybody is told so.
+    fn write_out(&self) -> bool {
+        // Whoever panicked may have left half a line: nothing may be written behind it.
+        let Ok(mut writer) = self.writer.lock() else {
+            self.queue.end();
+            return true;
+        };
+        let Some(open) = writer.as_mut() else { return true };
+        let last = open.write_out(&self.queue);
+        if last {
+            *writer = None;
+            self.queue.end();
+        }
+        last
+    }
+
+    fn flush_every(&self, after: Duration) {
+        loop {
+            std::thread::sleep(after);
+            if self.write_out() || self.flush.failed.load(Ordering::Acquire) {
+                return;
+            }
+            self.flush.sync();
+        }
+    }
+
+    fn write_for_ever(&self) {
+        loop {
+            self.queue.wait(LINGER);
+            if self.write_out() {
+                return;
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Keeper {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Keeper").field("queue", &self.queue).finish_non_exhaustive()
+    }
+}
 
 /// Everything that writing needs.
 pub(super) struct Writer {
@@ -30,7 +110,8 @@ pub(super) struct Writer {
     file_bytes: u64,
     flush: Arc<Flushing>,
     told: Told,
-    /// Lines as they go to the file.
+    /// Lines as they came, and as they go to the file.
+    lines: Lines,
     out: Vec<u8>,
 }
 
@@ -51,6 +132,7 @@ impl Writer {
             file_bytes: settings.file_bytes,
             flush,
             told,
+            lines: Lines::default(),
             out: Vec::new(),
         };
         let now = Timestamp::system();
@@ -63,40 +145,22 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Starts the thread, and the one that brings lines to the disk.
-    pub(super) fn spawn(self, queue: Arc<Queue>) -> Result<(), JournalError> {
-        let flush = Arc::clone(&self.flush);
-        let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
-        if flush.after.is_some() {
-            thread("audit-flush")
-                .spawn(move || flush.for_ever())
-                .map_err(|_| JournalError::Thread)?;
+    /// Writes all lines that wait; says whether they were the last.
+    fn write_out(&mut self, queue: &Queue) -> bool {
+        let mut lines = mem::take(&mut self.lines);
+        lines.clear();
+        let taken = queue.take(&mut lines);
+        let (lost, last) = (taken.lost, taken.last);
+        let written = self.write(&lines, lost, last).is_ok();
+        queue.settled(written, &mut lines, lost);
+        self.lines = lines;
+        if written {
+            taken.written();
         }
-        let serve = move || {
-            let ended = Ended(Arc::clone(&queue));
-            self.serve(&queue);
-            drop(ended);
-        };
-        thread("audit").spawn(serve).map(drop).map_err(|_| JournalError::Thread)
-    }
-
-    /// Gives the files up before anybody is told that it has ended.
-    fn serve(mut self, queue: &Queue) {
-        let mut lines = Lines::default();
-        loop {
-            lines.clear();
-            let taken = queue.take(&mut lines);
-            let (lost, last) = (taken.lost, taken.last);
-            let written = self.write(&lines, lost, last).is_ok();
-            queue.settled(written, &mut lines, lost);
-            if written {
-                taken.written();
-            }
-            if last {
-                let _ = self.journal.sync();
-                return;
-            }
+        if last {
+            let _ = self.journal.sync();
         }
+        last
     }
 
     /// Writes these lines, and an anchor when it is time for one.
@@ -163,16 +227,7 @@ impl Writer {
     }
 }
 
-/// Refuses what comes after the thread, however it ended.
-struct Ended(Arc<Queue>);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        self.0.end();
-    }
-}
-
-/// What the thread that brings lines to the disk knows.
+/// How lines come to the disk.
 struct Flushing {
     /// None where nobody waits for an interval.
     after: Option<Duration>,
@@ -196,13 +251,9 @@ impl Flushing {
         *self.file.lock().unwrap_or_else(PoisonError::into_inner) = file;
     }
 
-    fn for_ever(&self) {
-        let Some(after) = self.after else { return };
-        while !self.failed.load(Ordering::Acquire) {
-            std::thread::sleep(after);
-            if !self.dirty.swap(false, Ordering::AcqRel) {
-                continue;
-            }
+    /// Brings what was written to the disk.
+    fn sync(&self) {
+        if self.dirty.swap(false, Ordering::AcqRel) {
             let file = Arc::clone(&self.file.lock().unwrap_or_else(PoisonError::into_inner));
             self.failed.fetch_or(file.sync_data().is_err(), Ordering::AcqRel);
         }

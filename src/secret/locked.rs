@@ -371,12 +371,12 @@ mod tests {
     #[test]
     #[cfg_attr(miri, ignore = "asks the kernel")]
     fn the_worst_kind_is_the_one_that_is_told() {
-        let locked = Locked::new(|| 1u8);
-        assert_eq!((*locked, key_memory()), (1, KeyMemory::Secret));
+        // Other tests ask for pages, too, and the system may have no better ones left.
+        let before = key_memory();
         let plan = Plan::of::<u8>(page_bytes());
         drop(Locked::within(Pages::new(plan, false), || 1u8));
         drop(Locked::new(|| 1u8));
-        assert_eq!(key_memory(), KeyMemory::Locked);
+        assert!(key_memory() >= before.max(KeyMemory::Locked));
         let names =
             [KeyMemory::Secret, KeyMemory::Locked, KeyMemory::Swappable].map(KeyMemory::name);
         assert_eq!(names, ["memfd_secret", "mlock", "swappable"]);
