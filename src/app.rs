@@ -18,6 +18,7 @@ use crate::card::Timestamp;
 use crate::config::{Config, Listen, RootKey};
 use crate::flow::Flow;
 use crate::limit::{Busy, Gates, Limit, Limits};
+use crate::pci::digest;
 use crate::process::{Applied, Guarded, ProcessError};
 use crate::proxy::accept::{Listener, Open};
 use crate::proxy::admin::Admin;
@@ -169,8 +170,7 @@ fn audit(
     log: &Arc<Log>,
 ) -> Result<Audit, StartError> {
     let Some(settings) = &config.audit else { return Ok(Audit::off()) };
-    let used = config.resolved.iter().map(|value| format!("{} = {}\n", value.key, value.value));
-    let digest = Hash::of(used.collect::<String>().as_bytes());
+    let digest = digest(config);
     let source = if random_root_key { KeySource::Random } else { KeySource::Configured };
     let opening = [
         Record::Started { version: env!("CARGO_PKG_VERSION") },

@@ -1,4 +1,4 @@
-//! The commands: `run`, `check`, `health`, `keygen`, `providers`, `page`, `audit verify`.
+//! The commands: `run`, `check`, `health`, `keygen`, `providers`, `page`, `audit verify`, `pci`.
 //!
 //! Exit codes: 0 done; 1 the configuration has errors, Portcullis could not start or is not well,
 //! or the audit record is broken; 2 wrong usage; 3 the audit record holds but does not prove its
@@ -16,8 +16,10 @@ use clap::{Parser, Subcommand};
 
 use crate::app;
 use crate::audit::{self, AnchorKey, Hash, Proof};
+use crate::card::Timestamp;
 use crate::config::{self, Config, Problem};
 use crate::page;
+use crate::pci;
 use crate::process::Guarded;
 use crate::provider::{Profile, Route};
 
@@ -67,6 +69,16 @@ enum Command {
         /// Profile files.
         #[arg(required = true)]
         files: Vec<PathBuf>,
+    },
+    /// Who answers for which requirement of PCI DSS v4.0.1, with inventories of certificates, keys
+    /// and pages.
+    Pci {
+        /// The configuration to fill it from.
+        #[arg(long)]
+        config: Option<PathBuf>,
+        /// As JSON instead of Markdown.
+        #[arg(long)]
+        json: bool,
     },
     /// What stands in the audit record.
     #[command(subcommand)]
@@ -120,6 +132,7 @@ pub fn main() -> ExitCode {
                 }
             }
         }
+        Command::Pci { config, json } => matrix(config.as_deref(), json),
         Command::Page => digests(),
     }
 }
@@ -215,6 +228,20 @@ fn keygen(out: Option<&Path>) -> ExitCode {
             eprintln!("portcullis: {}: {}", file.display(), error.kind());
             ExitCode::FAILURE
         }
+    }
+}
+
+fn matrix(file: Option<&Path>, json: bool) -> ExitCode {
+    let config = match file.map(config::load).transpose() {
+        Ok(config) => config,
+        Err(problems) => return report(&problems),
+    };
+    let report = pci::Report::of(config.as_ref(), Timestamp::system());
+    let text = if json { report.json() } else { report.markdown() };
+    // Whoever reads may stop in the middle.
+    match writeln!(std::io::stdout(), "{}", text.trim_end()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
     }
 }
 

@@ -13,7 +13,7 @@
 //! | 3 | [`flow`], [`page`] |
 //! | 4 | [`proxy`] |
 //! | 5 | [`config`] |
-//! | 6 | [`app`], [`cli`] |
+//! | 6 | [`pci`], [`app`], [`cli`] |
 
 // Here and not in Cargo.toml, so that tests may panic.
 #![deny(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
@@ -31,6 +31,7 @@ pub mod flow;
 pub mod intake;
 pub mod limit;
 pub mod page;
+pub mod pci;
 pub mod process;
 pub mod provider;
 pub mod proxy;

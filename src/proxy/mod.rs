@@ -8,6 +8,7 @@
 pub mod accept;
 pub mod address;
 pub mod admin;
+pub mod certificates;
 pub mod desk;
 pub mod exchange;
 pub mod front;
