@@ -373,6 +373,8 @@ impl Public {
             Ok(FormStep::Page(page, ticket)) => self.hand_out(page, *ticket, language, call).await,
             Ok(FormStep::Answer(outcome)) => relayed(outcome, language),
             Ok(FormStep::Wait) => self.wait(id, "payform", language, Self::form_outcome).await,
+            // As everywhere in the browser: ended, unknown and never there look alike.
+            Err(refusal @ Refusal::SessionUnknown) => gone(&refusal, language, call),
             Err(refusal) => form_refused(&refusal, language, call),
         }
     }

@@ -211,6 +211,42 @@ async fn the_guide_lists_every_event_with_its_fields() {
     assert!(count > 20, "{count}");
 }
 
+/// Every refusal of `proxy/reply.rs` with its status, read off its table.
+fn refusals() -> BTreeSet<(String, String)> {
+    let source = include_str!("../../src/proxy/reply.rs");
+    let rows = source.match_indices(", \"").filter_map(|(at, _)| {
+        let status = source[..at].rsplit('(').next()?;
+        let code = source[at + 3..].split('"').next()?;
+        let is_status = status.len() == 3 && status.bytes().all(|byte| byte.is_ascii_digit());
+        is_status.then(|| (status.to_owned(), code.to_owned()))
+    });
+    rows.collect()
+}
+
+#[test]
+fn the_openapi_document_has_every_code_with_its_status() {
+    let document: Value = serde_json::from_str(include_str!("../../docs/openapi.json")).unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    let codes = |value: &Value| value.as_array().unwrap().iter().map(text).collect::<Vec<_>>();
+    let mut told = BTreeSet::new();
+    for (name, response) in document["components"]["responses"].as_object().unwrap() {
+        let status = name.strip_prefix("Problem").unwrap();
+        let schema = &response["content"]["application/problem+json"]["schema"]["allOf"][1];
+        assert_eq!(schema["properties"]["status"]["const"].to_string(), status);
+        let of = codes(&schema["properties"]["code"]["enum"]);
+        told.extend(of.into_iter().map(|code| (status.to_owned(), code)));
+    }
+    let missing: Vec<_> = refusals().into_iter().filter(|row| !told.contains(row)).collect();
+    assert!(refusals().len() > 30 && missing.is_empty(), "{missing:?}");
+    let names: BTreeSet<_> = told.iter().map(|(_, code)| code.clone()).collect();
+    let all: BTreeSet<_> =
+        codes(&document["components"]["schemas"]["Code"]["enum"]).into_iter().collect();
+    assert_eq!(all, names);
+    let unknown: Vec<_> =
+        names.iter().filter(|code| !INTERFACE.contains(&format!("`{code}`"))).collect();
+    assert!(unknown.is_empty(), "not in docs/interface.md: {unknown:?}");
+}
+
 #[test]
 fn every_alert_has_a_chapter_that_says_how_urgent_it_is() {
     let mut alerts = BTreeMap::new();
