@@ -8,6 +8,7 @@ mod checker;
 mod driver;
 mod form;
 mod install;
+mod intake;
 mod pay;
 mod pictures;
 mod stage;

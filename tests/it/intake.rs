@@ -568,3 +568,113 @@ async fn a_client_that_leaves_an_upload_leaves_nothing_behind() {
     assert_eq!(answer.status, 200);
     house.assert_alive().await;
 }
+
+/// A shop that answers with these bytes, one connection after the other, and then closes.
+async fn scripted(answers: Vec<&'static [u8]>) -> House {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        for answer in answers {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut read = Vec::new();
+            while !read.windows(4).any(|window| window == b"\r\n\r\n") {
+                assert!(stream.read_buf(&mut read).await.unwrap() > 0);
+            }
+            stream.write_all(answer).await.unwrap();
+            stream.shutdown().await.unwrap();
+            while stream.read_buf(&mut read).await.is_ok_and(|count| count > 0) {}
+        }
+    });
+    let adjust = Box::new(move |config: String| {
+        let at = config.find("upstream = \"https://localhost:").unwrap();
+        let end = at + config[at..].find('\n').unwrap();
+        let upstream = format!("upstream = \"http://127.0.0.1:{port}\"");
+        format!("{}{upstream}\nplain_http_on_loopback = true{}", &config[..at], &config[end..])
+    });
+    House::with(Options { adjust: Some(adjust), ..Options::default() }).await
+}
+
+#[tokio::test]
+async fn answers_that_break_the_rules_never_look_whole() {
+    type Row = (&'static str, &'static [u8], &'static str, &'static str);
+    // What the shop says, and how what the client gets begins and ends.
+    let rows: [Row; 9] = [
+        (
+            "an answer without a length",
+            b"HTTP/1.1 200 OK\r\nX: y\r\n\r\nuntil the end",
+            "HTTP/1.1 200 OK\r\nx: y\r\ntransfer-encoding: chunked\r\n\r\n",
+            "until the end\r\n0\r\n\r\n",
+        ),
+        (
+            "hints before the answer",
+            b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n\
+              HTTP/1.1 200 OK\r\nContent-Length: 2\r\nAlt-Svc: h3=\":443\"\r\n\r\nok",
+            "HTTP/1.1 103 Early Hints\r\nlink: </a.css>\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok",
+            "\r\n\r\nok",
+        ),
+        (
+            "a coded answer",
+            b"HTTP/1.1 200 OK\r\nContent-Encoding: br\r\nContent-Length: 2\r\n\r\n\x0b\x80",
+            "HTTP/1.1 200 OK\r\ncontent-encoding: br\r\ncontent-length: 2\r\n\r\n",
+            "",
+        ),
+        (
+            "an answer cut short",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf",
+            "HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n",
+            "half",
+        ),
+        (
+            "chunks cut short",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",
+            "4\r\nhalf\r\n",
+        ),
+        (
+            "two lengths",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nok",
+            "HTTP/1.1 502 Bad Gateway\r\n",
+            "}",
+        ),
+        (
+            "another protocol that nobody asked for",
+            b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\r\nfree",
+            "HTTP/1.1 502 Bad Gateway\r\n",
+            "}",
+        ),
+        ("no answer", b"", "HTTP/1.1 502 Bad Gateway\r\n", "}"),
+        (
+            "endless hints",
+            b"HTTP/1.1 103 A\r\n\r\nHTTP/1.1 103 A\r\n\r\nHTTP/1.1 103 A\r\n\r\nHTTP/1.1 103 A\r\n\r\n\
+              HTTP/1.1 103 A\r\n\r\nHTTP/1.1 103 A\r\n\r\nHTTP/1.1 103 A\r\n\r\nHTTP/1.1 103 A\r\n\r\n\
+              HTTP/1.1 103 A\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+            "HTTP/1.1 103 Early Hints\r\n\r\n",
+            "}",
+        ),
+    ];
+    let house = scripted(rows.iter().map(|(_, answer, ..)| *answer).collect()).await;
+    for (name, _, begins, ends) in rows {
+        let mut stream = raw(&house).await;
+        let ask = format!("GET /x HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n");
+        stream.write_all(ask.as_bytes()).await.unwrap();
+        let mut got = Vec::new();
+        let _ = tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut got)).await;
+        let got = String::from_utf8_lossy(&got).replace("connection: close\r\n", "");
+        assert!(got.starts_with(begins), "{name}: {got:?}");
+        assert!(got.ends_with(ends), "{name}: {got:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_upload_that_the_shop_does_not_want_ends_with_its_answer() {
+    const NO: &[u8] =
+        b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno";
+    let house = scripted(vec![NO, NO]).await;
+    for version in Version::BOTH {
+        let mut line = house.shop(version).await;
+        let ask = post("/upload/x", "application/octet-stream", vec![1; 200_000]);
+        let begun = line.begin(&ask, 1000).await.unwrap();
+        let answer = line.answer(begun).await.unwrap();
+        assert_eq!((answer.status, answer.text().as_str()), (413, "no"), "{version:?}");
+    }
+}
