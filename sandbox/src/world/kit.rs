@@ -19,9 +19,11 @@ use crate::shop::piastrix::Piastrix;
 use crate::shop::till::Till;
 use crate::shop::{self, Offer, Shop, Witness};
 use crate::{highhelp, qostiq};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use tokio::net::TcpListener;
 
 /// Every account.
 pub(super) struct Accounts {
@@ -221,12 +223,29 @@ pub(super) fn witness(log: PathBuf, simulated: Vec<(&'static str, Simulated)>) -
     }
 }
 
+/// Binds a port that nobody has. It lies below those that the system gives to clients: while nobody
+/// listens, a connection of somebody else's must not take it.
+async fn free() -> Result<TcpListener> {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    const FIRST: u32 = 20_000;
+    const COUNT: u32 = 12_000;
+    let begin = std::process::id().wrapping_mul(37);
+    for _ in 0..COUNT {
+        let step = begin.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = u16::try_from(FIRST + step % COUNT).unwrap_or_default();
+        if let Ok(listener) = Server::bind(port).await {
+            return Ok(listener);
+        }
+    }
+    bail!("no port of 127.0.0.1 is free")
+}
+
 /// Replaces zeros by free ports. All are held until the last is known, so that they differ.
 pub(super) async fn chosen(ports: [u16; 3]) -> Result<[u16; 3]> {
     let mut chosen = ports;
     let mut held = Vec::new();
     for port in &mut chosen {
-        let listener = Server::bind(*port).await?;
+        let listener = if *port == 0 { free().await? } else { Server::bind(*port).await? };
         *port = listener.local_addr()?.port();
         held.push(listener);
     }
