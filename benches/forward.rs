@@ -11,7 +11,7 @@ use std::hint::black_box;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use http::{HeaderMap, Method};
-use portcullis::flow::{Answer, Incoming, Scrubbed};
+use portcullis::flow::{Answer, Incoming, Ready, Scrubbed};
 
 #[path = "../tests/flow/bench.rs"]
 #[expect(dead_code, reason = "the flow tests use more of it")]
@@ -60,7 +60,8 @@ fn exchange(bench: &Bench, sale: Sale) -> Scrubbed {
         client_names: &[],
         body: sale.json.into(),
     };
-    let (draft, mut pending) = bench.flow.prepare(incoming, |_, _| Ok(()), NOW).unwrap();
+    let ready = bench.flow.prepare(incoming, |_, _| Ok(()), NOW).unwrap();
+    let Ready::Send(draft, mut pending) = ready else { panic!("nothing is sent") };
     let signed = draft.sign(NOW).unwrap();
     pending.signed(signed.signature);
     black_box(signed.prepared);

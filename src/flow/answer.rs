@@ -66,6 +66,11 @@ impl Scrubbed {
         self.removed
     }
 
+    /// The parts, for whoever keeps them.
+    pub(super) fn parts(&self) -> (u16, &HeaderMap, &CleartextBody) {
+        (self.status, &self.headers, &self.body)
+    }
+
     /// Gives the parts to the one that replies.
     pub fn into_parts(self) -> (u16, HeaderMap, CleartextBody) {
         (self.status, self.headers, self.body)
@@ -90,7 +95,23 @@ pub(super) struct Scope<'s> {
 
 impl Pending {
     /// Cleans the answer. Whatever the outcome, the CVV is gone: the provider has seen it.
-    pub fn finish(self, answer: Answer, flow: &Flow, now: Timestamp) -> Result<Scrubbed, Refusal> {
+    pub fn finish(
+        mut self,
+        answer: Answer,
+        flow: &Flow,
+        now: Timestamp,
+    ) -> Result<Scrubbed, Refusal> {
+        let claim = self.claim.take();
+        let scrubbed = self.scrub(answer, flow, now);
+        match (&claim, &scrubbed) {
+            (Some(claim), Ok(scrubbed)) => flow.keep_answer(claim, scrubbed, now),
+            (Some(claim), Err(_)) => flow.vault.lose_once(claim, now),
+            (None, _) => {}
+        }
+        scrubbed
+    }
+
+    fn scrub(self, answer: Answer, flow: &Flow, now: Timestamp) -> Result<Scrubbed, Refusal> {
         let cvv = self.cvv.as_ref().map(|(cvv, _)| cvv);
         let scope = Scope {
             account: &self.account,

@@ -15,12 +15,13 @@ use crate::credential::Scheme;
 use crate::limit::Exceeded;
 use crate::provider::{Account, Api, ProviderHost, Reveal, Route, is_plain_path};
 use crate::secret::{CleartextBody, SecretBytes};
-use crate::vault::{Audience, Bearer, CvvLease, Mark, VaultError};
+use crate::vault::{Audience, Bearer, Claim, CvvLease, Mark, VaultError};
 use crate::wire::{Encoding, Known, Pointer, contains_card};
 
 use super::changes::Changes;
 use super::fields::{self, Content, Fields};
 use super::identify::{Asked, Identified, Shown};
+use super::once::{Claimed, Repeated};
 use super::passed;
 use super::proof::Draft;
 use super::reveal::{Clear, Disclosure, Revealed, Tokens};
@@ -97,6 +98,16 @@ pub struct Replaced {
     pub cvv: u32,
 }
 
+/// A request in which nothing was found wrong.
+struct Checked<'f, 'b> {
+    place: Place<'f>,
+    api: &'f Api,
+    upstream: &'f ProviderHost,
+    body: Option<Fields<'b>>,
+    known: Identified<'f>,
+    tokens: Result<Tokens<'f>, Refusal>,
+}
+
 /// What must be remembered until the answer is there. Dropping it burns the CVV.
 #[derive(Debug)]
 pub struct Pending {
@@ -110,6 +121,17 @@ pub struct Pending {
     pub(super) signature: Option<SecretBytes>,
     pub(super) bearer: Option<SecretBytes>,
     pub(super) once: Option<Vec<u8>>,
+    pub(super) claim: Option<Claim>,
+}
+
+/// What is to be done about a request.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "the large one is the rule, and moved once")]
+pub enum Ready {
+    /// Sign it and send it.
+    Send(Draft, Pending),
+    /// It was sent before under its idempotency key: the answer.
+    Repeated(Repeated),
 }
 
 impl Pending {
@@ -132,8 +154,10 @@ impl Pending {
     /// request may come again; otherwise both are gone.
     pub fn unanswered(self, forwarded: Forwarded, flow: &Flow, now: Timestamp) {
         if forwarded != Forwarded::No {
+            self.claim.inspect(|claim| flow.vault.lose_once(claim, now));
             return;
         }
+        self.claim.inspect(|claim| flow.vault.release_once(claim));
         if let Some((_, lease)) = self.cvv {
             flow.vault.restore_cvv(lease, now);
         }
@@ -164,7 +188,7 @@ impl Flow {
         incoming: Incoming<'_>,
         allow: impl FnOnce(&App, Place<'_>) -> Result<(), Exceeded>,
         now: Timestamp,
-    ) -> Result<(Draft, Pending), Refusal> {
+    ) -> Result<Ready, Refusal> {
         let place = self.place(incoming.method, incoming.path)?;
         let api = place.account.profile.apis.get(place.api).ok_or(Refusal::RouteUnknown)?;
         let upstream = place.account.upstreams.get(place.api).and_then(Option::as_ref);
@@ -187,7 +211,30 @@ impl Flow {
         let tokens = read_tokens(body.as_ref(), &place.route.request.reveal);
         refuse_raw_card(&incoming, body.as_ref(), place.route, &tokens)?;
         self.vault.room_for_payment().or_else(|full| unless_read(&incoming, full))?;
+        let claim = match self.claim(&incoming, known.app, place, now)? {
+            Claimed::Without => None,
+            Claimed::First(claim) => Some(claim),
+            Claimed::Repeated(repeated) => return Ok(Ready::Repeated(repeated)),
+        };
+        let checked = Checked { place, api, upstream, body, known, tokens };
+        let made = self.put_in(&incoming, checked, now);
+        match made {
+            Ok((draft, pending)) => Ok(Ready::Send(draft, Pending { claim, ..pending })),
+            Err(refusal) => {
+                claim.inspect(|claim| self.vault.release_once(claim));
+                Err(refusal)
+            }
+        }
+    }
 
+    /// Puts the card in and fixes the body that will be sent.
+    fn put_in(
+        &self,
+        incoming: &Incoming<'_>,
+        checked: Checked<'_, '_>,
+        now: Timestamp,
+    ) -> Result<(Draft, Pending), Refusal> {
+        let Checked { place, api, upstream, body, known, tokens } = checked;
         let mut changes = Changes::to(place.route.encoding);
         if let Some(fields) = &body {
             self.swap(fields, place, api, &known, &mut changes)?;
@@ -207,7 +254,7 @@ impl Flow {
             position: place.position,
             target: upstream.clone(),
             method: incoming.method.clone(),
-            path_and_query: path_and_query(upstream, &incoming),
+            path_and_query: path_and_query(upstream, incoming),
             headers: passed::headers(incoming.headers, known.authorization, place.route),
             body,
             disclosure: disclosed(&mut revealed, known.app, place),
@@ -223,6 +270,7 @@ impl Flow {
             signature: None,
             bearer,
             once: known.once,
+            claim: None,
         };
         Ok((draft, pending))
     }

@@ -19,6 +19,7 @@ mod handoff;
 mod identify;
 mod intake;
 mod object;
+mod once;
 mod packed;
 mod passed;
 mod payform;
@@ -39,7 +40,8 @@ pub use proof::{Draft, Signed};
 pub use relay::{Relayed, Return, Step, Ticket};
 pub use reveal::Disclosure;
 
-pub use forward::{Incoming, Pending};
+pub use forward::{Incoming, Pending, Ready};
+pub use once::Repeated;
 
 use std::fmt;
 use std::sync::Arc;
@@ -144,6 +146,14 @@ pub enum Refusal {
     CallerTimestamp,
     /// The same signed request came before.
     CallerReplayed,
+    /// The idempotency key is doubled, empty, too long or not of visible characters.
+    RepeatKeyInvalid,
+    /// Another request came with the same idempotency key.
+    RepeatedDiffers,
+    /// The first request with this idempotency key has no answer yet.
+    RepeatedInFlight,
+    /// The first request with this idempotency key may have been made; its answer is not here.
+    RepeatedUnknown,
     /// A field that the signature covers is missing.
     SignedFieldMissing(String),
     /// A field that the signature covers is neither text nor a number.

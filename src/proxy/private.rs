@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::{Method, StatusCode, Version};
+use http::{HeaderName, HeaderValue, Method, StatusCode, Version};
 
 use crate::audit::Record;
 use crate::caller::App;
 use crate::card::Timestamp;
-use crate::flow::{Draft, Forwarded, Incoming, Pending, Place, Refusal, Scrubbed};
+use crate::flow::{Draft, Forwarded, Incoming, Pending, Place, Ready, Refusal, Repeated, Scrubbed};
 use crate::limit::{Exceeded, Limit};
 use crate::secret::CleartextBody;
 
@@ -17,6 +17,9 @@ use super::message::{
     BodyLimit, ConnectionEvent, Handler, Head, Refusal as CodecRefusal, Reply, Request,
 };
 use super::reply;
+
+/// Says that an answer is that of an earlier request.
+const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// Bytes of body that our own calls accept.
 const OWN_BODY: usize = 16 * 1024;
@@ -171,7 +174,8 @@ impl Private {
             self.allow(app.tenant.as_str(), place)
         };
         let reply = match self.0.flow.prepare(incoming, allow, now) {
-            Ok((draft, pending)) => self.exchange(draft, pending, &mut call).await,
+            Ok(Ready::Send(draft, pending)) => self.exchange(draft, pending, &mut call).await,
+            Ok(Ready::Repeated(repeated)) => again(repeated, &mut call),
             Err(refusal) => refuse(&refusal, head.version, &mut call),
         };
         self.end(call, reply)
@@ -232,6 +236,19 @@ fn refuse(refusal: &Refusal, version: Version, call: &mut Call) -> Reply {
     let refused = reply::refused(refusal, &call.id);
     let mut reply = call.refuse(refused);
     reply.close |= version == Version::HTTP_2 && refusal.may_hide_a_card();
+    reply
+}
+
+/// The answer of the first request, and a sign that it is no new one.
+fn again(repeated: Repeated, call: &mut Call) -> Reply {
+    call.code = "repeated";
+    call.forwarded = Some(Forwarded::Yes.as_str());
+    let status = StatusCode::from_u16(repeated.status).unwrap_or(StatusCode::BAD_GATEWAY);
+    let (mut headers, body) = (repeated.headers, repeated.body.into_bytes());
+    headers.insert(REPLAYED, HeaderValue::from_static("true"));
+    let mut reply = Reply { headers, body, ..Reply::empty(status) };
+    reply.notes.forwarded = call.forwarded;
+    reply.notes.upstream_status = Some(repeated.status);
     reply
 }
 

@@ -146,6 +146,8 @@ pub(super) struct Refused {
 pub(super) fn refused(refusal: &Refusal, id: &RequestId) -> Refused {
     let forwarded = match refusal {
         Refusal::AnswerWithheld(_) => Forwarded::Yes,
+        // The first request with the same key: it is the same payment.
+        Refusal::RepeatedInFlight | Refusal::RepeatedUnknown => Forwarded::Unknown,
         _ => Forwarded::No,
     };
     let about = About {
@@ -281,6 +283,10 @@ fn row(refusal: &Refusal) -> Problem {
         Refusal::CallerSignature => (401, "caller_signature_refused", Policy, Safe, "The application's signature is missing or wrong."),
         Refusal::CallerTimestamp => (401, "caller_timestamp_refused", Policy, Safe, "The application's signature is too old, or from the future."),
         Refusal::CallerReplayed => (409, "caller_replayed", Policy, Unsafe, "The same signed request came before."),
+        Refusal::RepeatKeyInvalid => (400, "idempotency_key_invalid", Policy, Safe, "The Idempotency-Key must be one value of 1 to 255 visible characters."),
+        Refusal::RepeatedDiffers => (422, "idempotency_key_reused", Policy, Unsafe, "Another request came with the same Idempotency-Key."),
+        Refusal::RepeatedInFlight => (409, "idempotency_in_flight", Policy, After, "The first request with this Idempotency-Key has no answer yet."),
+        Refusal::RepeatedUnknown => (409, "idempotency_outcome_unknown", Policy, Unsafe, "The first request with this Idempotency-Key may have reached the provider; ask it what became of the payment."),
         Refusal::SignedFieldMissing(_) => (422, "signed_field_missing", Policy, Safe, "A field that the signature covers is missing."),
         Refusal::SignedFieldNotScalar(_) => (422, "signed_field_not_scalar", Policy, Safe, "A field that the signature covers must be a string or a number."),
         Refusal::SigningFailed => (500, "signing_failed", Proxy, After, "The provider's signature could not be made."),

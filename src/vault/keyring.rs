@@ -130,7 +130,7 @@ impl Keyring {
     /// The key that seals records of this kind.
     pub(super) fn current(&self, kind: Kind) -> &Root {
         match (kind, self.roots.first()) {
-            (Kind::Mark | Kind::Newest, _) | (_, None) => &self.own.marks,
+            (Kind::Mark | Kind::Newest | Kind::Once, _) | (_, None) => &self.own.marks,
             (_, Some(root)) => root,
         }
     }
@@ -138,7 +138,7 @@ impl Keyring {
     /// The keys that open records of this kind, the one that seals first.
     pub(super) fn roots(&self, kind: Kind) -> impl Iterator<Item = &Root> {
         let older = match kind {
-            Kind::Mark | Kind::Newest => None,
+            Kind::Mark | Kind::Newest | Kind::Once => None,
             _ => self.roots.get(1..),
         };
         let older = older.unwrap_or_default().iter().map(AsRef::as_ref);
@@ -285,7 +285,7 @@ mod tests {
     fn marks_know_one_key_whatever_the_version() {
         let (one, two) = (key(1), key(2));
         let ring = Keyring::of(&[(1, &one), (2, &two)]).unwrap();
-        for kind in [Kind::Mark, Kind::Newest] {
+        for kind in [Kind::Mark, Kind::Newest, Kind::Once] {
             assert_eq!(ring.roots(kind).map(Root::version).collect::<Vec<_>>(), [OWN]);
         }
         for kind in [Kind::Card, Kind::Cvv, Kind::Bearer, Kind::Session, Kind::Relay, Kind::Text] {

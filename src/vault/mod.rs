@@ -16,6 +16,7 @@ mod fingerprint;
 mod keyring;
 mod mark;
 mod memory;
+mod once;
 mod record;
 mod relay;
 mod seal;
@@ -28,6 +29,7 @@ pub use cards::{CvvLease, KeptCard, Metadata, Redeemed};
 pub use fingerprint::Fingerprint;
 pub use keyring::{Keyring, KeyringError, Rotation, Versioned};
 pub use mark::Mark;
+pub use once::{Claim, Once};
 pub use relay::{Begun, Relay, RelayState};
 pub use session::Session;
 
@@ -260,7 +262,7 @@ impl Vault {
     const fn place(&self, kind: Kind) -> &Store {
         match kind {
             Kind::Card | Kind::Cvv => &self.cards,
-            Kind::Bearer | Kind::Session | Kind::Relay | Kind::Text => &self.states,
+            Kind::Bearer | Kind::Session | Kind::Relay | Kind::Text | Kind::Once => &self.states,
             Kind::Mark | Kind::Newest => &self.marks,
         }
     }

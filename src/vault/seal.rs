@@ -44,6 +44,7 @@ pub(super) enum Kind {
     Mark = 6,
     Newest = 7,
     Text = 8,
+    Once = 9,
 }
 
 /// Which record is meant, by what its token says.

@@ -3,7 +3,7 @@
 
 use allocation_counter::measure;
 use http::Method;
-use portcullis::flow::{Answer, Incoming};
+use portcullis::flow::{Answer, Incoming, Ready};
 use portcullis::wire::{Edit, Known, Span, parse, scan_json, scan_text, splice};
 
 use crate::bench::{Bench, NOW, bearer, body, headers, sale_json};
@@ -33,7 +33,8 @@ fn a_whole_sale_takes_few_allocations() {
     };
     let mut pending = None;
     let before = measure(|| {
-        let (draft, mut kept) = bench.flow.prepare(incoming, |_, _| Ok(()), NOW).unwrap();
+        let ready = bench.flow.prepare(incoming, |_, _| Ok(()), NOW).unwrap();
+        let Ready::Send(draft, mut kept) = ready else { panic!("nothing is sent") };
         let signed = draft.sign(NOW).unwrap();
         kept.signed(signed.signature);
         pending = Some((kept, signed.prepared));

@@ -10,7 +10,7 @@ use portcullis::card::Timestamp;
 use portcullis::config;
 use portcullis::flow::{
     Answer, Delivery, Draft, Flow, HandoffPage, HandoffStep, Incoming, Notice, Pending, Prepared,
-    Refusal, Scrubbed, Verdict,
+    Ready, Refusal, Scrubbed, Verdict,
 };
 use portcullis::secret::CleartextBody;
 use portcullis::vault::{Keyring, Vault};
@@ -186,7 +186,10 @@ mode = "test"
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         let incoming =
             Incoming { method: &method, path, query, headers, client_names: &[], body: body(json) };
-        self.flow.prepare(incoming, |_, _| Ok(()), NOW)
+        match self.flow.prepare(incoming, |_, _| Ok(()), NOW)? {
+            Ready::Send(draft, pending) => Ok((draft, pending)),
+            Ready::Repeated(_) => panic!("nothing is sent"),
+        }
     }
 
     /// A call with Basic credentials.

@@ -14,6 +14,7 @@ mod keys;
 mod limits;
 mod line;
 mod merchant;
+mod once;
 mod operation;
 mod process;
 mod refused;

@@ -1,0 +1,116 @@
+//! `Idempotency-Key`: a POST that carries one is made once, and whoever sends it again is given the
+//! answer of the first (draft-ietf-httpapi-idempotency-key-header-07).
+//!
+//! What is kept is the scrubbed answer and a keyed digest of the request as the application sent
+//! it, with tokens: neither says anything about a card (threat T6).
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+
+use crate::caller::App;
+use crate::card::Timestamp;
+use crate::secret::{CleartextBody, SecretBytes};
+use crate::vault::{Claim, Once};
+
+use super::forward::{Incoming, Place};
+use super::packed::{Packer, Unpacker};
+use super::{Flow, Refusal, Scrubbed};
+
+const KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// The longest key.
+const KEY_MAX: usize = 255;
+/// A longer answer is not kept: whoever asks again is told that it was made.
+const ANSWER_MAX: usize = 64 * 1024;
+/// Kind of payload.
+const ANSWER: &str = "answer";
+
+/// The answer to the first of several equal requests.
+#[derive(Debug)]
+pub struct Repeated {
+    /// The provider's status.
+    pub status: u16,
+    /// The headers that were passed on.
+    pub headers: HeaderMap,
+    /// The body as it was passed on.
+    pub body: CleartextBody,
+}
+
+impl Flow {
+    /// Claims the key of a POST that has one.
+    pub(super) fn claim(
+        &self,
+        incoming: &Incoming<'_>,
+        app: &App,
+        place: Place<'_>,
+        now: Timestamp,
+    ) -> Result<Claimed, Refusal> {
+        let Some(key) = key_of(incoming)? else { return Ok(Claimed::Without) };
+        let owner: [&[u8]; 3] =
+            [app.tenant.as_str().as_bytes(), place.account.name.as_bytes(), key];
+        let query = incoming.query.unwrap_or_default();
+        let parts = [incoming.path.as_bytes(), query.as_bytes(), incoming.body.as_bytes()];
+        match self.vault.claim_once(&owner, &parts, now)? {
+            Once::First(claim) => Ok(Claimed::First(claim)),
+            Once::Answered(answer) => {
+                let repeated = answer.reveal(Repeated::unpack);
+                repeated.map(Claimed::Repeated).ok_or(Refusal::RepeatedUnknown)
+            }
+            Once::Other => Err(Refusal::RepeatedDiffers),
+            Once::InFlight => Err(Refusal::RepeatedInFlight),
+            Once::Unknown => Err(Refusal::RepeatedUnknown),
+        }
+    }
+
+    /// Keeps an answer for whoever asks again.
+    pub(super) fn keep_answer(&self, claim: &Claim, scrubbed: &Scrubbed, now: Timestamp) {
+        match Repeated::pack(scrubbed) {
+            Some(answer) => self.vault.answer_once(claim, &answer, now),
+            None => self.vault.lose_once(claim, now),
+        }
+    }
+}
+
+/// What became of the wish to claim a key.
+pub(super) enum Claimed {
+    Without,
+    First(Claim),
+    Repeated(Repeated),
+}
+
+/// One key of visible characters; the quotes of a structured field (RFC 9651) are no part of it.
+fn key_of<'c>(incoming: &Incoming<'c>) -> Result<Option<&'c [u8]>, Refusal> {
+    if *incoming.method != Method::POST {
+        return Ok(None);
+    }
+    let mut values = incoming.headers.get_all(KEY).iter();
+    let (first, second) = (values.next(), values.next());
+    let Some(value) = first.map(HeaderValue::as_bytes) else { return Ok(None) };
+    let quoted = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\""));
+    let key = quoted.unwrap_or(value);
+    let is_visible = |byte: &u8| byte.is_ascii_graphic() && *byte != b'"' && *byte != b'\\';
+    let right = (1..=KEY_MAX).contains(&key.len()) && key.iter().all(is_visible);
+    if right && second.is_none() { Ok(Some(key)) } else { Err(Refusal::RepeatKeyInvalid) }
+}
+
+impl Repeated {
+    fn pack(scrubbed: &Scrubbed) -> Option<SecretBytes> {
+        let (status, headers, body) = scrubbed.parts();
+        let fits = body.len() <= ANSWER_MAX;
+        let packer = Packer::of(ANSWER).put(&status.to_be_bytes()).put(body.as_bytes());
+        let packed = headers.iter().fold(packer, |packer, (name, value)| {
+            packer.put(name.as_str().as_bytes()).put(value.as_bytes())
+        });
+        fits.then(|| packed.close())
+    }
+
+    fn unpack(payload: &[u8]) -> Option<Self> {
+        let mut unpacker = Unpacker::of(ANSWER, payload)?;
+        let status = u16::from_be_bytes(unpacker.bytes()?.try_into().ok()?);
+        let body = CleartextBody::from(unpacker.bytes()?.to_vec());
+        let mut headers = HeaderMap::new();
+        while !unpacker.is_empty() {
+            let name = HeaderName::from_bytes(unpacker.bytes()?).ok()?;
+            headers.append(name, HeaderValue::from_bytes(unpacker.bytes()?).ok()?);
+        }
+        Some(Self { status, headers, body })
+    }
+}

@@ -1,0 +1,212 @@
+//! Requests that carry a key by which they are made once: the first claims the key, and whoever
+//! comes with it later is told what became of the first.
+
+use std::time::Duration;
+
+use super::record::{Reader, Writer};
+use super::seal::{Address, Kind, Opened, SALT_BYTES, Scope};
+use super::{Draft, Vault, VaultError};
+use crate::card::Timestamp;
+use crate::secret::{CleartextBody, Random, SecretBytes};
+
+/// A key lives so long, whatever became of its request.
+const LIFE: Duration = Duration::from_secs(86_400);
+
+const PRINT_BYTES: usize = 32;
+
+/// The right to say what became of a request. Losing it says that nobody knows.
+#[derive(Debug)]
+pub struct Claim {
+    bits: [u8; 20],
+    print: [u8; PRINT_BYTES],
+}
+
+/// What is known of a key.
+#[derive(Debug)]
+pub enum Once {
+    /// Nothing until now: this caller makes the request.
+    First(Claim),
+    /// Another request came with the same key.
+    Other,
+    /// It is being made.
+    InFlight,
+    /// It was made, and its answer is not here.
+    Unknown,
+    /// It was made: its answer.
+    Answered(SecretBytes),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    InFlight = 1,
+    Unknown = 2,
+    Answered = 3,
+}
+
+impl Vault {
+    /// Claims `key`, which names whoever asks, for the request of these `parts`. Of any number of
+    /// callers, one is first.
+    ///
+    /// # Errors
+    /// No room.
+    pub fn claim_once(
+        &self,
+        key: &[&[u8]],
+        parts: &[&[u8]],
+        now: Timestamp,
+    ) -> Result<Once, VaultError> {
+        let claim = Claim { bits: self.bits_of(key), print: self.print_of(parts) };
+        let plain = claim.plain(State::InFlight, b"");
+        let draft = Draft {
+            address: claim.address(),
+            scope: Scope::NOBODY,
+            expires: now.plus(LIFE),
+            plain: plain.as_bytes(),
+        };
+        loop {
+            if let Ok(opened) = self.open(&draft.address, now, |_| true) {
+                return seen(&opened, &claim.print).ok_or(VaultError::Sealing);
+            }
+            if self.insert_if_free(&draft, &mut Random::fetch(SALT_BYTES), now)? {
+                return Ok(Once::First(claim));
+            }
+        }
+    }
+
+    /// Keeps the answer for whoever asks again. Where it finds no room it is not here, and that is
+    /// what they are told.
+    pub fn answer_once(&self, claim: &Claim, answer: &SecretBytes, now: Timestamp) {
+        let kept = answer.reveal(|answer| self.advance_once(claim, State::Answered, answer, now));
+        if kept.is_err() {
+            self.lose_once(claim, now);
+        }
+    }
+
+    /// The request may have been made, and there is no answer to keep.
+    pub fn lose_once(&self, claim: &Claim, now: Timestamp) {
+        // A record that is gone cannot say anything any more.
+        let _ = self.advance_once(claim, State::Unknown, b"", now);
+    }
+
+    /// Nothing was sent: the next caller is first again.
+    pub fn release_once(&self, claim: &Claim) {
+        self.remove(&claim.address());
+    }
+
+    fn advance_once(
+        &self,
+        claim: &Claim,
+        state: State,
+        answer: &[u8],
+        now: Timestamp,
+    ) -> Result<bool, VaultError> {
+        let opened = self.open(&claim.address(), now, |_| true)?;
+        self.advance(&claim.address(), &opened, claim.plain(state, answer).as_bytes())
+    }
+
+    fn bits_of(&self, key: &[&[u8]]) -> [u8; 20] {
+        let derived = self.ring().marks().derive("once", &[lengths(key).as_bytes()]);
+        derived.first_chunk().copied().unwrap_or_default()
+    }
+
+    fn print_of(&self, parts: &[&[u8]]) -> [u8; PRINT_BYTES] {
+        *self.ring().marks().derive("request", &[lengths(parts).as_bytes()])
+    }
+}
+
+/// Parts, each behind its length, so that no two lists read alike.
+fn lengths(parts: &[&[u8]]) -> CleartextBody {
+    parts.iter().fold(Writer::default(), |writer, part| writer.bytes(part)).done()
+}
+
+fn seen(opened: &Opened, print: &[u8; PRINT_BYTES]) -> Option<Once> {
+    let mut reader = Reader::new(opened.plain());
+    let (state, first) = (reader.u8()?, reader.raw(PRINT_BYTES)?);
+    let answer = reader.bytes()?;
+    if first != print {
+        return Some(Once::Other);
+    }
+    Some(match state {
+        state if state == State::InFlight as u8 => Once::InFlight,
+        state if state == State::Answered as u8 => Once::Answered(SecretBytes::from_slice(answer)),
+        _ => Once::Unknown,
+    })
+}
+
+impl Claim {
+    fn address(&self) -> Address<'_> {
+        Address { kind: Kind::Once, bits: &self.bits, further: &[] }
+    }
+
+    fn plain(&self, state: State, answer: &[u8]) -> CleartextBody {
+        Writer::with_capacity(1 + PRINT_BYTES + 4 + answer.len())
+            .u8(state as u8)
+            .raw(&self.print)
+            .bytes(answer)
+            .done()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Keyring;
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+    const KEY: &[&[u8]] = &[b"shop", b"order-1"];
+    const SALE: &[&[u8]] = &[b"POST", b"/sale", b"body"];
+
+    fn vault() -> Vault {
+        Vault::new(Keyring::random(), super::super::Limits::default())
+    }
+
+    fn first(vault: &Vault) -> Claim {
+        match vault.claim_once(KEY, SALE, NOW).unwrap() {
+            Once::First(claim) => claim,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_key_goes_from_claimed_to_answered() {
+        let vault = vault();
+        let claim = first(&vault);
+        assert!(matches!(vault.claim_once(KEY, SALE, NOW), Ok(Once::InFlight)));
+        vault.answer_once(&claim, &SecretBytes::from_slice(b"200 ok"), NOW);
+        let Ok(Once::Answered(answer)) = vault.claim_once(KEY, SALE, NOW) else { panic!() };
+        answer.reveal(|answer| assert_eq!(answer, b"200 ok"));
+        assert!(matches!(vault.claim_once(KEY, SALE, NOW.plus(LIFE)), Ok(Once::First(_))));
+    }
+
+    #[test]
+    fn another_request_or_key_is_told_apart_wherever_its_parts_are_cut() {
+        let vault = vault();
+        first(&vault);
+        let other: &[&[u8]] = &[b"POST", b"/saleb", b"ody"];
+        assert!(matches!(vault.claim_once(KEY, other, NOW), Ok(Once::Other)));
+        let stranger: &[&[u8]] = &[b"shopo", b"rder-1"];
+        assert!(matches!(vault.claim_once(stranger, SALE, NOW), Ok(Once::First(_))));
+    }
+
+    #[test]
+    fn what_was_not_sent_may_come_again_and_what_nobody_knows_may_not() {
+        let vault = vault();
+        vault.release_once(&first(&vault));
+        let claim = first(&vault);
+        vault.lose_once(&claim, NOW);
+        assert!(matches!(vault.claim_once(KEY, SALE, NOW), Ok(Once::Unknown)));
+        let late = NOW.plus(LIFE - Duration::from_secs(1));
+        assert!(matches!(vault.claim_once(KEY, SALE, late), Ok(Once::Unknown)));
+    }
+
+    #[test]
+    fn of_a_hundred_callers_one_is_first() {
+        let vault = vault();
+        let count = std::thread::scope(|scope| {
+            let claim = || matches!(vault.claim_once(KEY, SALE, NOW), Ok(Once::First(_)));
+            let threads: Vec<_> = (0..100).map(|_| scope.spawn(claim)).collect();
+            threads.into_iter().map(|thread| usize::from(thread.join().unwrap())).sum::<usize>()
+        });
+        assert_eq!(count, 1);
+    }
+}
