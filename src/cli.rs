@@ -22,6 +22,7 @@ use crate::page;
 use crate::pci;
 use crate::process::Guarded;
 use crate::provider::{Profile, Route};
+use crate::telemetry::tell_places_only;
 
 /// How long `health` waits for a connection, and for each part of the answer.
 const HEALTH_WAIT: Duration = Duration::from_secs(2);
@@ -108,6 +109,7 @@ enum Review {
 
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
+    tell_places_only();
     let command = Arguments::parse().command;
     // Before anything secret is read, whatever the command.
     let guarded = match Guarded::begin() {

@@ -123,6 +123,7 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
         &[
             "card::Timestamp",
             "process::Guarded",
+            "telemetry::tell_places_only",
             "audit",
             "provider",
             "page",

@@ -5,6 +5,7 @@ mod bare;
 mod bout;
 mod chart;
 mod client;
+mod hardening;
 mod paced;
 mod ports;
 mod process;
@@ -17,7 +18,7 @@ mod wire;
 mod world;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 
 use bout::Bout;
 use chart::Panel;
@@ -30,17 +31,23 @@ const SOAK_SECONDS: usize = 600;
 /// Cards of the soak live so long.
 const SOAK_LIFE_SECONDS: u32 = 60;
 
-fn main() {
+fn main() -> ExitCode {
+    // The product as this program: with the system's allocator.
+    if std::env::args().nth(1).is_some_and(|first| first == "run") {
+        return portcullis::cli::main();
+    }
     rustls::crypto::ring::default_provider().install_default().expect("the first provider");
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments.as_slice() {
         ["bare", folder] => bare::run(Path::new(folder)),
         ["soak"] => on_core_0(soak()),
+        ["hardening"] => on_core_0(hardening::run(&product())),
         ["all"] => on_core_0(tables(&GROUPS)),
         groups if is_known(groups) => on_core_0(tables(groups)),
         _ => block_on(smoke()),
     }
+    ExitCode::SUCCESS
 }
 
 fn is_known(groups: &[&str]) -> bool {

@@ -70,6 +70,15 @@ impl World {
         world
     }
 
+    /// Has the product that is started next confine itself, or not.
+    pub fn confine(&self, confined: bool, life_seconds: u32) {
+        let dangers = "danger_no_seccomp = true\ndanger_no_landlock = true\n\
+                       danger_allow_core_dumps = true\n";
+        let process = format!("[process]\n{}", if confined { "" } else { dangers });
+        let text = portcullis(life_seconds).replacen("[process]\n", &process, 1);
+        self.write("portcullis.toml", &text);
+    }
+
     /// The folder.
     pub fn path(&self) -> &Path {
         self.folder.path()

@@ -125,9 +125,7 @@ impl Waiting {
         let Lines { bytes, lost } = mem::replace(&mut *self.lock(), fresh);
         let _ = out.write_all(&bytes);
         if lost > 0 {
-            let mut note = Lines::default();
-            note.push(&Line { time_ms: now_ms(), event: &Event::LinesLost { count: lost } });
-            let _ = out.write_all(&note.bytes);
+            let _ = out.write_all(&line_of(&Event::LinesLost { count: lost }));
         }
     }
 }
@@ -143,6 +141,13 @@ impl Lines {
             self.bytes.truncate(begun);
         }
     }
+}
+
+/// One event as a line, for whoever cannot wait for the log.
+pub(super) fn line_of(event: &Event<'_>) -> Vec<u8> {
+    let mut lines = Lines::default();
+    lines.push(&Line { time_ms: now_ms(), event });
+    lines.bytes
 }
 
 fn now_ms() -> u64 {

@@ -5,9 +5,11 @@
 
 mod log;
 mod metrics;
+mod panics;
 
 pub use log::{Format, Log};
 pub use metrics::Metrics;
+pub use panics::tell_places_only;
 
 use serde::Serialize;
 
@@ -106,6 +108,13 @@ pub enum Event<'e> {
         sequence: u64,
         /// The digest of its line.
         hash: &'e str,
+    },
+    /// A fault of ours, by its place in the source; the call that met it goes unanswered.
+    Panicked {
+        /// A file of the source, ours or a library's.
+        file: &'e str,
+        /// Its line.
+        line: u32,
     },
     /// Standard error was not read fast enough.
     LinesLost {

@@ -13,7 +13,7 @@ use portcullis_sandbox::record::until;
 use portcullis_sandbox::world::accounts::App;
 use rustls::ClientConfig;
 
-use super::house::{House, session_of};
+use super::house::{House, session_of, whole};
 use super::line::{Ask, Line, Version};
 use super::wanted;
 use super::ways::{self, Way};
@@ -59,6 +59,13 @@ impl Plan {
         plan.push((Way::Sale, 18 * hundredth));
         plan.push((Way::Last, 8 * WORKERS));
         Self(plan)
+    }
+
+    /// Every way alike.
+    pub(crate) fn of_each(count: usize) -> Self {
+        let mut plan = Self::of(100);
+        plan.0.iter_mut().for_each(|(_, own)| *own = count);
+        plan
     }
 
     /// Cards that the whole plan and what is under way take; every one is another.
@@ -156,6 +163,8 @@ pub(crate) struct Worker {
     public: Line,
     /// Connections on which nothing more is sent, and that their client keeps.
     left: VecDeque<Line>,
+    /// Everything that was answered, heads and bodies.
+    pub(crate) heard: Vec<u8>,
     session: String,
     cards_left: usize,
 }
@@ -180,8 +189,8 @@ impl Worker {
         let private = Line::open(&house.world.addresses.private, &tls).await.unwrap();
         let public = Line::open(&house.world.addresses.public, &tls).await.unwrap();
         let (house, session) = (Arc::clone(house), String::new());
-        let (left, cards_left) = (VecDeque::new(), 0);
-        Self { house, version, tls, private, public, left, session, cards_left }
+        let (left, heard, cards_left) = (VecDeque::new(), Vec::new(), 0);
+        Self { house, version, tls, private, public, left, heard, session, cards_left }
     }
 
     async fn pay(mut self, way: Way, next: Arc<AtomicUsize>, end: usize) -> Self {
@@ -196,12 +205,14 @@ impl Worker {
 
     /// As the application.
     pub(crate) async fn ask(&mut self, ask: &Ask) -> Answer {
-        self.private.send(ask).await
+        let answer = self.private.send(ask).await;
+        self.heard.extend(whole(&answer).into_bytes());
+        answer
     }
 
     /// As the application with something that is refused; nothing follows on the connection.
     pub(crate) async fn ask_in_vain(&mut self, ask: &Ask) -> Answer {
-        let answer = self.private.send(ask).await;
+        let answer = self.ask(ask).await;
         let fresh = self.open(false).await;
         let old = std::mem::replace(&mut self.private, fresh);
         self.keep(old);
@@ -210,6 +221,13 @@ impl Worker {
 
     /// As a browser with a card. A connection on which a card came in over HTTP/2 ends.
     pub(crate) async fn hand_in(&mut self, ask: &Ask) -> Answer {
+        let answer = self.post_form(ask).await;
+        self.heard.extend(whole(&answer).into_bytes());
+        answer
+    }
+
+    /// As a browser that may be given the card back, to post it itself.
+    pub(crate) async fn post_form(&mut self, ask: &Ask) -> Answer {
         let answer = self.public.send(ask).await;
         if self.version == Version::Http2 || answer.status >= 400 {
             let fresh = self.open(true).await;

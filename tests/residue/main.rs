@@ -2,7 +2,7 @@
 //!
 //! The product's own binary runs between simulated providers and takes ten thousand payments, each
 //! with a card of its own. Then every readable byte of its memory is searched for each of those
-//! cards, for security codes and for the vault's keys, in eleven spellings: twice, with all
+//! cards, for security codes and for the vault's keys, in fourteen spellings: twice, with all
 //! connections still open and after they were closed. This process knows the cards and is not
 //! searched.
 //!
@@ -27,6 +27,7 @@
     reason = "a test that fails may panic, and this one prints its own report"
 )]
 
+mod canary;
 #[path = "../it/house.rs"]
 #[expect(dead_code, reason = "the other test program needs the rest of it")]
 mod house;
@@ -47,7 +48,7 @@ use std::time::Instant;
 const PAYMENTS: usize = 10_000;
 const MUTANTS_PAYMENTS: usize = 1_000;
 
-const TESTS: [(&str, fn()); 3] = [
+const TESTS: [(&str, fn()); 5] = [
     (
         "the_search_finds_every_spelling_and_nothing_else",
         scan::the_search_finds_every_spelling_and_nothing_else,
@@ -60,6 +61,8 @@ const TESTS: [(&str, fn()); 3] = [
         "a_build_that_does_not_wipe_what_it_frees_is_found_out",
         a_build_that_does_not_wipe_what_it_frees_is_found_out,
     ),
+    ("a_card_is_found_in_no_sink", canary::a_card_is_found_in_no_sink),
+    ("a_panic_tells_its_place_and_nothing_of_a_card", canary::a_panic_tells_its_place),
 ];
 
 fn ten_thousand_payments_leave_nothing_in_memory() {
@@ -77,20 +80,21 @@ fn a_build_that_does_not_wipe_what_it_frees_is_found_out() {
     assert!(residue.closed.total() > 0, "nothing found after connections closed");
 }
 
-/// `run --config FILE` is the mutant; anything else is for a test harness: names to run, or to
-/// `--list`.
+/// `run --config FILE` is the mutant, `page` one that panics; anything else is for a test harness:
+/// names to run, or to `--list`.
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if arguments.first().is_some_and(|first| first == "run") {
-        return portcullis::cli::main();
+    match arguments.first().map(String::as_str) {
+        Some("run") => return portcullis::cli::main(),
+        Some("page") => return canary::panic_behind_the_command_line(),
+        _ => {}
     }
     let has = |flag: &str| arguments.iter().any(|argument| argument == flag);
     let names: Vec<&String> = arguments.iter().filter(|one| !one.starts_with('-')).collect();
     let chosen = |name: &str| {
-        let fits = |wanted: &&&String| {
-            if has("--exact") { **wanted == name } else { name.contains(wanted.as_str()) }
-        };
-        (names.is_empty() || names.iter().any(|wanted| fits(&wanted))) && !has("--ignored")
+        let exact = has("--exact");
+        let fits = |wanted: &str| if exact { wanted == name } else { name.contains(wanted) };
+        (names.is_empty() || names.iter().any(|wanted| fits(wanted))) && !has("--ignored")
     };
     for (name, test) in TESTS.into_iter().filter(|(name, _)| chosen(name)) {
         if has("--list") {

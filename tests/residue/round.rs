@@ -1,11 +1,14 @@
 //! One round: a process is started, payments are made, its memory is searched, connections are
 //! closed, it is searched again.
 
+use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use portcullis_sandbox::world::{Options, Proxy};
+use tempfile::TempDir;
 
 use super::house::House;
 use super::load::{Plan, Worker};
@@ -42,27 +45,42 @@ pub(crate) fn play(build: Build, payments: usize) -> Residue {
     runtime.block_on(round(build, payments))
 }
 
+/// A house whose vault has this root key.
+pub(crate) struct Keyed {
+    pub(crate) house: Arc<House>,
+    pub(crate) pid: u32,
+    pub(crate) root_key: [u8; 32],
+    _folder: TempDir,
+}
+
+impl Keyed {
+    /// With this program in place of the product, if there is one.
+    pub(crate) async fn open(program: Option<PathBuf>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let key_file = folder.path().join("root.key");
+        let text = portcullis::config::new_root_key();
+        std::fs::write(&key_file, text.as_bytes()).unwrap();
+        std::fs::set_permissions(&key_file, Permissions::from_mode(0o600)).unwrap();
+        let root_key = wanted::root_key_in(&text);
+
+        let line = format!("[vault]\nroot_key = {{ file = \"{}\" }}", key_file.display());
+        let adjust =
+            Box::new(move |config: String| with_tracer(config.replacen("[vault]", &line, 1)));
+        let upstream_timeout = Duration::from_millis(2_500);
+        let options = Options { upstream_timeout, adjust: Some(adjust), ..Options::default() };
+        let house = match program {
+            None => House::with(options).await,
+            Some(program) => House::with_proxy(Proxy::Binary(program), options).await,
+        };
+        let pid = house.world.proxy().unwrap().pid().unwrap();
+        Self { house: Arc::new(house), pid, root_key, _folder: folder }
+    }
+}
+
 async fn round(build: Build, payments: usize) -> Residue {
-    let folder = tempfile::tempdir().unwrap();
-    let key_file = folder.path().join("root.key");
-    let text = portcullis::config::new_root_key();
-    std::fs::write(&key_file, text.as_bytes()).unwrap();
-    std::fs::set_permissions(&key_file, std::fs::Permissions::from_mode(0o600)).unwrap();
-    let root_key = wanted::root_key_in(&text);
-
-    let line = format!("[vault]\nroot_key = {{ file = \"{}\" }}", key_file.display());
-    let adjust = Box::new(move |config: String| with_tracer(config.replacen("[vault]", &line, 1)));
-    let upstream_timeout = Duration::from_millis(2_500);
-    let options = Options { upstream_timeout, adjust: Some(adjust), ..Options::default() };
-    let house = Arc::new(match build {
-        Build::Product => House::with(options).await,
-        Build::Mutant => {
-            let proxy = Proxy::Binary(std::env::current_exe().unwrap());
-            House::with_proxy(proxy, options).await
-        }
-    });
-    let pid = house.world.proxy().unwrap().pid().unwrap();
-
+    let program = (build == Build::Mutant).then(|| std::env::current_exe().unwrap());
+    let keyed = Keyed::open(program).await;
+    let (house, pid, root_key) = (Arc::clone(&keyed.house), keyed.pid, keyed.root_key);
     let plan = Plan::of(payments);
     let cards = plan.cards();
     let search =

@@ -22,7 +22,7 @@ pub(crate) struct Wanted {
 /// A way of writing bytes; none where it cannot write these.
 type Spelling = fn(&[u8]) -> Option<Vec<u8>>;
 
-const SPELLINGS: [(&str, Spelling); 11] = [
+const SPELLINGS: [(&str, Spelling); 14] = [
     ("plain", |bytes| Some(bytes.to_vec())),
     ("JSON escapes", |bytes| written(bytes, |byte| format!("\\u{byte:04x}"))),
     ("JSON escapes", |bytes| written(bytes, |byte| format!("\\u{byte:04X}"))),
@@ -34,6 +34,9 @@ const SPELLINGS: [(&str, Spelling); 11] = [
     ("UTF-16", |bytes| Some(bytes.iter().flat_map(|byte| [*byte, 0]).collect())),
     ("UTF-16", |bytes| Some(bytes.iter().flat_map(|byte| [0, *byte]).collect())),
     ("packed BCD", packed),
+    ("in groups", |bytes| grouped(bytes, b' ')),
+    ("in groups", |bytes| grouped(bytes, b'-')),
+    ("percent escapes", |bytes| written(bytes, |byte| format!("%{byte:02X}"))),
 ];
 
 fn written(bytes: &[u8], one: impl Fn(u8) -> String) -> Option<Vec<u8>> {
@@ -54,6 +57,12 @@ fn packed(bytes: &[u8]) -> Option<Vec<u8>> {
         bytes.iter().map(|byte| byte.is_ascii_digit().then(|| byte - b'0')).collect();
     let (pairs, rest) = digits.as_ref()?.as_chunks::<2>();
     rest.is_empty().then(|| pairs.iter().map(|[high, low]| high << 4 | low).collect())
+}
+
+/// As on a card.
+fn grouped(digits: &[u8], between: u8) -> Option<Vec<u8>> {
+    let all = digits.iter().all(u8::is_ascii_digit);
+    all.then(|| digits.chunks(4).collect::<Vec<_>>().join(&between))
 }
 
 /// Hits by kind and spelling.

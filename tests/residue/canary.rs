@@ -1,0 +1,240 @@
+//! Cards of which nothing may be found anywhere: they go through every route, as what they are and
+//! in places where no card belongs, and then everything that the product writes, answers, counts
+//! or leaves behind is searched for them.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Method;
+use portcullis_sandbox::client::Call;
+use portcullis_sandbox::visitor::TypedCard;
+use portcullis_sandbox::world::accounts::App;
+
+use super::house::{House, whole};
+use super::line::{Ask, Line, Version};
+use super::load::{Plan, Worker};
+use super::memory::scan;
+use super::round::Keyed;
+use super::scan::Search;
+use super::wanted;
+
+/// Cards that go each way: as many as there are ways to be refused, and workers.
+const EACH: usize = 32;
+/// Files below this size get a line of the table only if something is found in them.
+const FEW_BYTES: usize = 4096;
+/// The log gathers lines for 20 ms, callbacks come when they come.
+const SETTLED: Duration = Duration::from_millis(500);
+
+pub(crate) fn a_card_is_found_in_no_sink() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(no_sink());
+}
+
+async fn no_sink() {
+    let folder = tempfile::tempdir().unwrap();
+    let keyed = Keyed::open(Some(talkative(folder.path()))).await;
+    let house = &keyed.house;
+    let plan = Plan::of_each(EACH);
+    // One more for the places where no card belongs.
+    let search = Search::of(&wanted::everything(plan.cards() + 1, &keyed.root_key));
+    let workers = plan.play(house, Worker::hire(house).await).await;
+    let mut answers = misplace(house, &wanted::card(plan.cards())).await;
+    workers.iter().for_each(|worker| answers.extend(&worker.heard));
+    // Some still have half a body under way; that ends with their connections.
+    drop(workers);
+    tokio::time::sleep(SETTLED).await;
+    let codes = codes_in(&answers);
+    eprintln!("  problems provoked: {} ({})", codes.len(), codes.join(", "));
+    assert!(codes.len() >= 20, "the cards did not get around");
+
+    // Whatever is added to the product that speaks is to be added here; files in the working
+    // folder (log, audit record, what the shop was told) are found by themselves.
+    let mut sinks = vec![
+        ("answers to applications and browsers".to_owned(), answers),
+        ("metrics".to_owned(), metrics(house).await),
+        ("core dump by a debugger".to_owned(), dump(keyed.pid, folder.path())),
+    ];
+    sinks.extend(files(house.world.folder()));
+    let mut leaks = scan(keyed.pid, &search).hits();
+    let mut quiet = 0;
+    for (name, bytes) in &sinks {
+        let hits = search.hits(bytes, bytes.len());
+        leaks += &hits;
+        // Certificates and keys of the simulated world: searched, and not worth a line each.
+        if hits.total() == 0 && bytes.len() < FEW_BYTES {
+            quiet += 1;
+            continue;
+        }
+        let (bytes, total) = (bytes.len(), hits.total());
+        eprintln!("  {name:<40} {bytes:>10} bytes {total:>4} hits  {}", hits.told());
+    }
+    eprintln!("  {quiet} small files                                         0 hits");
+    for needed in ["answers", "metrics", "logs/portcullis.log", "logs/shop.log", "audit/"] {
+        let found = sinks.iter().any(|(name, bytes)| name.starts_with(needed) && !bytes.is_empty());
+        assert!(found, "{needed} is missing");
+    }
+    assert_eq!(leaks.told(), "");
+}
+
+/// The product, told to say as much as libraries can.
+fn talkative(folder: &Path) -> PathBuf {
+    use std::os::unix::fs::PermissionsExt as _;
+    let script = folder.join("portcullis");
+    let product = env!("CARGO_BIN_EXE_portcullis");
+    let text = format!("#!/bin/sh\nRUST_LOG=trace RUST_BACKTRACE=full exec '{product}' \"$@\"\n");
+    std::fs::write(&script, text).unwrap();
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o700)).unwrap();
+    script
+}
+
+/// A card in paths, queries, fields and cookies, on every route of all listeners.
+async fn misplace(house: &Arc<House>, card: &TypedCard) -> Vec<u8> {
+    let number = &card.number;
+    let mut heard = Vec::new();
+    // Somebody known, and somebody with a card for a key.
+    let credentials = [
+        (house.world.key(App::Shop).to_owned(), house.basic("paymega", App::Shop)),
+        (number.clone(), format!("Bearer {number}")),
+    ];
+    let routes = [
+        (Method::POST, format!("/v1/tokens?card={number}")),
+        (Method::OPTIONS, format!("/v1/tokens?{number}")),
+        (Method::GET, format!("/v1/form/{number}")),
+        (Method::GET, format!("/v1/form/cs_{number}?lang={number}")),
+        (Method::GET, format!("/v1/{number}.js")),
+        (Method::GET, format!("/3ds/{number}/start")),
+        (Method::GET, format!("/3ds/{number}?PaRes={number}")),
+        (Method::POST, format!("/3ds/{number}")),
+        (Method::POST, format!("/payform/{number}")),
+        (Method::POST, format!("/callbacks/{number}")),
+        (Method::POST, format!("/callbacks/paymega/{number}")),
+        (Method::POST, format!("/v1/capture-sessions?{number}")),
+        (Method::GET, format!("/v1/tokens/{number}")),
+        (Method::DELETE, format!("/v1/tokens/tok_test_{number}")),
+        (Method::GET, format!("/paymega/api/payment-invoices/{number}")),
+        (Method::GET, format!("/paymega/api/payment-invoices?filter[reference_id]={number}")),
+        (Method::POST, format!("/paymega/cardgate/payment/sale?{number}")),
+        (Method::POST, format!("/{number}/api/payment-invoices")),
+        (Method::POST, format!("/paymega/{number}/x")),
+        (Method::POST, "/qostiq/core/withdraw/create".to_owned()),
+        (Method::POST, "/highhelp/api/v1/payment/payin/h2h".to_owned()),
+        (Method::POST, "/milkypay/api/payout-invoices".to_owned()),
+        (Method::PUT, "/paymega/api/payment-invoices".to_owned()),
+        (Method::TRACE, format!("/{number}")),
+        (Method::GET, format!("/a/../{number}")),
+        (Method::GET, format!("/{number}/%zz")),
+    ];
+    for base in [&house.world.addresses.private, &house.world.addresses.public] {
+        for version in Version::BOTH {
+            let tls = house.tls().config(version);
+            for (method, target) in &routes {
+                for (key, authorization) in &credentials {
+                    let mut line = Line::open(base, &tls).await.unwrap();
+                    let ask = Ask::new(method.clone(), target)
+                        .header("portcullis-key", key)
+                        .header("authorization", authorization)
+                        .header("user-agent", number)
+                        .header("cookie", &format!("card={number}"))
+                        .header("x-request-id", number)
+                        .header("origin", &format!("https://{number}.example"))
+                        .header("x-signature", number)
+                        .header("content-type", "application/json");
+                    let body = if *method == Method::POST { card.body() } else { String::new() };
+                    if let Ok(answer) = line.try_send(&ask.with_body(body)).await {
+                        heard.extend(whole(&answer).into_bytes());
+                    }
+                }
+            }
+        }
+    }
+    for target in ["metrics?", "healthz?", "readyz?", ""] {
+        let url = format!("{}/{target}{number}", house.world.addresses.admin);
+        let answer = house.world.client.send(Call::get(url).header("cookie", number)).await;
+        heard.extend(whole(&answer.unwrap()).into_bytes());
+    }
+    heard
+}
+
+/// The codes of problem documents.
+fn codes_in(answers: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(answers);
+    let codes: BTreeSet<&str> = text
+        .split("\"code\":\"")
+        .skip(1)
+        .filter_map(|rest| rest.split('"').next())
+        .filter(|code| code.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'))
+        .collect();
+    codes.into_iter().map(str::to_owned).collect()
+}
+
+async fn metrics(house: &House) -> Vec<u8> {
+    let url = format!("{}/metrics", house.world.addresses.admin);
+    house.world.client.send(Call::get(url)).await.unwrap().body.to_vec()
+}
+
+/// What a debugger with root's rights gets; nothing where there is no debugger, and then the search
+/// of the live memory stands for it.
+fn dump(pid: u32, folder: &Path) -> Vec<u8> {
+    let prefix = folder.join("core");
+    let asked = Command::new("gcore").arg("-o").arg(&prefix).arg(pid.to_string()).output();
+    match asked {
+        Ok(done) if done.status.success() => {
+            std::fs::read(prefix.with_extension(pid.to_string())).unwrap()
+        }
+        _ => {
+            eprintln!("  no debugger here (gcore), or no right to use it");
+            Vec::new()
+        }
+    }
+}
+
+/// Every file in a folder and below, by its path from there.
+fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut all = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                let name = path.strip_prefix(folder).unwrap().display().to_string();
+                all.push((name, std::fs::read(&path).unwrap()));
+            }
+        }
+    }
+    all
+}
+
+/// The product's command line, and then faults of every kind with a card in hand.
+pub(crate) fn panic_behind_the_command_line() -> ExitCode {
+    let code = portcullis::cli::main();
+    let faults: [fn(&str); 4] = [
+        |card| panic!("{card}"),
+        |card| assert!(card.parse::<u8>().map_err(|_| card).unwrap() > 0),
+        |card| drop(format!("\u{e4}{card}")[1..].to_owned()),
+        |card| assert_eq!(card, "a token"),
+    ];
+    for fault in faults {
+        let number = wanted::card(1).number;
+        assert!(std::thread::spawn(move || fault(&number)).join().is_err());
+    }
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let task = async { panic!("{}", wanted::card(1).number) };
+    assert!(runtime.block_on(runtime.spawn(task)).is_err());
+    code
+}
+
+pub(crate) fn a_panic_tells_its_place() {
+    let program = std::env::current_exe().unwrap();
+    let output = Command::new(program).arg("page").env("RUST_BACKTRACE", "full").output().unwrap();
+    let told = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    let places = told.lines().filter(|line| line.contains(r#""event":"panicked""#)).count();
+    assert_eq!(places, 5, "{told}");
+    assert!(told.contains("canary.rs"), "{told}");
+    let search = Search::of(&wanted::everything(2, &[1; 32]));
+    assert_eq!(search.hits(told.as_bytes(), told.len()).told(), "");
+}
