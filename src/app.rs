@@ -189,7 +189,7 @@ fn keyring(keys: Vec<RootKey>) -> Result<Keyring, KeyringError> {
     if keys.is_empty() {
         return Ok(Keyring::random());
     }
-    let versioned: Vec<_> = keys.iter().map(|root| (root.version, &root.key)).collect();
+    let versioned: Vec<_> = keys.iter().map(|root| (root.version, root.read())).collect();
     Keyring::of(&versioned)
 }
 

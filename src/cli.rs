@@ -5,6 +5,8 @@
 //! own end.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line speaks there")]
 
+mod typed;
+
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -12,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, value_parser};
 
 use crate::app;
 use crate::audit::{self, AnchorKey, Hash, Proof};
@@ -59,11 +61,17 @@ enum Command {
         #[arg(long)]
         ready: bool,
     },
-    /// Make a new root key.
+    /// Make a new root key, whole or in shares for several people.
     Keygen {
         /// The file to write, readable by its owner only; standard output when missing.
-        #[arg(long)]
+        #[arg(long, conflicts_with = "shares")]
         out: Option<PathBuf>,
+        /// Print so many shares, a line each, instead of a key (2 to 16).
+        #[arg(long, requires = "threshold", value_parser = value_parser!(u8).range(2..=16))]
+        shares: Option<u8>,
+        /// How many of them give the key (2 to the number of shares).
+        #[arg(long, requires = "shares", value_parser = value_parser!(u8).range(2..=16))]
+        threshold: Option<u8>,
     },
     /// List provider profiles and what they cover.
     Providers {
@@ -123,7 +131,10 @@ pub fn main() -> ExitCode {
         Command::Run { config } => run(&config, guarded),
         Command::Check { config } => check(&config),
         Command::Health { admin, ready } => health(admin, ready),
-        Command::Keygen { out } => keygen(out.as_deref()),
+        Command::Keygen { shares: Some(shares), threshold: Some(threshold), .. } => {
+            keygen_shares(shares, threshold)
+        }
+        Command::Keygen { out, .. } => keygen(out.as_deref()),
         Command::Providers { files } => providers(&files),
         Command::Audit(Review::Verify { paths, key, holds }) => {
             match verify(&paths, key.as_deref(), holds.as_deref()) {
@@ -140,10 +151,14 @@ pub fn main() -> ExitCode {
 }
 
 fn run(file: &Path, guarded: Guarded) -> ExitCode {
-    let config = match config::load(file) {
+    let mut config = match config::load(file) {
         Ok(config) => config,
         Err(problems) => return report(&problems),
     };
+    if let Err(complaint) = typed::root_keys(&mut config.root_keys) {
+        eprintln!("portcullis: {complaint}");
+        return ExitCode::FAILURE;
+    }
     match app::run(config, guarded) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -245,6 +260,17 @@ fn matrix(file: Option<&Path>, json: bool) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }
+}
+
+fn keygen_shares(shares: u8, threshold: u8) -> ExitCode {
+    if threshold > shares {
+        eprintln!("portcullis: --threshold: must not be more than --shares");
+        return ExitCode::from(2);
+    }
+    for line in config::new_root_key_shares(shares, threshold) {
+        println!("{}", line.as_str());
+    }
+    ExitCode::SUCCESS
 }
 
 fn verify(paths: &[PathBuf], key: Option<&Path>, holds: Option<&str>) -> Result<Proof, String> {

@@ -205,7 +205,7 @@ fn what_is_wrong_is_refused_with_file_line_and_key() {
     let good = place.load(GOOD).unwrap();
     assert_eq!(resolved(&good, "account[0].callback.app"), None);
     let cases = cases(include_str!("config/refused.txt"));
-    assert!(cases.len() >= 123);
+    assert!(cases.len() >= 126);
     judge(GOOD, &cases, &place.file(), |text| place.load(text).err());
 }
 

@@ -77,7 +77,7 @@ impl Reload {
             }
         };
         let versioned: Vec<Versioned<'_>> =
-            keys.iter().map(|root| (root.version, &root.key)).collect();
+            keys.iter().map(|root| (root.version, root.read())).collect();
         match self.vault.rotate(&versioned, Timestamp::system()) {
             Ok(rotation) => self.tell(&rotation),
             Err(error) => {
@@ -86,6 +86,7 @@ impl Reload {
                         (Some(version), Refusal::Unusable)
                     }
                     KeyringError::Changed(version) => (Some(version), Refusal::Changed),
+                    KeyringError::NotAtHand(version) => (Some(version), Refusal::TypedAtStart),
                     KeyringError::Missing => (None, Refusal::Missing),
                 };
                 self.refuse(path(&keys, version), reason);

@@ -15,11 +15,13 @@ mod reach;
 mod reader;
 mod root_keys;
 mod secrets;
+mod shares;
 
 pub use intake::Shop;
 pub use listener::{Listen, Upstream};
 pub use reader::{Problem, Resolved};
-pub use root_keys::{RootKey, new_root_key, read_root_key, root_keys};
+pub use root_keys::{RootKey, RootKeySource, new_root_key, read_root_key, root_keys};
+pub use shares::{Gathering, SHARES_MAX, ShareError, new_root_key_shares};
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

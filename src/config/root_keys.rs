@@ -11,6 +11,7 @@ use crate::secret::SecretBytes;
 
 use super::reader::{Notes, Problem, Table};
 use super::secrets;
+use super::shares::SHARES_MAX;
 
 /// What stands before the key in a root key file, so that no other file is taken for one.
 const PREFIX: &str = "portcullis-root-key-v1:";
@@ -27,8 +28,28 @@ pub struct RootKey {
     pub version: u32,
     /// Its key in the configuration, such as `vault.root_keys[0]`.
     pub path: String,
-    /// 32 bytes.
-    pub key: SecretBytes,
+    /// Where it is.
+    pub key: RootKeySource,
+}
+
+/// Where a root key is.
+#[derive(Debug)]
+pub enum RootKeySource {
+    /// Here: 32 bytes.
+    Read(SecretBytes),
+    /// With people, who type in so many shares at start.
+    Shares(u8),
+}
+
+impl RootKey {
+    /// The key, unless it is still to be typed in.
+    #[must_use]
+    pub const fn read(&self) -> Option<&SecretBytes> {
+        match &self.key {
+            RootKeySource::Read(key) => Some(key),
+            RootKeySource::Shares(_) => None,
+        }
+    }
 }
 
 /// The text of a new root key file.
@@ -59,7 +80,7 @@ pub fn root_keys(file: &Path) -> Result<Vec<RootKey>, Vec<Problem>> {
 /// All root keys of `[vault]`; none means a random one.
 pub(super) fn read(vault: &Table<'_>) -> Vec<RootKey> {
     let first = vault.has("root_key").then(|| {
-        let key = root_key(vault, "root_key")?;
+        let key = source(vault, "root_key")?;
         Some(RootKey { version: FIRST, path: vault.path_of("root_key"), key })
     });
     let mut keys: Vec<RootKey> = first.flatten().into_iter().collect();
@@ -71,9 +92,9 @@ pub(super) fn read(vault: &Table<'_>) -> Vec<RootKey> {
         }
         versions.extend(version);
         if !table.has("key") {
-            table.fail("key", "is required: { file = \"…\" }");
+            table.fail("key", "is required: { file = \"…\" } or { shares = 3 }");
         }
-        let key = root_key(&table, "key");
+        let key = source(&table, "key");
         let path = table.path_of("key");
         keys.extend(version.zip(key).map(|(version, key)| RootKey { version, path, key }));
         table.finish();
@@ -87,6 +108,16 @@ fn version(table: &Table<'_>) -> Option<u32> {
         return None;
     }
     u32::try_from(table.number("version", 0, 1..=1_000_000)).ok()
+}
+
+fn source(table: &Table<'_>, key: &str) -> Option<RootKeySource> {
+    let reference = table.optional_table(key)?;
+    if !reference.has("shares") {
+        return root_key(table, key).map(RootKeySource::Read);
+    }
+    let shares = reference.number("shares", 0, 2..=u64::from(SHARES_MAX));
+    reference.finish();
+    u8::try_from(shares).ok().map(RootKeySource::Shares)
 }
 
 /// The 32 bytes of a root key file, whose text was read as a secret.

@@ -98,6 +98,9 @@ pub(super) fn keys(config: &Config) -> Vec<Key> {
         } else if kind == "env" {
             let reference = format!("environment {}", value.value);
             keys.push(Key { used_for: used_for.to_owned(), reference });
+        } else if kind == "shares" {
+            let reference = format!("{} shares, typed in at start", value.value);
+            keys.push(Key { used_for: used_for.to_owned(), reference });
         }
     }
     if config.root_keys.is_empty() {

@@ -93,6 +93,20 @@ fn lives(config: &Config) -> String {
     )
 }
 
+fn split_knowledge(config: &Config) -> String {
+    let whole = config.root_keys.iter().any(|root| root.read().is_some());
+    text(match (config.root_keys.is_empty(), whole) {
+        (true, _) => "Nobody handles the root key.",
+        (_, false) => {
+            "The root key is typed in at start, in shares. Operator: a custodian for each share."
+        }
+        (_, true) => {
+            "A root key is read whole. Operator: have the mounting store do it, or keep the key in \
+             shares (docs/keys.md)."
+        }
+    })
+}
+
 fn root_key(config: &Config) -> String {
     text(match config.root_keys.is_empty() {
         false => {
@@ -214,7 +228,7 @@ pub const ROWS: &[Row] = &[
     Row { number: "3.6.1", demand: "Protect keys against disclosure and misuse.", by: By::Shared, how: root_key, given_up_by: DUMPS,
         tests: &["the_memory_that_root_can_read_holds_no_root_key", "another_process_of_the_same_user_cannot_look_into_it", "a_core_that_root_forces_holds_no_root_key"] },
     Row { number: "3.6.1.1", demand: "For service providers: keep a description of the cryptographic architecture.", by: By::Operator, how: |_| text("ARCHITECTURE.md and SECURITY.md describe Portcullis's part; the inventory below lists its keys."), given_up_by: &[], tests: &[] },
-    Row { number: "3.6.1.2", demand: "Store secret keys encrypted, in a secure device, or as shares.", by: By::Shared, how: |config| text(if !config.root_keys.is_empty() { "Portcullis reads the key from a file or the environment and writes it nowhere. Operator: mount it from a store that meets this." } else { "The root key is stored nowhere. Operator: the other secrets of the inventory." }), given_up_by: &[],
+    Row { number: "3.6.1.2", demand: "Store secret keys encrypted, in a secure device, or as shares.", by: By::Shared, how: |config| text(if !config.root_keys.is_empty() { "Portcullis reads the key from a file, the environment or shares that people type in, and writes it nowhere. Operator: mount it from a store that meets this, or keep shares." } else { "The root key is stored nowhere. Operator: the other secrets of the inventory." }), given_up_by: &[],
         tests: &["a_secret_shows_as_its_reference_only"] },
     Row { number: "3.6.1.3", demand: "As few people as possible reach keys in clear.", by: By::Shared, how: |_| text("Secret files that every user can read are refused. Operator: who owns them."), given_up_by: &[],
         tests: &["what_is_wrong_is_refused_with_file_line_and_key"] },
@@ -229,7 +243,8 @@ pub const ROWS: &[Row] = &[
         tests: &["a_new_root_key_seals_and_the_old_one_opens_while_payments_go_on", "a_change_that_cannot_be_used_leaves_everything_as_it_is"] },
     Row { number: "3.7.5", demand: "Retire, replace or destroy keys that are old, weak or suspected.", by: By::Shared, how: |_| text("A version that is taken out opens nothing any more, and its memory is wiped. Operator: destroy the file."), given_up_by: &[],
         tests: &["a_removed_root_key_takes_the_card_along_and_not_the_way_to_the_provider", "what_is_dropped_is_wiped_first"] },
-    Row { number: "3.7.6", demand: "Split knowledge and dual control where people handle keys in clear.", by: By::Operator, how: |config| text(if !config.root_keys.is_empty() { "Portcullis takes whole keys. Have the mounting store do it, or set no root key." } else { "Nobody handles the root key." }), given_up_by: &[], tests: &[] },
+    Row { number: "3.7.6", demand: "Split knowledge and dual control where people handle keys in clear.", by: By::Shared, how: split_knowledge, given_up_by: &[],
+        tests: &["one_share_too_few_tells_nothing", "any_two_of_three_shares_start_it_with_the_same_key_and_leave_nothing_in_memory"] },
     Row { number: "3.7.7", demand: "Nobody replaces a key unnoticed.", by: By::Shared, how: |config| format!("Every start writes the root key's id into the audit record. {}", record(config)), given_up_by: &[NO_AUDIT],
         tests: &["a_record_goes_on_after_a_kill_and_is_proved_after_a_stop"] },
     Row { number: "3.7.8", demand: "Custodians accept their duties in writing.", by: By::Operator, how: |_| text("A matter of people."), given_up_by: &[], tests: &[] },

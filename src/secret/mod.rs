@@ -8,8 +8,10 @@
 //! This room must never print, log or serialise what it holds, and it knows no other room.
 
 mod locked;
+mod split;
 
 pub use locked::{KeyMemory, Locked, key_memory};
+pub use split::{Share, interpolate, split};
 
 use std::fmt;
 

@@ -172,6 +172,8 @@ pub enum Refusal {
     Unusable,
     /// The version is in use with another key: a new key needs a new version.
     Changed,
+    /// A root key in shares is typed in at start only.
+    TypedAtStart,
     /// No root key is left.
     Missing,
     /// The private key does not belong to the certificate.

@@ -32,6 +32,8 @@ pub enum KeyringError {
     DuplicateVersion(u32),
     /// The version is in use, with another key.
     Changed(u32),
+    /// The key is not at hand, and the version is not in use.
+    NotAtHand(u32),
     /// There is none.
     Missing,
 }
@@ -44,6 +46,7 @@ impl fmt::Display for KeyringError {
             Self::Changed(version) => {
                 write!(f, "root key {version} is another one than before; give it a new version")
             }
+            Self::NotAtHand(version) => write!(f, "root key {version} can be had at start only"),
             Self::Missing => f.write_str("there is no root key"),
         }
     }
@@ -51,8 +54,8 @@ impl fmt::Display for KeyringError {
 
 impl std::error::Error for KeyringError {}
 
-/// A root key with its version, from 1 to [`u32::MAX`] − 1.
-pub type Versioned<'k> = (u32, &'k SecretBytes);
+/// A root key with its version, from 1 to [`u32::MAX`] − 1. No key: the one in use stays.
+pub type Versioned<'k> = (u32, Option<&'k SecretBytes>);
 
 /// Root keys by version: the current one seals, older ones open until their records have expired.
 pub struct Keyring {
@@ -88,12 +91,16 @@ impl Keyring {
     /// The ring that follows this one: `keys`, and a random one of this ring's, which no
     /// configuration can name.
     fn successor(&self, keys: &[Versioned<'_>]) -> Result<Self, KeyringError> {
-        let taken = keys.iter().map(|(version, key)| {
-            let root = Root::read(*version, key).ok_or(KeyringError::KeyLength(*version))?;
-            match self.root(*version) {
-                Some(known) if !known.is_same(&root) => Err(KeyringError::Changed(*version)),
-                Some(known) => Ok(Arc::clone(known)),
-                None => Ok(Arc::new(root)),
+        let taken = keys.iter().map(|(version, key)| match (self.root(*version), key) {
+            (Some(known), None) => Ok(Arc::clone(known)),
+            (None, None) => Err(KeyringError::NotAtHand(*version)),
+            (known, Some(key)) => {
+                let root = Root::read(*version, key).ok_or(KeyringError::KeyLength(*version))?;
+                match known {
+                    Some(known) if !known.is_same(&root) => Err(KeyringError::Changed(*version)),
+                    Some(known) => Ok(Arc::clone(known)),
+                    None => Ok(Arc::new(root)),
+                }
             }
         });
         let mut roots = taken.collect::<Result<Vec<_>, _>>()?;
@@ -229,11 +236,11 @@ mod tests {
     fn a_ring_takes_whole_keys_and_each_version_once() {
         let (one, two) = (key(1), key(2));
         let short = SecretBytes::from_slice(&[1; 31]);
-        assert_eq!(Keyring::of(&[(7, &short)]).err(), Some(KeyringError::KeyLength(7)));
+        assert_eq!(Keyring::of(&[(7, Some(&short))]).err(), Some(KeyringError::KeyLength(7)));
         assert_eq!(Keyring::of(&[]).err(), Some(KeyringError::Missing));
-        let twice = Keyring::of(&[(2, &one), (1, &one), (2, &two)]);
+        let twice = Keyring::of(&[(2, Some(&one)), (1, Some(&one)), (2, Some(&two))]);
         assert_eq!(twice.err(), Some(KeyringError::DuplicateVersion(2)));
-        let ring = Keyring::of(&[(1, &one), (3, &two), (2, &two)]).unwrap();
+        let ring = Keyring::of(&[(1, Some(&one)), (3, Some(&two)), (2, Some(&two))]).unwrap();
         assert_eq!(versions(&ring), [3, 2, 1]);
         assert_eq!(ring.current(Kind::Card).version(), 3);
     }
@@ -241,12 +248,12 @@ mod tests {
     #[test]
     fn a_successor_keeps_known_keys_and_refuses_others_under_their_version() {
         let (one, two) = (key(1), key(2));
-        let ring = Keyring::of(&[(1, &one)]).unwrap();
-        assert_eq!(ring.successor(&[(1, &two)]).err(), Some(KeyringError::Changed(1)));
-        let next = ring.successor(&[(1, &one), (2, &two)]).unwrap();
+        let ring = Keyring::of(&[(1, Some(&one))]).unwrap();
+        assert_eq!(ring.successor(&[(1, Some(&two))]).err(), Some(KeyringError::Changed(1)));
+        let next = ring.successor(&[(1, Some(&one)), (2, Some(&two))]).unwrap();
         assert_eq!(versions(&next), [2, 1]);
         assert!(Arc::ptr_eq(&ring.roots[0], &next.roots[1]), "one copy of each key");
-        let last = next.successor(&[(2, &two)]).unwrap();
+        let last = next.successor(&[(2, Some(&two))]).unwrap();
         assert_eq!(versions(&last), [2]);
         assert!(Arc::ptr_eq(&ring.own, &last.own));
     }
@@ -254,19 +261,19 @@ mod tests {
     #[test]
     fn the_id_is_that_of_the_key_that_seals() {
         let (one, two) = (key(1), key(2));
-        let ring = Keyring::of(&[(1, &one)]).unwrap();
-        let next = ring.successor(&[(1, &one), (2, &two)]).unwrap();
+        let ring = Keyring::of(&[(1, Some(&one))]).unwrap();
+        let next = ring.successor(&[(1, Some(&one)), (2, Some(&two))]).unwrap();
         assert_ne!(ring.id(), next.id());
-        assert_eq!(next.successor(&[(2, &two)]).unwrap().id(), next.id());
+        assert_eq!(next.successor(&[(2, Some(&two))]).unwrap().id(), next.id());
         assert!(ring.id().bytes().all(|byte| byte.is_ascii_lowercase()) && ring.id().len() == 16);
     }
 
     #[test]
     fn a_removed_key_is_gone_with_the_last_operation_that_uses_it() {
         let (one, two) = (key(1), key(2));
-        let ring = Keyring::of(&[(1, &one)]).unwrap();
+        let ring = Keyring::of(&[(1, Some(&one))]).unwrap();
         let held = Arc::downgrade(&ring.roots[0]);
-        let next = ring.successor(&[(2, &two)]).unwrap();
+        let next = ring.successor(&[(2, Some(&two))]).unwrap();
         assert!(held.upgrade().is_some());
         drop(ring);
         assert!(held.upgrade().is_none());
@@ -274,17 +281,26 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_is_not_at_hand_stays_if_it_is_in_use() {
+        let (one, two) = (key(1), key(2));
+        let ring = Keyring::of(&[(1, Some(&one))]).unwrap();
+        let next = ring.successor(&[(1, None), (2, Some(&two))]).unwrap();
+        assert_eq!(versions(&next), [2, 1]);
+        assert_eq!(ring.successor(&[(2, None)]).err(), Some(KeyringError::NotAtHand(2)));
+    }
+
+    #[test]
     fn a_random_key_opens_on_beside_one_that_was_given_later() {
         let given = key(1);
         let ring = Keyring::random();
-        assert_eq!(versions(&ring.successor(&[(1, &given)]).unwrap()), [1, 0]);
+        assert_eq!(versions(&ring.successor(&[(1, Some(&given))]).unwrap()), [1, 0]);
         assert_eq!(versions(&ring.successor(&[]).unwrap()), [0]);
     }
 
     #[test]
     fn marks_know_one_key_whatever_the_version() {
         let (one, two) = (key(1), key(2));
-        let ring = Keyring::of(&[(1, &one), (2, &two)]).unwrap();
+        let ring = Keyring::of(&[(1, Some(&one)), (2, Some(&two))]).unwrap();
         for kind in [Kind::Mark, Kind::Newest, Kind::Once] {
             assert_eq!(ring.roots(kind).map(Root::version).collect::<Vec<_>>(), [OWN]);
         }

@@ -389,14 +389,14 @@ fn key(byte: u8) -> SecretBytes {
 /// A vault under version 1, and the keys 1 and 2.
 fn first_key() -> (Vault, SecretBytes, SecretBytes) {
     let (one, two) = (key(1), key(2));
-    (Vault::new(Keyring::of(&[(1, &one)]).unwrap(), Limits::default()), one, two)
+    (Vault::new(Keyring::of(&[(1, Some(&one))]).unwrap(), Limits::default()), one, two)
 }
 
 #[test]
 fn an_older_root_key_opens_and_the_current_one_seals() {
     let (vault, one, two) = first_key();
     let (token, cvv_token) = kept(&vault);
-    let rotation = vault.rotate(&[(1, &one), (2, &two)], NOW).unwrap();
+    let rotation = vault.rotate(&[(1, Some(&one)), (2, Some(&two))], NOW).unwrap();
     assert_eq!((rotation.current, rotation.older, rotation.removed), (2, vec![1], vec![]));
     assert!(number(&vault, &token, &audience(), NOW).is_some());
     assert!(vault.describe(&token, &shop(), NOW).unwrap().has_cvv);
@@ -408,9 +408,9 @@ fn an_older_root_key_opens_and_the_current_one_seals() {
     let (fresh, _) = kept(&vault);
     vault.revoke(&token, &shop(), NOW).unwrap();
 
-    vault.rotate(&[(2, &two)], NOW).unwrap();
+    vault.rotate(&[(2, Some(&two))], NOW).unwrap();
     assert!(number(&vault, &fresh, &audience(), NOW).is_some(), "sealed by the current key");
-    vault.rotate(&[(3, &key(3))], NOW).unwrap();
+    vault.rotate(&[(3, Some(&key(3)))], NOW).unwrap();
     assert!(number(&vault, &fresh, &audience(), NOW).is_none());
 }
 
@@ -419,10 +419,10 @@ fn what_a_removed_key_sealed_is_unknown_and_its_live_records_are_counted() {
     let (vault, one, two) = first_key();
     let (token, cvv_token) = kept(&vault);
     vault.mark(b"callback 7", MINUTE, NOW).unwrap();
-    vault.rotate(&[(2, &two), (1, &one)], NOW).unwrap();
+    vault.rotate(&[(2, Some(&two)), (1, Some(&one))], NOW).unwrap();
     kept(&vault);
     let later = NOW.plus(16 * MINUTE);
-    let rotation = vault.rotate(&[(2, &two)], later).unwrap();
+    let rotation = vault.rotate(&[(2, Some(&two))], later).unwrap();
     assert_eq!(rotation.removed, [(1, 1)], "the card; its code has expired, the mark has not");
     assert_eq!((rotation.current, rotation.older), (2, vec![]));
     assert!(matches!(vault.redeem(&token, &audience(), NOW), Err(VaultError::NotFound)));
@@ -434,10 +434,10 @@ fn what_a_removed_key_sealed_is_unknown_and_its_live_records_are_counted() {
 fn a_refused_rotation_changes_nothing() {
     let (vault, one, two) = first_key();
     let (token, _) = kept(&vault);
-    assert_eq!(vault.rotate(&[(1, &two)], NOW), Err(KeyringError::Changed(1)));
+    assert_eq!(vault.rotate(&[(1, Some(&two))], NOW), Err(KeyringError::Changed(1)));
     assert_eq!(vault.rotate(&[], NOW), Err(KeyringError::Missing));
     assert!(number(&vault, &token, &audience(), NOW).is_some());
-    let rotation = vault.rotate(&[(1, &one)], NOW).unwrap();
+    let rotation = vault.rotate(&[(1, Some(&one))], NOW).unwrap();
     assert_eq!((rotation.current, rotation.removed), (1, vec![]));
 }
 
@@ -455,7 +455,7 @@ fn what_is_found_by_what_it_says_is_found_after_a_rotation() {
     };
     let before = handle(&vault);
 
-    vault.rotate(&[(2, &two)], NOW).unwrap();
+    vault.rotate(&[(2, Some(&two))], NOW).unwrap();
     assert_eq!(vault.fingerprint(&number), fingerprint);
     assert_eq!(vault.mark(b"callback 7", MINUTE, NOW), Ok(Mark::Done));
     assert_eq!(vault.claim(b"callback 8", NOW), Ok(Mark::InFlight));
@@ -469,13 +469,13 @@ fn texts_and_handles_open_after_a_rotation_until_their_key_is_removed() {
     let text = vault.seal_text("callback", b"https://shop.example/");
     let handle = vault.keep_bearer(b"jwt", &audience(), b"", MINUTE, NOW).unwrap();
     let relay = vault.keep_relay(SecretBytes::from_slice(b"pares"), 30 * MINUTE, NOW).unwrap();
-    vault.rotate(&[(1, &one), (2, &two)], NOW).unwrap();
+    vault.rotate(&[(1, Some(&one)), (2, Some(&two))], NOW).unwrap();
     let newer = vault.seal_text("callback", b"https://shop.example/");
     assert!(vault.open_text("callback", &text).is_some());
     assert!(vault.open_bearer(&handle, NOW).is_ok());
     assert!(matches!(vault.begin_relay(&relay, NOW), Ok(Begun::First(_))));
 
-    vault.rotate(&[(2, &two)], NOW).unwrap();
+    vault.rotate(&[(2, Some(&two))], NOW).unwrap();
     assert!(vault.open_text("callback", &text).is_none());
     assert!(vault.open_text("callback", &newer).is_some());
     assert!(vault.open_bearer(&handle, NOW).is_err());
@@ -485,7 +485,7 @@ fn texts_and_handles_open_after_a_rotation_until_their_key_is_removed() {
 #[test]
 fn no_card_is_lost_while_keys_are_rotated_under_traffic() {
     let keys: Vec<_> = (1..=40).map(key).collect();
-    let vault = Vault::new(Keyring::of(&[(1, &keys[0])]).unwrap(), Limits::default());
+    let vault = Vault::new(Keyring::of(&[(1, Some(&keys[0]))]).unwrap(), Limits::default());
     let done = std::sync::atomic::AtomicBool::new(false);
     std::thread::scope(|scope| {
         for _ in 0..3 {
@@ -501,7 +501,7 @@ fn no_card_is_lost_while_keys_are_rotated_under_traffic() {
             });
         }
         for newest in 2..=keys.len() {
-            let taken = (1..).zip(&keys).take(newest).collect::<Vec<_>>();
+            let taken: Vec<_> = (1..).zip(keys.iter().map(Some)).take(newest).collect();
             vault.rotate(&taken, NOW).unwrap();
         }
         done.store(true, std::sync::atomic::Ordering::Relaxed);

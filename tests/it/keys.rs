@@ -142,6 +142,32 @@ fn mappings(pid: u32) -> Vec<(u64, u64, String)> {
     mappings.collect()
 }
 
+/// Shows every mapping that root can read; returns how many of secret memory are closed to it.
+/// Nothing where this is not root, and the memory closed.
+pub(super) fn search_memory(house: &House, pid: u32, look: impl Fn(&[u8], &str)) -> Option<usize> {
+    let memory = File::open(format!("/proc/{pid}/mem"));
+    if !nix::unistd::Uid::current().is_root() {
+        assert!(memory.is_err(), "a user's own process could be read");
+        return None;
+    }
+    let (memory, origin) = (memory.unwrap(), house.world.shop.url().to_owned());
+    let (mut read, mut closed, mut origins) = (0, 0, 0);
+    for (from, to, line) in mappings(pid) {
+        let mut bytes = vec![0; usize::try_from(to - from).unwrap().min(1 << 30)];
+        match memory.read_exact_at(&mut bytes, from) {
+            Ok(()) => {
+                read += bytes.len();
+                origins += usize::from(memchr::memmem::find(&bytes, origin.as_bytes()).is_some());
+                look(&bytes, &line);
+            }
+            Err(_) => closed += usize::from(line.contains("secretmem")),
+        }
+    }
+    // The search reads what there is and finds what is there.
+    assert!(read > 10_000_000 && origins > 0, "{read} bytes");
+    Some(closed)
+}
+
 #[tokio::test]
 async fn the_memory_that_root_can_read_holds_no_root_key() {
     let mut keyed = Keyed::open().await;
@@ -155,27 +181,10 @@ async fn the_memory_that_root_can_read_holds_no_root_key() {
     keyed.name(&[(2, "2.key"), (3, "3.key")]);
     keyed.hang_up().await;
     keyed.pay().await;
-    let pid = keyed.house.pid();
-    let memory = File::open(format!("/proc/{pid}/mem"));
-    if !nix::unistd::Uid::current().is_root() {
-        assert!(memory.is_err(), "a user's own process could be read");
-        return;
-    }
-    let (memory, origin) = (memory.unwrap(), keyed.house.world.shop.url().to_owned());
-    let (mut read, mut closed, mut origins) = (0, 0, 0);
-    for (from, to, line) in mappings(pid) {
-        let mut bytes = vec![0; usize::try_from(to - from).unwrap().min(1 << 30)];
-        match memory.read_exact_at(&mut bytes, from) {
-            Ok(()) => {
-                read += bytes.len();
-                origins += usize::from(memchr::memmem::find(&bytes, origin.as_bytes()).is_some());
-                assert_eq!(keyed.hits(&bytes), Vec::<String>::new(), "in {line}");
-            }
-            Err(_) => closed += usize::from(line.contains("secretmem")),
-        }
-    }
-    // The search reads what there is and finds what is there.
-    assert!(read > 10_000_000 && origins > 0, "{read} bytes");
+    let search = |bytes: &[u8], line: &str| {
+        assert_eq!(keyed.hits(bytes), Vec::<String>::new(), "in {line}");
+    };
+    let Some(closed) = search_memory(&keyed.house, keyed.house.pid(), search) else { return };
     let told = &keyed.house.events("started")[0]["process"]["key_memory"];
     assert_eq!(told, "memfd_secret", "this kernel or its limits have no secret memory");
     assert!(closed > 0);

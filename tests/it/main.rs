@@ -19,5 +19,6 @@ mod operation;
 mod process;
 mod refused;
 mod rotation;
+mod shares;
 mod tap;
 mod transport;

@@ -33,8 +33,12 @@ impl House {
 
     /// Sends SIGHUP and waits until everything was read again.
     async fn hang_up(&self) {
+        self.hang_up_at(self.pid()).await;
+    }
+
+    pub(super) async fn hang_up_at(&self, pid: u32) {
         let before = self.certificates_read();
-        kill(Pid::from_raw(self.pid().cast_signed()), Signal::SIGHUP).unwrap();
+        kill(Pid::from_raw(pid.cast_signed()), Signal::SIGHUP).unwrap();
         for _ in 0..1000 {
             if self.certificates_read() == before + 2 {
                 return;
@@ -44,7 +48,7 @@ impl House {
         panic!("SIGHUP was not answered");
     }
 
-    fn last(&self, name: &str) -> Value {
+    pub(super) fn last(&self, name: &str) -> Value {
         let mut event = self.events(name).pop().unwrap();
         event.as_object_mut().unwrap().remove("time_ms");
         event

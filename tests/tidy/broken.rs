@@ -115,6 +115,7 @@ fn samples() -> Vec<(Rule, &'static str, String, &'static str)> {
         (names, "src/flow/utils.rs", text(""), "src/flow/utils.rs:1: `utils`"),
         (names, "src/flow/x.rs", text("use a::Service; fn services() {}"), ""),
         (prints, "src/cli.rs", text("println!(\"a\")"), ""),
+        (prints, "src/cli/x.rs", text("println!(\"a\")"), ""),
         (prints, "src/flow/x.rs", text("\ndbg!(a)"), "src/flow/x.rs:2: dbg! prints"),
         (card_numbers, "src/flow/x.rs", format!("// like {number}"), "src/flow/x.rs:1: looks like"),
         (card_numbers, "config/x.toml", format!("\na = {grouped}"), "config/x.toml:2: looks like"),
