@@ -20,6 +20,12 @@ impl Stage {
         self.browser.press(&format!("#{form} button")).await;
     }
 
+    /// Waits for a text: the page before it has another one in the same place.
+    async fn reads(&self, css: &str, text: &str) {
+        let is_there = async || (self.browser.text(css).await == text).then_some(());
+        self.browser.until(text, is_there).await;
+    }
+
     fn got(&self) -> Vec<Request> {
         let got = self.world.own_form.received().on("card");
         got.iter().map(|received| received.request.clone()).collect()
@@ -30,12 +36,12 @@ impl Stage {
 async fn a_shop_with_a_form_of_its_own_is_paid_and_never_has_the_card() {
     scene(async |stage| {
         stage.pay_in("form", PLAIN).await;
-        assert_eq!(stage.browser.until_text("h1").await, "Payment: processed");
+        stage.reads("h1", "Payment: processed").await;
         // The browser sends the photo that nobody chose as a file without a name.
         stage.pay_in("multipart", PLAIN).await;
-        assert_eq!(stage.browser.until_text("h1").await, "Payment: processed");
+        stage.reads("h1", "Payment: processed").await;
         stage.pay_in("json", PLAIN).await;
-        assert_eq!(stage.browser.until_text("#outcome").await, "Payment: processed");
+        stage.reads("#outcome", "Payment: processed").await;
         let kinds = [
             "application/x-www-form-urlencoded",
             "multipart/form-data; boundary=----WebKitFormBoundary",
@@ -68,11 +74,10 @@ async fn a_mistyped_number_is_told_on_a_page_and_goes_nowhere() {
     scene(async |stage| {
         stage.expect("the server responded with a status of 422");
         stage.pay_in("form", "5519283812030001").await;
-        let heading = stage.browser.until_text("h1").await;
-        assert_eq!(heading, "Please check your card details");
+        stage.reads("h1", "Please check your card details").await;
         assert_eq!(stage.got().len(), 0);
         stage.pay_in("form", PLAIN).await;
-        assert_eq!(stage.browser.until_text("h1").await, "Payment: processed");
+        stage.reads("h1", "Payment: processed").await;
         stage.browser.devtools("Network.clearBrowserCookies", json!({})).await;
     })
     .await;
