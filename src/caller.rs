@@ -2,11 +2,11 @@
 //!
 //! Must never: hold an application's key, only its hash.
 
-use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
 use crate::card::Mode;
 use crate::provider::HostPort;
+use crate::secret::sha256;
 use crate::vault::Tenant;
 
 /// One application.
@@ -52,9 +52,11 @@ impl Apps {
 
     /// The application that this key belongs to.
     pub fn with_key(&self, key: &[u8]) -> Option<&App> {
-        let hash: [u8; 32] = Sha256::digest(key).into();
+        let hash = sha256(&[key]);
         self.0.iter().find(|app| {
-            app.key_hashes.iter().fold(false, |found, known| bool::from(known.ct_eq(&hash)) | found)
+            app.key_hashes
+                .iter()
+                .fold(false, |found, known| bool::from(known.ct_eq(&*hash)) | found)
         })
     }
 

@@ -29,7 +29,7 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
     ("limit", 1, &[]),
     ("vault", 2, &["secret", "card"]),
     ("provider", 2, &["secret", "card::Mode", "wire::Encoding", "wire::Pointer", "credential"]),
-    ("caller", 2, &["card::Mode", "vault::Tenant", "provider::HostPort"]),
+    ("caller", 2, &["secret", "card::Mode", "vault::Tenant", "provider::HostPort"]),
     ("intake", 2, &["vault::Tenant", "wire::Pointer"]),
     // `flow` keeps no rates: whoever does may refuse, and that refusal is passed on.
     (
@@ -168,18 +168,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("aes_gcm", &["vault/seal.rs"]),
     ("hmac", &["audit/chain.rs", "credential/", "vault/seal.rs"]),
     ("sha1", &["credential/sandwich_digest.rs"]),
-    (
-        "sha2",
-        &[
-            "audit/chain.rs",
-            "caller.rs",
-            "card/token.rs",
-            "config/shares.rs",
-            "credential/",
-            "page/",
-            "vault/seal.rs",
-        ],
-    ),
+    ("sha2", &["audit/chain.rs", "credential/", "page/", "secret/hash.rs", "vault/seal.rs"]),
     ("crc32fast", &["card/token.rs"]),
     ("getrandom", &["secret/"]),
     ("subtle", &["caller.rs", "credential/", "secret/"]),
@@ -310,6 +299,11 @@ fn outside_crates_come_in_through_their_doors() {
 #[test]
 fn secrets_are_opened_in_known_places_only() {
     check(tree().iter().flat_map(openers));
+}
+
+#[test]
+fn hashes_are_finished_in_their_place() {
+    check(tree().iter().flat_map(moved_hashes));
 }
 
 #[test]

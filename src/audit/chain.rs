@@ -10,10 +10,10 @@ use std::sync::Arc;
 
 use hmac::{HmacReset, KeyInit as _, Mac as _};
 use serde::{Serialize, Serializer};
-use sha2::{Digest as _, Sha256};
+use sha2::Sha256;
 
 use crate::card::Timestamp;
-use crate::secret::{SecretBytes, ct_eq};
+use crate::secret::{SecretBytes, ct_eq, sha256};
 
 /// Binds an anchor's MAC to what it is for.
 const DOMAIN: &[u8] = b"portcullis audit anchor v1";
@@ -32,7 +32,7 @@ impl Hash {
     /// The digest of these bytes.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
-        Self(Sha256::digest(bytes).into())
+        Self(*sha256(&[bytes]))
     }
 
     /// Reads 64 digits of lower-case hex.
@@ -195,7 +195,9 @@ impl<'l> Line<'l> {
             let line = bytes.get(..bytes.len() - hex.len() - 2)?;
             Some(Anchor { line, mac: Hash::parse(hex)? })
         });
-        let whole = rest.ends_with('}') && (event == "anchor") == anchor.is_some();
+        // An anchor under another name is none, and nothing would check it.
+        let anchored = event == "anchor" || rest.contains("\"mac\":");
+        let whole = rest.ends_with('}') && anchored == anchor.is_some();
         let before = Hash::parse(before.as_bytes()).filter(|_| whole)?;
         Some(Self { sequence, before, time, event, anchor, hash: Hash::of(bytes) })
     }

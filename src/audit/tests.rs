@@ -389,6 +389,23 @@ proptest! {
     }
 }
 
+/// The last line of a record is an anchor, and no later line knows it.
+#[test]
+fn a_last_anchor_under_another_name_is_named() {
+    let (name, mut lines) = record_once().last().unwrap().clone();
+    let last = lines.last_mut().unwrap();
+    assert!(last.contains(r#""event":"anchor""#));
+    *last = last.replace("anchor", "1nchor");
+    let folder = TempDir::new().unwrap();
+    for (other, lines) in record_once() {
+        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        fs::write(folder.path().join(other), text).unwrap();
+    }
+    let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    fs::write(folder.path().join(name), text).unwrap();
+    assert_eq!(proved(folder.path()).unwrap_err().fault, Fault::Altered);
+}
+
 #[test]
 fn a_file_that_is_not_a_record_is_named() {
     let folder = TempDir::new().unwrap();

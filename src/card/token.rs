@@ -6,11 +6,10 @@
 
 use std::fmt;
 
-use sha2::{Digest, Sha256};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::base62::{self, BITS_BYTES, BITS_CHARS, SUM_CHARS};
-use crate::secret::Random;
+use crate::secret::{Random, sha256};
 
 const PREFIX_MAX: usize = 9;
 const TEXT_MAX: usize = PREFIX_MAX + BITS_CHARS + SUM_CHARS;
@@ -283,7 +282,7 @@ impl TokenId {
     const LETTERS: &'static [u8; 16] = b"bcdfghjkmnpqrstv";
 
     fn of(bits: &[u8; BITS_BYTES]) -> Self {
-        let digest = Sha256::new().chain_update(Self::DOMAIN).chain_update(bits).finalize();
+        let digest = sha256(&[Self::DOMAIN, bits]);
         Self(digest.first_chunk().copied().unwrap_or_default())
     }
 }

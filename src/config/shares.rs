@@ -8,10 +8,9 @@
 
 use std::fmt;
 
-use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use crate::secret::{SecretBytes, ct_eq, fill_random, interpolate, split};
+use crate::secret::{SecretBytes, ct_eq, fill_random, interpolate, sha256, split};
 
 /// The most shares of a key.
 pub const SHARES_MAX: u8 = 16;
@@ -136,7 +135,7 @@ fn decode(signs: &[u8], bytes: &mut [u8]) -> Option<()> {
 }
 
 fn digest<const N: usize>(bytes: &[u8]) -> [u8; N] {
-    Sha256::digest(bytes).first_chunk().copied().unwrap_or([0; N])
+    sha256(&[bytes]).first_chunk().copied().unwrap_or([0; N])
 }
 
 /// The lines of a new root key, any `threshold` of which give it back. At most [`SHARES_MAX`].

@@ -2,12 +2,13 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hmac::Hmac;
+use hmac::digest::FixedOutputReset;
+use hmac::{HmacReset, KeyInit, Mac};
 use sha2::{Sha256, Sha512};
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
-use crate::secret::SecretBytes;
+use crate::secret::{SecretBytes, scoured};
 
 /// Hash and spelling of the header's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,7 +56,7 @@ impl BodyHmac {
 
     /// The header's value for this body. Over a clear card it is as secret as the card.
     pub fn sign(self, secret: &SecretBytes, body: &[u8]) -> SecretBytes {
-        let mac = Zeroizing::new(secret.reveal(|key| self.mac(key, body)));
+        let mac = Zeroizing::new(secret.reveal(|key| scoured(|| self.mac(key, body))));
         let text = match self.spelling {
             Spelling::Hex => mac.iter().map(|byte| format!("{byte:02x}")).collect(),
             Spelling::Base64 => STANDARD.encode(mac.as_slice()),
@@ -73,18 +74,19 @@ impl BodyHmac {
 
     fn mac(self, key: &[u8], body: &[u8]) -> Vec<u8> {
         match self.hash {
-            Hash::Sha256 => keyed::<Hmac<Sha256>>(key, body),
-            Hash::Sha512 => keyed::<Hmac<Sha512>>(key, body),
+            Hash::Sha256 => keyed::<HmacReset<Sha256>>(key, body),
+            Hash::Sha512 => keyed::<HmacReset<Sha512>>(key, body),
         }
     }
 }
 
 /// HMAC takes keys of every length (RFC 2104 section 3); an empty result verifies nothing.
-fn keyed<M: hmac::Mac + hmac::KeyInit>(key: &[u8], body: &[u8]) -> Vec<u8> {
-    match <M as hmac::KeyInit>::new_from_slice(key) {
+fn keyed<M: Mac + KeyInit + FixedOutputReset>(key: &[u8], body: &[u8]) -> Vec<u8> {
+    match <M as KeyInit>::new_from_slice(key) {
         Ok(mut mac) => {
-            mac.update(body);
-            mac.finalize().into_bytes().to_vec()
+            Mac::update(&mut mac, body);
+            // In its place: by value the last block would be moved, and left behind.
+            mac.finalize_reset().into_bytes().to_vec()
         }
         Err(_) => Vec::new(),
     }

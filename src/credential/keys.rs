@@ -12,12 +12,12 @@ use aws_lc_rs::rsa::PublicEncryptingKey;
 use aws_lc_rs::signature::{
     KeyPair as _, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair,
 };
-use hmac::{Hmac, KeyInit as _, Mac as _};
-use sha2::{Digest as _, Sha256, Sha512};
+use hmac::{HmacReset, KeyInit as _, Mac as _};
+use sha2::Sha512;
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
-use crate::secret::SecretBytes;
+use crate::secret::{SecretBytes, scoured, sha256};
 
 use super::encoding::{self, BASE64, BASE64_URL};
 use super::pem;
@@ -346,10 +346,10 @@ fn rsa_signature(
 
 /// The digest that PKCS#1 encodes.
 fn digest(message: &[u8], prehash: Prehash) -> Result<Digest, SigningFailed> {
-    let once: Zeroizing<[u8; 32]> = Zeroizing::new(Sha256::digest(message).into());
+    let once = sha256(&[message]);
     let last = match prehash {
         Prehash::Single => once,
-        Prehash::Double => Zeroizing::new(Sha256::digest(once.as_slice()).into()),
+        Prehash::Double => sha256(&[once.as_slice()]),
     };
     Digest::import_less_safe(last.as_slice(), &SHA256).map_err(|_| SigningFailed)
 }
@@ -359,9 +359,12 @@ fn mac(key: &SecretBytes, message: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
     if key.is_empty() {
         return None;
     }
-    let mut mac = key.reveal(Hmac::<Sha512>::new_from_slice).ok()?;
-    mac.update(message);
-    Some(Zeroizing::new(mac.finalize().into_bytes().to_vec()))
+    scoured(|| {
+        let mut mac = key.reveal(HmacReset::<Sha512>::new_from_slice).ok()?;
+        mac.update(message);
+        // In its place: by value the last block would be moved, and left behind.
+        Some(Zeroizing::new(mac.finalize_reset().into_bytes().to_vec()))
+    })
 }
 
 #[cfg(test)]

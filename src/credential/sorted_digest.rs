@@ -9,7 +9,7 @@ use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
-use crate::secret::SecretBytes;
+use crate::secret::{SecretBytes, scoured};
 
 use super::encoding;
 
@@ -30,15 +30,18 @@ pub fn verify(values: &[(&str, &[u8])], secret: &SecretBytes, presented: &[u8]) 
 fn hash(values: &[(&str, &[u8])], secret: &SecretBytes) -> Zeroizing<[u8; 32]> {
     let mut sorted: Vec<&(&str, &[u8])> = values.iter().collect();
     sorted.sort_by_key(|(name, _)| *name);
-    let mut hash = Sha256::new();
-    for (position, (_, value)) in sorted.into_iter().enumerate() {
-        if position > 0 {
-            hash.update(b":");
+    scoured(|| {
+        let mut hash = Sha256::new();
+        for (position, (_, value)) in sorted.into_iter().enumerate() {
+            if position > 0 {
+                hash.update(b":");
+            }
+            hash.update(value);
         }
-        hash.update(value);
-    }
-    secret.reveal(|secret| hash.update(secret));
-    Zeroizing::new(hash.finalize().into())
+        secret.reveal(|secret| hash.update(secret));
+        // In its place: by value the last block would be moved, and left behind.
+        Zeroizing::new(hash.finalize_reset().into())
+    })
 }
 
 #[cfg(test)]

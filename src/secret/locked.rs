@@ -17,7 +17,7 @@ use std::ops::Deref;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use super::wipe;
+use super::{scoured, wipe};
 
 /// How well key memory is kept. The order is from best to worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,8 +74,10 @@ impl<T> Locked<T> {
         // SAFETY: the plan puts the value inside the pages that can be written, aligned for T
         // (`a_value_lies_at_the_end_of_its_pages_and_aligned`).
         let value = unsafe { pages.start.add(pages.plan.value).cast::<T>() };
-        make_at(value, make);
-        overwrite_stack();
+        scoured(|| {
+            // SAFETY: the place is writable and aligned for T, and holds no value yet.
+            unsafe { value.write(make()) };
+        });
         Self { value, pages }
     }
 }
@@ -109,20 +111,6 @@ impl<T> fmt::Debug for Locked<T> {
 unsafe impl<T: Send> Send for Locked<T> {}
 // SAFETY: it gives out `&T` alone, so it may be shared if the value may.
 unsafe impl<T: Sync> Sync for Locked<T> {}
-
-/// A call of its own, so that whatever it puts on the stack lies below its caller's frame.
-#[inline(never)]
-fn make_at<T>(value: NonNull<T>, make: impl FnOnce() -> T) {
-    // SAFETY: the caller's place is writable and aligned for T, and holds no value yet.
-    unsafe { value.write(make()) };
-}
-
-/// Overwrites the part of the stack that a call returned from before has used.
-#[inline(never)]
-fn overwrite_stack() {
-    let mut used = [0xa5u8; 16 * 1024];
-    wipe(&mut used);
-}
 
 /// Where a value goes: whole pages, and one more on each side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

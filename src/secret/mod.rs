@@ -7,11 +7,15 @@
 //!
 //! This room must never print, log or serialise what it holds, and it knows no other room.
 
+mod hash;
 mod locked;
 mod split;
+mod stack;
 
+pub use hash::sha256;
 pub use locked::{KeyMemory, Locked, key_memory};
 pub use split::{Share, interpolate, split};
+pub use stack::scoured;
 
 use std::fmt;
 

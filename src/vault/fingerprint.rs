@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::Vault;
 use crate::card::Pan;
+use crate::secret::scoured;
 
 /// Tells a card number from others without being one: equal for equal numbers as long as the
 /// process lives.
@@ -24,7 +25,9 @@ impl Vault {
     #[must_use]
     pub fn fingerprint(&self, pan: &Pan) -> Fingerprint {
         let ring = self.ring();
-        let derive = |digits: &str| ring.fingerprints().derive("fingerprint", &[digits.as_bytes()]);
+        let derive = |digits: &str| {
+            scoured(|| ring.fingerprints().derive("fingerprint", &[digits.as_bytes()]))
+        };
         let derived = pan.reveal(derive);
         Fingerprint(derived.first_chunk().copied().unwrap_or_default())
     }

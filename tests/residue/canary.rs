@@ -58,7 +58,9 @@ async fn no_sink() {
         ("core dump by a debugger".to_owned(), dump(keyed.pid, folder.path())),
     ];
     sinks.extend(files(house.world.folder()));
-    let mut leaks = scan(keyed.pid, &search).hits();
+    let memory = scan(keyed.pid, &search);
+    memory.print("live memory");
+    let mut leaks = memory.hits();
     let mut quiet = 0;
     for (name, bytes) in &sinks {
         let hits = search.hits(bytes, bytes.len());

@@ -78,6 +78,10 @@ fn samples() -> Vec<(Rule, &'static str, String, &'static str)> {
             text("pan.reveal(|digits| 1)"),
             "src/proxy/x.rs:1: secrets are not",
         ),
+        (moved_hashes, "src/flow/x.rs", text("mac.finalize_reset(); sorted_digest::digest(a)"), ""),
+        (moved_hashes, "src/page/x.rs", text("Sha256::digest(a)"), ""),
+        (moved_hashes, "src/flow/x.rs", text("Sha256::digest(a)"), "src/flow/x.rs:1: moves a hash"),
+        (moved_hashes, "src/flow/x.rs", text("\nmac.finalize()"), "src/flow/x.rs:2: moves a hash"),
         (unsafe_code, "src/flow/x.rs", text("// unsafe\nconst A: &str = \"unsafe\";"), ""),
         (
             unsafe_code,

@@ -109,6 +109,23 @@ pub fn openers(file: &Source) -> Vec<String> {
     found.map(|(at, _)| file.at(at, "secrets are not opened here (OPENERS)")).collect()
 }
 
+/// Finishing by value moves the hash, and leaves its last block behind on the stack. Pages hash
+/// what everybody may read.
+pub fn moved_hashes(file: &Source) -> Vec<String> {
+    let Some(place) = file.path.strip_prefix("src/") else { return Vec::new() };
+    if place.starts_with("page/") {
+        return Vec::new();
+    }
+    let moving = [".finalize()", ".chain_update(", "::digest(", ".finalize_into("];
+    let found = moving.iter().flat_map(|call| file.product.match_indices(call));
+    let own = |at: &usize| file.product[..*at].ends_with("_digest");
+    found
+        .map(|(at, _)| at)
+        .filter(|at| !own(at))
+        .map(|at| file.at(at, "moves a hash; finish it in its place (finalize_reset)"))
+        .collect()
+}
+
 pub fn unsafe_code(file: &Source) -> Vec<String> {
     if file.path == UNSAFE {
         return Vec::new();
