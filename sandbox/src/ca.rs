@@ -72,6 +72,19 @@ impl Ca {
         self.issue(common_name, names, ExtendedKeyUsagePurpose::ServerAuth)
     }
 
+    /// A server certificate for another name alone: nobody here has it.
+    pub fn elsewhere(&self, dns_name: &str) -> Result<Identity> {
+        self.issue(dns_name, vec![dns_name.to_owned()], ExtendedKeyUsagePurpose::ServerAuth)
+    }
+
+    /// A server certificate for `localhost` whose time ended yesterday.
+    pub fn expired(&self) -> Result<Identity> {
+        let mut params = named("expired", vec!["localhost".to_owned()])?;
+        params.not_after = params.not_before;
+        params.not_before = params.not_after - DAY;
+        self.sign(params, ExtendedKeyUsagePurpose::ServerAuth)
+    }
+
     /// A client certificate with one DNS name, for the private listener's mutual TLS.
     pub fn client(&self, dns_name: &str) -> Result<Identity> {
         self.issue(dns_name, vec![dns_name.to_owned()], ExtendedKeyUsagePurpose::ClientAuth)
@@ -88,7 +101,14 @@ impl Ca {
         names: Vec<String>,
         usage: ExtendedKeyUsagePurpose,
     ) -> Result<Identity> {
-        let mut params = named(common_name, names)?;
+        self.sign(named(common_name, names)?, usage)
+    }
+
+    fn sign(
+        &self,
+        mut params: CertificateParams,
+        usage: ExtendedKeyUsagePurpose,
+    ) -> Result<Identity> {
         params.use_authority_key_identifier_extension = true;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![usage];

@@ -295,7 +295,7 @@ impl Drop for House {
 
 /// Ports that nobody has. They lie below those that the system gives to clients: while nobody
 /// listens, a connection of another test must not take them.
-fn free_ports<const COUNT: usize>() -> [u16; COUNT] {
+pub(crate) fn free_ports<const COUNT: usize>() -> [u16; COUNT] {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let first = u16::try_from(std::process::id() % 1_000).unwrap() * 12;
     let mut ports = std::iter::repeat_with(|| {

@@ -7,6 +7,8 @@ mod audit;
 mod codec;
 mod deploy;
 mod failures;
+mod faults;
+mod gate;
 mod half;
 mod house;
 mod intake;
