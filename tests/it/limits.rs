@@ -17,16 +17,14 @@ use super::house::{HOLDER, House, Ready, assert_problem, card, invoice_of, sessi
 use super::line::{Ask, Begun, Line, Version};
 
 /// Where the honest shopper is, and where somebody else is.
-const SHOPPER: &str = "198.51.100.7";
-const TESTER: &str = "203.0.113.66";
+pub(crate) const SHOPPER: &str = "198.51.100.7";
+pub(crate) const TESTER: &str = "203.0.113.66";
 
 /// A house with these lines of `[rates]` or `[limits]` instead of the sandbox's, behind one proxy.
-async fn house(lines: &[&str]) -> House {
+pub(crate) async fn house(lines: &[&str]) -> House {
     let lines: Vec<String> = lines.iter().map(|line| (*line).to_owned()).collect();
     let adjust = Box::new(move |config: String| {
-        let place = "certificate = \"tls/public.pem\"";
-        let config = config.replace(place, &format!("trusted_hops = 1\n{place}"));
-        assert!(config.contains("trusted_hops"));
+        let config = behind_a_proxy(&config);
         lines.iter().fold(config, |config, line| {
             if line.starts_with("exchanges") {
                 return config.replace("[rates]\n", &format!("[limits]\n{line}\n\n[rates]\n"));
@@ -41,12 +39,26 @@ async fn house(lines: &[&str]) -> House {
     House::with(Options { adjust: Some(adjust), ..Options::default() }).await
 }
 
-fn from(address: &str, ask: Ask) -> Ask {
+/// With one proxy before us, whose word about the client's address is taken.
+pub(crate) fn behind_a_proxy(config: &str) -> String {
+    let place = "certificate = \"tls/public.pem\"";
+    assert!(config.contains(place));
+    config.replace(place, &format!("trusted_hops = 1\n{place}"))
+}
+
+/// With the rates that hold when the configuration is silent.
+pub(crate) fn at_default_rates(config: &str) -> String {
+    let (before, rates) = config.split_once("[rates]\n").unwrap();
+    let (_, after) = rates.split_once("\n\n").unwrap();
+    format!("{before}{after}")
+}
+
+pub(crate) fn from(address: &str, ask: Ask) -> Ask {
     ask.header("x-forwarded-for", address)
 }
 
 /// A number of these first digits that has a right check digit.
-fn numbered(bin: &str, index: usize) -> TypedCard {
+pub(crate) fn numbered(bin: &str, index: usize) -> TypedCard {
     let body = format!("{bin}{index:0width$}", width = 15 - bin.len());
     let sum: u32 = body
         .bytes()
@@ -62,7 +74,11 @@ fn numbered(bin: &str, index: usize) -> TypedCard {
 }
 
 /// A refusal by a limit, by every rule of the interface; returns the seconds to wait.
-fn assert_limited(answer: &Answer, code: &str, (limit, count, seconds): (&str, u32, u32)) -> u64 {
+pub(crate) fn assert_limited(
+    answer: &Answer,
+    code: &str,
+    (limit, count, seconds): (&str, u32, u32),
+) -> u64 {
     let problem = assert_problem(answer, 429, code, "no");
     assert_eq!((&problem["origin"], &problem["retry"]), (&"policy".into(), &"after".into()));
     let wait = answer.header("retry-after").unwrap().parse::<u64>().unwrap();
@@ -75,32 +91,32 @@ fn assert_limited(answer: &Answer, code: &str, (limit, count, seconds): (&str, u
 }
 
 impl House {
-    async fn metric(&self, name: &str) -> u64 {
+    pub(crate) async fn metric(&self, name: &str) -> u64 {
         let call = Call::get(format!("{}/metrics", self.world.addresses.admin));
         let text = self.world.client.send(call).await.unwrap().text();
         let found = text.lines().find_map(|line| line.strip_prefix(name));
         found.map_or(0, |value| value.trim().parse().unwrap())
     }
 
-    async fn limited(&self, limit: &str) -> u64 {
+    pub(crate) async fn limited(&self, limit: &str) -> u64 {
         self.metric(&format!("portcullis_limited_total{{limit=\"{limit}\"}}")).await
     }
 
-    async fn records(&self) -> u64 {
+    pub(crate) async fn records(&self) -> u64 {
         self.metric("portcullis_vault_records").await
     }
 
-    async fn ask(&self, version: Version, ask: &Ask) -> Answer {
+    pub(crate) async fn ask(&self, version: Version, ask: &Ask) -> Answer {
         self.public(version).await.send(ask).await
     }
 
-    async fn new_session(&self, app: App) -> String {
+    pub(crate) async fn new_session(&self, app: App) -> String {
         let mut private = self.private(Version::Http1).await;
         session_of(&private.send(&self.session(app)).await)
     }
 
     /// Somebody opens a session, hands in a card from there and pays.
-    async fn pays_from(&self, address: &str, app: App, card: TypedCard) {
+    pub(crate) async fn pays_from(&self, address: &str, app: App, card: TypedCard) {
         let session = self.new_session(app).await;
         let answer = self.ask(Version::Http1, &from(address, self.capture(&session, &card))).await;
         assert_eq!(answer.status, 201, "{}", answer.text());
@@ -112,7 +128,7 @@ impl House {
     }
 }
 
-fn unknown_sale(ready: &Ready) -> Ask {
+pub(crate) fn unknown_sale(ready: &Ready) -> Ask {
     let token = Token::random(Mode::Test).reveal(str::to_owned);
     let cvv = CvvToken::random(Mode::Test).reveal(str::to_owned);
     let body = ready.body().replace(&ready.tokens.token, &token);
@@ -455,11 +471,7 @@ async fn a_slow_provider_takes_its_own_places_only_and_nothing_is_used_up() {
 
 #[tokio::test]
 async fn a_shop_that_changes_no_rate_is_served() {
-    let adjust = Box::new(|config: String| {
-        let (before, rates) = config.split_once("[rates]\n").unwrap();
-        let (_, after) = rates.split_once("\n\n").unwrap();
-        format!("{before}{after}")
-    });
+    let adjust = Box::new(|config: String| at_default_rates(&config));
     let house = House::with(Options { adjust: Some(adjust), ..Options::default() }).await;
     for _ in 0..3 {
         for number in [PLAIN, CARDS[0].number] {

@@ -23,4 +23,5 @@ mod refused;
 mod rotation;
 mod shares;
 mod tap;
+mod testing;
 mod transport;
