@@ -1,5 +1,6 @@
 //! Assembly: a checked configuration becomes listeners on Pingora's server.
 
+mod export;
 mod reload;
 
 use std::fmt;
@@ -32,9 +33,10 @@ use crate::proxy::public::Public;
 use crate::proxy::signing::Signers;
 use crate::proxy::tls::{TlsError, TlsFiles, TlsSetup};
 use crate::secret::{KeyMemory, key_memory};
-use crate::telemetry::{Event, Log, Metrics, Protection, Warning};
+use crate::telemetry::{Event, Log, Metrics, Protection, Signal, Warning};
 use crate::vault::{Keyring, KeyringError, Vault};
 
+use export::Export;
 use reload::Reload;
 
 /// How often a part of the expired records is taken out. They are refused from the moment they
@@ -64,6 +66,8 @@ pub enum StartError {
     Audit(JournalError),
     /// An intake's `upstream` is no host that could be called.
     ShopHost,
+    /// `telemetry.endpoint` is no host that could be called.
+    Collector,
     /// Threads could not be started.
     Threads,
     /// An address cannot be listened on.
@@ -81,6 +85,7 @@ impl fmt::Display for StartError {
             Self::Process(error) => write!(out, "{error}"),
             Self::Audit(error) => write!(out, "{error}"),
             Self::ShopHost => write!(out, "intake.upstream: is no host that could be called"),
+            Self::Collector => write!(out, "telemetry.endpoint: is no host that could be called"),
             Self::Threads => write!(out, "threads could not be started"),
             Self::Metrics => write!(out, "metrics could not be registered"),
         }
@@ -107,10 +112,9 @@ pub fn run(mut config: Config, guarded: Guarded) -> Result<(), StartError> {
     let listeners = [("public", public_tls.clone()), ("private", private_tls.clone())];
     let metrics = Arc::new(metrics(&listeners)?);
     let (upstreams, outside) = (upstreams(&config, None)?, upstreams(&config, None)?);
-    let public_socket = bind("public", config.public.address)?;
-    let private_socket = bind("private", config.private.address)?;
-    let admin_socket = bind("admin", config.admin)?;
+    let [public_socket, private_socket, admin_socket] = bind_all(&config)?;
     let audit = Arc::new(audit(&config, random_root_key, &key_id, &log)?);
+    let (tracing, export) = export::start(&config, &metrics, levels(&vault, &audit))?;
     announce(&log, &config, &applied, random_root_key);
     let limits = Arc::new(Limits::new(config.rates, config.rate_keys));
     let forget = Forget { limits: limits.clone(), metrics: metrics.clone() };
@@ -128,6 +132,7 @@ pub fn run(mut config: Config, guarded: Guarded) -> Result<(), StartError> {
         audit: audit.clone(),
         metrics,
         log: log.clone(),
+        tracing,
     });
 
     let (deadlines, caps) = (deadlines(&config.caps), caps(&config.caps));
@@ -144,7 +149,7 @@ pub fn run(mut config: Config, guarded: Guarded) -> Result<(), StartError> {
     let private =
         Listener::new(Arc::new(Private(desk.clone())), Some(&private_tls), deadlines, caps);
     let admin = Listener::new(Arc::new(Admin(desk)), None, deadlines, caps);
-    let last = Last { log, audit };
+    let last = Last { log, audit, export };
     let drain = Drain { open: vec![public.open(), private.open()], last: last.clone() };
     let reload = server.add_service(background_service("reload", reload));
     server.add_service(background_service("drain", drain));
@@ -231,6 +236,12 @@ fn upstreams(config: &Config, ca_file: Option<PathBuf>) -> Result<Upstreams, Sta
     Ok(upstreams.with_answer_max(config.upstream.answer_limit))
 }
 
+/// What is known elsewhere and counted with the metrics.
+fn levels(vault: &Arc<Vault>, audit: &Arc<Audit>) -> impl Fn() -> (usize, bool) + use<> {
+    let (vault, audit) = (vault.clone(), audit.clone());
+    move || (vault.len(), audit.is_up())
+}
+
 /// Metrics that know when the listeners' certificates end, and what can be counted.
 fn metrics(listeners: &[(&str, TlsSetup)]) -> Result<Metrics, StartError> {
     let metrics = Metrics::new(Timestamp::system().as_secs()).map_err(|_| StartError::Metrics)?;
@@ -239,6 +250,9 @@ fn metrics(listeners: &[(&str, TlsSetup)]) -> Result<Metrics, StartError> {
         for event in ConnectionEvent::ALL {
             metrics.connections_ended(listener, event.as_str(), 0);
         }
+    }
+    for signal in Signal::ALL {
+        metrics.export_lost(signal, 0);
     }
     let bounds = Busy::ALL.map(Busy::as_str);
     for limit in Limit::ALL.map(Limit::name).into_iter().chain(bounds) {
@@ -296,6 +310,15 @@ fn warnings(applied: &Applied, config: &Config) -> Vec<Warning> {
         (config.audit.is_none(), Warning::NoAudit),
     ];
     found.into_iter().filter_map(|(is, warning)| is.then_some(warning)).collect()
+}
+
+/// The public listener's socket, the private one's, the admin's.
+fn bind_all(config: &Config) -> Result<[Bound; 3], StartError> {
+    Ok([
+        bind("public", config.public.address)?,
+        bind("private", config.private.address)?,
+        bind("admin", config.admin)?,
+    ])
 }
 
 /// Whoever connects from now on waits until the server runs.
@@ -357,6 +380,7 @@ struct Drain {
 struct Last {
     log: Arc<Log>,
     audit: Arc<Audit>,
+    export: Arc<Export>,
 }
 
 impl Last {
@@ -364,6 +388,7 @@ impl Last {
         self.audit.close(Timestamp::system());
         self.log.write(&Event::Stopped);
         self.log.flush();
+        self.export.close();
     }
 }
 

@@ -154,8 +154,10 @@ const DOORS: &[(&str, &[&str])] = &[
     (
         "http",
         &[
+            "app/export.rs",
             "config/intake.rs",
             "config/profile.rs",
+            "config/telemetry.rs",
             "flow/",
             "intake/",
             "provider/profile.rs",
@@ -198,7 +200,8 @@ const DOORS: &[(&str, &[&str])] = &[
     ("dashmap", &["limit/"]),
     ("hashbrown", &["vault/memory.rs"]),
     ("governor", &["limit/"]),
-    ("prometheus", &["telemetry/metrics.rs"]),
+    ("prometheus", &["telemetry/metrics.rs", "telemetry/otlp/metrics.rs"]),
+    ("prost", &["telemetry/otlp/"]),
     ("log", &["telemetry/mod.rs"]),
     ("clap", &["cli.rs"]),
     // What the process denies itself.

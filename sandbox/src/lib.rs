@@ -9,6 +9,7 @@ pub mod acs;
 pub mod browser;
 pub mod ca;
 pub mod client;
+pub mod collector;
 pub mod corefy;
 pub mod courier;
 pub mod highhelp;

@@ -16,12 +16,14 @@ mod reader;
 mod root_keys;
 mod secrets;
 mod shares;
+mod telemetry;
 
 pub use intake::Shop;
 pub use listener::{Listen, Upstream};
 pub use reader::{Problem, Resolved};
 pub use root_keys::{RootKey, RootKeySource, new_root_key, read_root_key, root_keys};
 pub use shares::{Gathering, SHARES_MAX, ShareError, new_root_key_shares};
+pub use telemetry::{Collector, Telemetry};
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -83,6 +85,8 @@ pub struct Config {
     pub shutdown: Duration,
     /// How events are written.
     pub log: Format,
+    /// Where telemetry is exported to, if anywhere.
+    pub telemetry: Option<Telemetry>,
     /// Where every reveal is recorded, if anywhere.
     pub audit: Option<Settings>,
     /// Which protections of the process are switched off.
@@ -174,6 +178,7 @@ fn config(root: &Table<'_>, elsewhere: &mut Vec<Problem>) -> Option<Config> {
     }
     server.finish();
     let log = log(root);
+    let telemetry = telemetry::telemetry(root);
     let audit = audit::audit(root);
     let process = process(root);
     let apps = merchant::apps(root);
@@ -200,6 +205,7 @@ fn config(root: &Table<'_>, elsewhere: &mut Vec<Problem>) -> Option<Config> {
         hops,
         shutdown: Duration::from_secs(shutdown),
         log,
+        telemetry,
         audit,
         process,
         file: PathBuf::new(),

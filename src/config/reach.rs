@@ -24,6 +24,9 @@ impl Config {
         for host in callbacks.chain(self.registry.accounts().flat_map(|account| called(account))) {
             reach.connect(host.port());
         }
+        if let Some(telemetry) = &self.telemetry {
+            reach.connect(telemetry.collector.port);
+        }
         for shop in &self.shops {
             reach.connect(shop.intake.shop.port);
         }

@@ -249,6 +249,25 @@ impl<'d> Table<'d> {
         }
     }
 
+    /// A share from 0.0 to 1.0, with a default.
+    pub(super) fn share(&self, key: &str, default: f64) -> f64 {
+        let Some((_, value)) = self.entry(key) else {
+            self.record(key, format!("{default:?}"), true);
+            return default;
+        };
+        let share = match value {
+            DeValue::Float(share) => share.as_str().parse::<f64>().ok(),
+            DeValue::Integer(share) => share.as_str().parse::<f64>().ok(),
+            _ => None,
+        };
+        let Some(share) = share.filter(|share| (0.0..=1.0).contains(share)) else {
+            self.fail(key, "must be a number from 0.0 to 1.0");
+            return default;
+        };
+        self.record(key, format!("{share:?}"), false);
+        share
+    }
+
     /// A yes or no, with a default.
     pub(super) fn flag(&self, key: &str, default: bool) -> bool {
         let Some((_, value)) = self.entry(key) else {

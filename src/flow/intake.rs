@@ -59,7 +59,8 @@ pub fn target_holds_card(path: &str, query: Option<&str>) -> bool {
     holds_card(path.as_bytes()) || query.is_some_and(|query| holds_card(query.as_bytes()))
 }
 
-fn holds_card(bytes: &[u8]) -> bool {
+/// Whether a card number stands in a text.
+pub fn holds_card(bytes: &[u8]) -> bool {
     contains_card(bytes, &Known { pans: &[], cvvs: &[] })
 }
 

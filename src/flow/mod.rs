@@ -34,7 +34,7 @@ pub use callback::{Delivery, Notice, Unverified, Verdict, Verified};
 pub use capture::{Captured, CardForm, Offer, Offered};
 pub use forward::{Place, Prepared, Replaced};
 pub use handoff::{HandoffPage, HandoffStep};
-pub use intake::{CardPost, Tokenised, target_holds_card};
+pub use intake::{CardPost, Tokenised, holds_card, target_holds_card};
 pub use payform::{Form, FormStep, FormTicket};
 pub use proof::{Draft, Signed};
 pub use relay::{Relayed, Return, Step, Ticket};

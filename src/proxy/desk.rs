@@ -1,5 +1,6 @@
 //! What the rooms behind all listeners share: the flow, the way out, and where things are noted.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use crate::card::Timestamp;
 use crate::flow::{self, Disclosure, Draft, Flow, Forwarded, Notice, Prepared, Refusal, Signed};
 use crate::limit::{Gates, Limits};
 use crate::provider::{HostPort, ProviderHost};
-use crate::telemetry::{Event, Log, Metrics};
+use crate::telemetry::{Event, Hex, Log, Metrics, Steps};
 use crate::vault::Tenant;
 
 use super::address::Hops;
@@ -19,6 +20,7 @@ use super::front::Shops;
 use super::message::Reply;
 use super::reply::{self, RequestId};
 use super::signing::Signers;
+use super::tracing::{Behalf, Exchange, Traced, Tracing};
 
 /// Shared by the public and the private room. Immutable.
 pub struct Desk {
@@ -49,6 +51,8 @@ pub struct Desk {
     pub metrics: Arc<Metrics>,
     /// Events.
     pub log: Arc<Log>,
+    /// Spans.
+    pub tracing: Tracing,
 }
 
 /// Targets of every configured upstream, made once.
@@ -105,41 +109,52 @@ impl Desk {
         &self,
         mut prepared: Prepared,
         origin: Origin,
-        id: RequestId,
+        behalf: Behalf,
     ) -> Result<flow::Answer, SendError> {
         let disclosure = prepared.disclosure();
-        let (host, method, path_and_query, headers, body) = prepared.into_parts();
+        let (host, method, path_and_query, mut headers, body) = prepared.into_parts();
         let _pass = self.gates.enter(host.host()).map_err(|busy| {
             self.metrics.limited(busy.as_str(), 1);
             SendError { forwarded: NotSent::No, kind: SendErrorKind::Busy }
         })?;
         let unknown = SendError { forwarded: NotSent::No, kind: SendErrorKind::BadRequest };
         let made;
-        let target = match self.targets.find(&host) {
+        let known = self.targets.find(&host);
+        let target = match known {
             Some(target) => target,
             None => {
                 made = target_of(&host).ok_or(unknown)?;
                 &made
             }
         };
+        let mut exchange = Exchange::begin(self, behalf, &method, target, known.is_some());
         let allow_private = self.allow_private || origin == Origin::Configuration;
         let policy = AddressPolicy { allow_private };
-        let outgoing = Outgoing { method, path_and_query, headers, body };
         let upstreams = match origin {
             Origin::Configuration => &self.upstreams,
             Origin::Outside => &self.outside,
         };
         if let Some(disclosure) = &disclosure {
-            let recorded = self.disclose(disclosure, host.host(), Way::Server, id).await;
+            let recorded = self.disclose(disclosure, host.host(), Way::Server, behalf.id).await;
             recorded.map_err(|NotRecorded| SendError {
                 forwarded: NotSent::No,
                 kind: SendErrorKind::NotRecorded,
             })?;
+            if let Some(exchange) = &mut exchange {
+                exchange.recorded();
+            }
         }
+        if let Some(exchange) = &exchange {
+            exchange.tell(&mut headers);
+        }
+        let outgoing = Outgoing { method, path_and_query, headers, body };
         let answer = upstreams.send(target, policy, outgoing).await;
+        if let Some(exchange) = exchange {
+            exchange.end(answer.as_ref().map(|answer| answer.status), &self.tracing);
+        }
         if disclosure.is_some() {
             let forwarded = answer.as_ref().map_or_else(reply::forwarded, |_| Forwarded::Yes);
-            self.disclosed(forwarded, id);
+            self.disclosed(forwarded, behalf.id);
         }
         let answer = answer?;
         Ok(flow::Answer { status: answer.status, headers: answer.headers, body: answer.body })
@@ -192,13 +207,15 @@ pub(super) struct Call {
     pub scrubbed: u32,
     /// Somebody asked for what nobody knows.
     pub guess: bool,
+    /// Its span, where calls are traced.
+    pub traced: Option<Box<Traced>>,
     limit: Option<&'static str>,
     begun: Instant,
     upstream: Option<Duration>,
 }
 
 impl Call {
-    pub(super) fn begin(listener: &'static str, name: &str) -> Self {
+    pub(super) fn begin(listener: &'static str, name: &str, traced: Option<Box<Traced>>) -> Self {
         Self {
             id: RequestId::next(),
             listener,
@@ -211,6 +228,7 @@ impl Call {
             replaced: 0,
             scrubbed: 0,
             guess: false,
+            traced,
             limit: None,
             begun: Instant::now(),
             upstream: None,
@@ -220,6 +238,40 @@ impl Call {
     /// Notes what the other side took of the time.
     pub(super) fn upstream_since(&mut self, begun: Instant) {
         self.upstream = Some(begun.elapsed());
+    }
+
+    /// What the other side took of the time.
+    pub(super) const fn upstream(&self) -> Option<Duration> {
+        self.upstream
+    }
+
+    /// For what is sent because of this call.
+    pub(super) fn behalf(&self) -> Behalf {
+        let context = self.traced.as_ref().map(|traced| *traced.context());
+        Behalf { id: self.id, context }
+    }
+
+    /// Notes what was called, as a pattern, where that is told.
+    pub(super) fn route(&mut self, route: impl FnOnce() -> Cow<'static, str>) {
+        if let Some(traced) = &mut self.traced {
+            traced.route = Some(route());
+        }
+    }
+
+    /// When a step begins, where that is told.
+    pub(super) fn step(&self) -> Option<Instant> {
+        self.traced.as_ref().map(|_| Instant::now())
+    }
+
+    /// Notes what a step took.
+    pub(super) fn took(
+        &mut self,
+        begun: Option<Instant>,
+        of: impl FnOnce(&mut Steps) -> &mut Option<Duration>,
+    ) {
+        if let (Some(traced), Some(begun)) = (&mut self.traced, begun) {
+            *of(&mut traced.steps) = Some(begun.elapsed());
+        }
     }
 
     /// A refusal becomes the reply, and its code is noted.
@@ -237,7 +289,10 @@ impl Call {
     }
 
     /// Notes the call and gives the reply its timing and id.
-    pub(super) fn end(self, mut reply: Reply, desk: &Desk) -> Reply {
+    pub(super) fn end(mut self, mut reply: Reply, desk: &Desk) -> Reply {
+        if self.listener == "private" {
+            reply.notes.trace = self.traced.as_ref().map(|traced| traced.field());
+        }
         let proxy = self.noted(reply.status.as_u16(), desk);
         reply.notes.timing = Some((proxy, self.upstream));
         reply.notes.id = Some(self.id);
@@ -245,7 +300,9 @@ impl Call {
     }
 
     /// Notes the call; what we took of the time.
-    pub(super) fn noted(&self, status: u16, desk: &Desk) -> Duration {
+    pub(super) fn noted(&mut self, status: u16, desk: &Desk) -> Duration {
+        let traced = self.traced.take();
+        let context = traced.as_ref().map(|traced| traced.context());
         let total = self.begun.elapsed();
         let proxy = total.saturating_sub(self.upstream.unwrap_or_default());
         if let Some(limit) = self.limit {
@@ -266,11 +323,16 @@ impl Call {
             replaced: self.replaced,
             scrubbed: self.scrubbed,
             request_id: self.id.as_str(),
+            trace_id: context.map(|context| Hex(context.trace())),
+            span_id: context.map(|context| Hex(context.span())),
             total_us: u64::try_from(total.as_micros()).unwrap_or(u64::MAX),
             upstream_us: self
                 .upstream
                 .map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX)),
         });
+        if let Some(traced) = traced {
+            traced.end(self, status, total, &desk.tracing);
+        }
         proxy
     }
 }

@@ -27,6 +27,7 @@ use super::public::Public;
 use super::reply::{self, Refused};
 use super::shown;
 use super::stream::{self, End};
+use super::tracing::{Exchange, Traced};
 
 /// Bytes of a form of the shop's own.
 const CARD_BODY: usize = 64 * 1024;
@@ -146,10 +147,17 @@ impl Shop {
         drop(body);
         let (body, replaced) = tokenised.into_parts();
         call.replaced = replaced.pan + replaced.cvv;
-        let outgoing = stream::outgoing(head, desk.hops.address(head), body);
+        let mut outgoing = stream::outgoing(head, desk.hops.address(head), body);
+        let exchange = Exchange::begin(desk, call.behalf(), &head.method, &self.target, true);
+        if let Some(exchange) = &exchange {
+            exchange.tell(&mut outgoing.headers);
+        }
         let begun = Instant::now();
         let answer = self.upstreams.send(&self.target(head), ANYWHERE, outgoing).await;
         call.upstream_since(begun);
+        if let Some(exchange) = exchange {
+            exchange.end(answer.as_ref().map(|answer| answer.status), &desk.tracing);
+        }
         match answer {
             Ok(answer) => {
                 let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::BAD_GATEWAY);
@@ -170,7 +178,8 @@ impl Shop {
 
     /// Passes a request through.
     pub(super) async fn pass(&self, passing: Passing, client: &mut dyn Client, desk: &Desk) {
-        let mut call = Call::begin("public", "intake.pass");
+        let traced = Traced::of_stranger(&desk.tracing, Some(&passing.head));
+        let mut call = Call::begin("public", "intake.pass", traced);
         let end = match self.places.try_acquire() {
             Ok(_place) => self.stream(&passing, client, desk, &mut call).await,
             Err(_) => End::Unanswered(SendErrorKind::Busy),
@@ -204,21 +213,42 @@ impl Shop {
         call: &mut Call,
     ) -> End {
         let head = stream::request_head(passing, desk.hops.address(&passing.head));
+        let method = &passing.head.method;
+        let exchange = Exchange::begin(desk, call.behalf(), method, &self.target, true);
         let begun = Instant::now();
-        let (line, key) = match self.upstreams.line(&self.target, ANYWHERE).await {
-            Ok(line) => line,
-            Err(kind) => return End::Unanswered(kind),
+        let (end, key) = match self.upstreams.line(&self.target, ANYWHERE).await {
+            Ok((line, key)) => {
+                let end = stream::pass(passing, head, client, line, self.idle).await;
+                call.upstream_since(begun);
+                (end, Some(key))
+            }
+            Err(kind) => (End::Unanswered(kind), None),
         };
-        let end = stream::pass(passing, head, client, line, self.idle).await;
-        call.upstream_since(begun);
+        if let Some(exchange) = exchange {
+            exchange.end(passed(&end).as_ref().copied(), &desk.tracing);
+        }
         if let End::Whole(status, line) = end {
             call.upstream_status = Some(status.as_u16());
-            if let Some(line) = line {
+            if let Some((line, key)) = line.zip(key) {
                 self.upstreams.give_back(*line, key);
             }
             return End::Whole(status, None);
         }
         end
+    }
+}
+
+/// How the exchange with a shop ended, as its span tells it.
+fn passed(end: &End) -> Result<u16, SendError> {
+    let ended = |kind| Err(SendError { forwarded: forwarded(kind), kind });
+    match end {
+        End::Whole(status, _) | End::Cut(status @ StatusCode::SWITCHING_PROTOCOLS) => {
+            Ok(status.as_u16())
+        }
+        End::Cut(_) => ended(SendErrorKind::HalfAnswer),
+        End::Unanswered(kind) => ended(*kind),
+        // The shop is not at fault; what it would have answered is not known.
+        End::Gone => ended(SendErrorKind::Silent),
     }
 }
 
@@ -244,6 +274,11 @@ fn forwarded(kind: SendErrorKind) -> Forwarded {
 }
 
 impl Public {
+    /// Who calls here is a stranger; so is the trace that he names.
+    pub(super) fn begin(&self, name: &str, head: Option<&Head>) -> Call {
+        Call::begin("public", name, Traced::of_stranger(&self.0.tracing, head))
+    }
+
     /// A request to a shop that does not pass through: it carries a card, or is refused.
     #[expect(clippy::result_large_err, reason = "as the codec wants it")]
     pub(super) fn admit_card(&self, shop: &Shop, head: &Head) -> Result<BodyLimit, Reply> {
@@ -259,13 +294,13 @@ impl Public {
             Judgement::Pass | Judgement::Refuse => Some(Shop::refusal(head)),
         };
         let Some(refusal) = refusal else { return Ok(BodyLimit::bytes(CARD_BODY)) };
-        let mut call = Call::begin("public", "intake.card");
+        let mut call = self.begin("intake.card", Some(head));
         let reply = refused(&refusal, head, &mut call);
         Err(call.end(reply, &self.0))
     }
 
     pub(super) async fn take_card(&self, shop: &Shop, head: &Head, body: CleartextBody) -> Reply {
-        let mut call = Call::begin("public", "intake.card");
+        let mut call = self.begin("intake.card", Some(head));
         let allow = |offer: Offer<'_>| self.allow_card(&offer);
         let reply = shop.take_card(head, body, allow, &self.0, &mut call).await;
         if call.guess {

@@ -36,4 +36,5 @@ mod shown;
 pub mod signing;
 mod stream;
 mod target;
+pub mod tracing;
 mod wiping;

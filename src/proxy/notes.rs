@@ -8,6 +8,7 @@ use http::HeaderName;
 
 use super::h1::reply::push_decimal;
 use super::reply::RequestId;
+use super::tracing::TRACEPARENT;
 
 const FORWARDED: HeaderName = HeaderName::from_static("portcullis-forwarded");
 const UPSTREAM_STATUS: HeaderName = HeaderName::from_static("portcullis-upstream-status");
@@ -28,6 +29,8 @@ pub(crate) struct Notes {
     pub(crate) timing: Option<(Duration, Option<Duration>)>,
     /// The call's id.
     pub(crate) id: Option<RequestId>,
+    /// Where it is found in a trace.
+    pub(crate) trace: Option<Box<str>>,
 }
 
 impl Notes {
@@ -53,6 +56,9 @@ impl Notes {
         }
         if let Some(id) = &self.id {
             write(&REQUEST_ID, &|text| text.extend_from_slice(id.as_str().as_bytes()));
+        }
+        if let Some(trace) = &self.trace {
+            write(&TRACEPARENT, &|text| text.extend_from_slice(trace.as_bytes()));
         }
     }
 }
@@ -95,6 +101,7 @@ mod tests {
             replaced: Some((1, 0)),
             timing: Some((Duration::from_micros(1_042), Some(Duration::from_micros(7)))),
             id: None,
+            trace: Some("00-a-b-01".into()),
         };
         let mut written = String::new();
         notes.each(|name, value| {
@@ -102,7 +109,7 @@ mod tests {
         });
         let expected = "portcullis-forwarded: yes\nportcullis-upstream-status: 422\n\
             portcullis-replaced: pan=1, cvv=0\n\
-            server-timing: proxy;dur=1.042, upstream;dur=0.007\n";
+            server-timing: proxy;dur=1.042, upstream;dur=0.007\ntraceparent: 00-a-b-01\n";
         assert_eq!(written, expected);
     }
 

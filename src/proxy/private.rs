@@ -17,6 +17,7 @@ use super::message::{
     BodyLimit, ConnectionEvent, Handler, Head, Refusal as CodecRefusal, Reply, Request,
 };
 use super::reply;
+use super::tracing::Traced;
 
 /// Says that an answer is that of an earlier request.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -44,6 +45,21 @@ impl Called<'_> {
             Self::Gateway => "none",
         }
     }
+
+    /// The path as spans show it.
+    fn pattern(&self) -> &'static str {
+        match self {
+            Self::OpenSession => "/v1/capture-sessions",
+            Self::Describe(_) | Self::Revoke(_) => "/v1/tokens/{token}",
+            Self::Gateway => "/{account}/{api}/{path}",
+        }
+    }
+}
+
+/// The path of a gateway call as spans show it: the account is an attribute of its own.
+fn pattern(place: Place<'_>) -> String {
+    let api = place.account.profile.apis.get(place.api).map_or("{api}", |api| &api.name);
+    format!("/{{account}}/{api}{}", place.route.path.as_str())
 }
 
 fn called<'h>(method: &Method, path: &'h str) -> Option<Called<'h>> {
@@ -70,7 +86,7 @@ impl Handler for Private {
             None => Err(Refusal::RouteUnknown),
         };
         limit.map_err(|refusal| {
-            let mut call = Call::begin("private", "none");
+            let mut call = self.begin("none", Some(head));
             let refused = call.refuse(reply::refused(&refusal, &call.id));
             call.end(refused, &self.0)
         })
@@ -85,7 +101,7 @@ impl Handler for Private {
     }
 
     fn refuse(&self, refusal: CodecRefusal) -> Reply {
-        let mut call = Call::begin("private", "none");
+        let mut call = self.begin("none", None);
         let refused = call.refuse(reply::codec(refusal, &call.id));
         call.end(refused, &self.0)
     }
@@ -96,6 +112,10 @@ impl Handler for Private {
 }
 
 impl Private {
+    fn begin(&self, name: &str, head: Option<&Head>) -> Call {
+        Call::begin("private", name, Traced::of_application(&self.0.tracing, head))
+    }
+
     fn gateway_limit(&self, head: &Head) -> Result<BodyLimit, Refusal> {
         let place = self.0.flow.place(&head.method, &head.path)?;
         match head.method {
@@ -105,7 +125,8 @@ impl Private {
     }
 
     fn own(&self, called: &Called<'_>, request: &Request) -> Reply {
-        let mut call = Call::begin("private", called.name());
+        let mut call = self.begin(called.name(), Some(&request.head));
+        call.route(|| called.pattern().into());
         let reply = match self.answer(called, request, &mut call) {
             Ok(None) => Reply::empty(StatusCode::NO_CONTENT),
             Ok(Some(body)) if matches!(called, Called::OpenSession) => {
@@ -157,8 +178,9 @@ impl Private {
 
     async fn gateway(&self, request: Request) -> Reply {
         let now = Timestamp::system();
-        let mut call = Call::begin("private", "none");
         let Request { head, body } = request;
+        let mut call = self.begin("none", Some(&head));
+        let begun = call.step();
         let incoming = Incoming {
             method: &head.method,
             path: &head.path,
@@ -171,9 +193,12 @@ impl Private {
             call.app = Some(app.tenant.clone());
             call.account = Some(Arc::clone(&place.account.name));
             call.name = Arc::clone(&place.route.name);
+            call.route(|| pattern(place).into());
             self.allow(app.tenant.as_str(), place)
         };
-        let reply = match self.0.flow.prepare(incoming, allow, now) {
+        let prepared = self.0.flow.prepare(incoming, allow, now);
+        call.took(begun, |steps| &mut steps.reveal);
+        let reply = match prepared {
             Ok(Ready::Send(draft, pending)) => self.exchange(draft, pending, &mut call).await,
             Ok(Ready::Repeated(repeated)) => again(repeated, &mut call),
             Err(refusal) => refuse(&refusal, head.version, &mut call),
@@ -192,7 +217,10 @@ impl Private {
     async fn exchange(&self, draft: Draft, mut pending: Pending, call: &mut Call) -> Reply {
         let replaced = pending.replaced();
         call.replaced = replaced.pan + replaced.cvv;
-        let signed = match self.0.sign(draft).await {
+        let begun = call.step();
+        let signed = self.0.sign(draft).await;
+        call.took(begun, |steps| &mut steps.sign);
+        let signed = match signed {
             Ok(signed) => signed,
             Err(refusal) => {
                 pending.unanswered(Forwarded::No, &self.0.flow, Timestamp::system());
@@ -202,14 +230,17 @@ impl Private {
         };
         pending.signed(signed.signature);
         let begun = Instant::now();
-        let answer = self.0.send(signed.prepared, Origin::Configuration, call.id).await;
+        let answer = self.0.send(signed.prepared, Origin::Configuration, call.behalf()).await;
         call.upstream_since(begun);
         let now = Timestamp::system();
         match answer {
             Ok(answer) => {
                 let status = answer.status;
                 call.upstream_status = Some(status);
-                let mut reply = match pending.finish(answer, &self.0.flow, now) {
+                let begun = call.step();
+                let scrubbed = pending.finish(answer, &self.0.flow, now);
+                call.took(begun, |steps| &mut steps.scrub);
+                let mut reply = match scrubbed {
                     Ok(scrubbed) => passed_on(scrubbed, call),
                     Err(refusal) => {
                         let refused = reply::refused(&refusal, &call.id);

@@ -75,6 +75,19 @@ impl Called<'_> {
         }
     }
 
+    /// The path as spans show it.
+    fn pattern(&self) -> &'static str {
+        match self {
+            Self::Preflight | Self::Capture => "/v1/tokens",
+            Self::CardForm(_) => "/v1/form/{capture_session}",
+            Self::Script(_) => "/v1/{script}",
+            Self::Start(_) => "/3ds/{id}/start",
+            Self::Return(_) => "/3ds/{id}",
+            Self::Callback(..) => "/callbacks/{account}/{sealed}",
+            Self::Form(_) => "/payform/{id}",
+        }
+    }
+
     fn limit(&self, method: &Method) -> BodyLimit {
         if *method != Method::POST {
             return BodyLimit::NONE;
@@ -136,7 +149,10 @@ impl Handler for Public {
         let known = allowed.and_then(|()| called.as_ref().ok_or(Refusal::RouteUnknown));
         known.map(|called| called.limit(&head.method)).map_err(|refusal| {
             let name = called.as_ref().map_or("none", Called::name);
-            let mut call = Call::begin("public", name);
+            let mut call = self.begin(name, Some(head));
+            if let Some(called) = &called {
+                call.route(|| called.pattern().into());
+            }
             let mut refused = call.refuse(reply::refused(&refusal, &call.id));
             if matches!(called, Some(Called::Capture)) {
                 self.may_be_read(head, &mut refused);
@@ -157,7 +173,8 @@ impl Handler for Public {
         let version = head.version;
         let language = Language::chosen(head.query.as_deref(), head.single(ACCEPT_LANGUAGE));
         let came_with_body = !body.is_empty();
-        let mut call = Call::begin("public", called.name());
+        let mut call = self.begin(called.name(), Some(&head));
+        call.route(|| called.pattern().into());
         let mut reply = match called {
             Called::Preflight => self.preflight(&head),
             Called::Capture => self.capture(&head, &body, &mut call),
@@ -185,7 +202,7 @@ impl Handler for Public {
     }
 
     fn refuse(&self, refusal: CodecRefusal) -> Reply {
-        let mut call = Call::begin("public", "none");
+        let mut call = self.begin("none", None);
         let refused = call.refuse(reply::codec(refusal, &call.id));
         call.end(refused, &self.0)
     }
@@ -336,9 +353,9 @@ impl Public {
         language: Language,
         call: &mut Call,
     ) -> Reply {
-        let (desk, id_of_call) = (Arc::clone(&self.0), call.id);
+        let (desk, behalf) = (Arc::clone(&self.0), call.behalf());
         let relaying = tokio::spawn(async move {
-            let outcome = desk.send(prepared, Origin::Outside, id_of_call).await;
+            let outcome = desk.send(prepared, Origin::Outside, behalf).await;
             let status = outcome.as_ref().ok().map(|answer| answer.status);
             let outcome = outcome.map_err(|error| reply::forwarded(&error));
             (desk.flow.finish_return(ticket, outcome, Timestamp::system()), status)
@@ -387,7 +404,7 @@ impl Public {
         call: &mut Call,
     ) -> Reply {
         let begun = Instant::now();
-        let outcome = self.0.send(prepared, Origin::Outside, call.id).await;
+        let outcome = self.0.send(prepared, Origin::Outside, call.behalf()).await;
         call.upstream_since(begun);
         call.upstream_status = outcome.as_ref().ok().map(|answer| answer.status);
         let unrecorded =
@@ -484,7 +501,7 @@ impl Public {
                 let status = match self.0.sign_notice(*notice).await {
                     Ok(prepared) => {
                         let begun = Instant::now();
-                        let answer = self.0.send(prepared, Origin::Outside, call.id).await;
+                        let answer = self.0.send(prepared, Origin::Outside, call.behalf()).await;
                         call.upstream_since(begun);
                         answer.ok().map(|answer| answer.status)
                     }

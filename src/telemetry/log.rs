@@ -150,9 +150,14 @@ pub(super) fn line_of(event: &Event<'_>) -> Vec<u8> {
     lines.bytes
 }
 
+/// The time since 1970, by the clock of the system.
+#[must_use]
+pub fn since_1970() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
 fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    u64::try_from(since_1970().as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

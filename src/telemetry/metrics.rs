@@ -1,19 +1,48 @@
 //! Counters and histograms, all names in one place. Labels come from closed sets and the
 //! configuration: no path, no token, no card prefix (threat T18).
 
+use std::time::Duration;
+
+use prometheus::proto::MetricFamily;
 use prometheus::{
     Encoder as _, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, TextEncoder,
 };
 
+use super::otlp::{self, Speaker};
+
 /// Upper ends of the histogram's buckets, in seconds.
 const SECONDS: [f64; 12] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 60.0];
+
+/// What is exported to a collector.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// Spans.
+    Traces,
+    /// Metrics.
+    Metrics,
+}
+
+impl Signal {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Traces, Self::Metrics];
+
+    /// Its name in labels, and in the collector's paths.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Traces => "traces",
+            Self::Metrics => "metrics",
+        }
+    }
+}
 
 /// Everything that is counted.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    start: IntGauge,
     answers: IntCounterVec,
     seconds: HistogramVec,
     connections: IntCounterVec,
@@ -22,6 +51,7 @@ pub struct Metrics {
     records: IntGauge,
     audit_up: IntGauge,
     certificates: IntGaugeVec,
+    export_lost: IntCounterVec,
 }
 
 impl Metrics {
@@ -59,6 +89,12 @@ impl Metrics {
             "When a listener's certificate ends, in UNIX seconds.",
             &["listener"],
         )?;
+        let export_lost = counts(
+            &registry,
+            "portcullis_export_lost_total",
+            "Spans, log lines and exports of metrics that no collector took.",
+            &["signal"],
+        )?;
         let start = level(
             &registry,
             "portcullis_start_time_seconds",
@@ -77,6 +113,7 @@ impl Metrics {
         )?;
         Ok(Self {
             registry,
+            start,
             answers,
             seconds,
             connections,
@@ -85,6 +122,7 @@ impl Metrics {
             records,
             audit_up,
             certificates,
+            export_lost,
         })
     }
 
@@ -118,6 +156,11 @@ impl Metrics {
         self.limited.with_label_values(&[limit]).inc_by(count);
     }
 
+    /// Counts what was to be exported and is lost; none, as above.
+    pub fn export_lost(&self, signal: Signal, count: u64) {
+        self.export_lost.with_label_values(&[signal.as_str()]).inc_by(count);
+    }
+
     /// Notes how many keys a limit counts.
     pub fn limit_keys(&self, limit: &str, keys: usize) {
         let keys = i64::try_from(keys).unwrap_or(i64::MAX);
@@ -131,11 +174,29 @@ impl Metrics {
 
     /// The text that Prometheus reads.
     pub fn text(&self, records: usize, audit_up: bool) -> Vec<u8> {
+        let mut text = Vec::new();
+        let _ = TextEncoder::new().encode(&self.gather(records, audit_up), &mut text);
+        text
+    }
+
+    /// The same as an export for a collector, `now`.
+    pub fn export(
+        &self,
+        speaker: &Speaker,
+        records: usize,
+        audit_up: bool,
+        now: Duration,
+    ) -> Vec<u8> {
+        let began = u64::try_from(self.start.get()).unwrap_or_default();
+        let began = Duration::from_secs(began);
+        otlp::metrics(speaker, &self.gather(records, audit_up), began, now)
+    }
+
+    /// Every figure; two of them are levels that somebody else knows.
+    fn gather(&self, records: usize, audit_up: bool) -> Vec<MetricFamily> {
         self.audit_up.set(i64::from(audit_up));
         self.records.set(i64::try_from(records).unwrap_or(i64::MAX));
-        let mut text = Vec::new();
-        let _ = TextEncoder::new().encode(&self.registry.gather(), &mut text);
-        text
+        self.registry.gather()
     }
 }
 

@@ -1,15 +1,20 @@
-//! What may be said about a payment: a closed set of events and metrics, no free text.
+//! What may be said about a payment: a closed set of events, metrics and spans, no free text.
 //!
 //! Must never: hold bytes of a request or an answer. Names come from the configuration, codes from
 //! closed sets, cards only as [`TokenId`](crate::card::TokenId).
 
 mod log;
 mod metrics;
+pub mod otlp;
 mod panics;
+mod span;
+mod trace;
 
-pub use log::{Format, Log};
-pub use metrics::Metrics;
+pub use log::{Format, Log, since_1970};
+pub use metrics::{Metrics, Signal};
 pub use panics::tell_places_only;
+pub use span::{Sent, Served, Side, Span, Steps, Tracer};
+pub use trace::{Hex, TraceContext};
 
 use serde::Serialize;
 
@@ -95,6 +100,12 @@ pub enum Event<'e> {
         scrubbed: u32,
         /// Ours, for finding this line again.
         request_id: &'e str,
+        /// The trace that it belongs to, where calls are traced.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        trace_id: Option<Hex<'e>>,
+        /// Its span.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        span_id: Option<Hex<'e>>,
         /// Microseconds in all.
         total_us: u64,
         /// Microseconds that the provider took.

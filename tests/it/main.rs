@@ -23,5 +23,6 @@ mod refused;
 mod rotation;
 mod shares;
 mod tap;
+mod telemetry;
 mod testing;
 mod transport;

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use http::Method;
 use portcullis_sandbox::client::Call;
+use portcullis_sandbox::collector::Collector;
 use portcullis_sandbox::visitor::TypedCard;
 use portcullis_sandbox::world::accounts::App;
 
@@ -25,8 +26,8 @@ use super::wanted;
 const EACH: usize = 32;
 /// Files below this size get a line of the table only if something is found in them.
 const FEW_BYTES: usize = 4096;
-/// The log gathers lines for 20 ms, callbacks come when they come.
-const SETTLED: Duration = Duration::from_millis(500);
+/// The log gathers lines for 20 ms, callbacks come when they come, exports leave twice a second.
+const SETTLED: Duration = Duration::from_millis(1_500);
 
 pub(crate) fn a_card_is_found_in_no_sink() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
@@ -35,7 +36,8 @@ pub(crate) fn a_card_is_found_in_no_sink() {
 
 async fn no_sink() {
     let folder = tempfile::tempdir().unwrap();
-    let keyed = Keyed::open(Some(talkative(folder.path()))).await;
+    let collector = Collector::start(None).await.unwrap();
+    let keyed = Keyed::open_with(Some(talkative(folder.path())), &exporting(&collector)).await;
     let house = &keyed.house;
     let plan = Plan::of_each(EACH);
     // One more for the places where no card belongs.
@@ -55,6 +57,7 @@ async fn no_sink() {
     let mut sinks = vec![
         ("answers to applications and browsers".to_owned(), answers),
         ("metrics".to_owned(), metrics(house).await),
+        ("telemetry for a collector".to_owned(), exported(&collector)),
         ("core dump by a debugger".to_owned(), dump(keyed.pid, folder.path())),
     ];
     sinks.extend(files(house.world.folder()));
@@ -74,7 +77,9 @@ async fn no_sink() {
         eprintln!("  {name:<40} {bytes:>10} bytes {total:>4} hits  {}", hits.told());
     }
     eprintln!("  {quiet} small files                                         0 hits");
-    for needed in ["answers", "metrics", "logs/portcullis.log", "logs/shop.log", "audit/"] {
+    for needed in
+        ["answers", "metrics", "telemetry", "logs/portcullis.log", "logs/shop.log", "audit/"]
+    {
         let found = sinks.iter().any(|(name, bytes)| name.starts_with(needed) && !bytes.is_empty());
         assert!(found, "{needed} is missing");
     }
@@ -141,6 +146,8 @@ async fn misplace(house: &Arc<House>, card: &TypedCard) -> Vec<u8> {
                         .header("user-agent", number)
                         .header("cookie", &format!("card={number}"))
                         .header("x-request-id", number)
+                        .header("traceparent", &format!("00-{number:f<32}-{number:.16}-01"))
+                        .header("tracestate", &format!("card={number}"))
                         .header("origin", &format!("https://{number}.example"))
                         .header("x-signature", number)
                         .header("content-type", "application/json");
@@ -158,6 +165,16 @@ async fn misplace(house: &Arc<House>, card: &TypedCard) -> Vec<u8> {
         heard.extend(whole(&answer.unwrap()).into_bytes());
     }
     heard
+}
+
+/// Everything that can be exported, to this collector.
+fn exporting(collector: &Collector) -> String {
+    format!("\n[telemetry]\nendpoint = \"http://127.0.0.1:{}\"\n", collector.port())
+}
+
+/// What it was sent, as it came.
+fn exported(collector: &Collector) -> Vec<u8> {
+    collector.exports().iter().flat_map(|export| export.body.to_vec()).collect()
 }
 
 /// The codes of problem documents.

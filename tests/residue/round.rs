@@ -56,6 +56,12 @@ pub(crate) struct Keyed {
 impl Keyed {
     /// With this program in place of the product, if there is one.
     pub(crate) async fn open(program: Option<PathBuf>) -> Self {
+        Self::open_with(program, "").await
+    }
+
+    /// The same with further tables of the configuration.
+    pub(crate) async fn open_with(program: Option<PathBuf>, tables: &str) -> Self {
+        let tables = tables.to_owned();
         let folder = tempfile::tempdir().unwrap();
         let key_file = folder.path().join("root.key");
         let text = portcullis::config::new_root_key();
@@ -64,8 +70,9 @@ impl Keyed {
         let root_key = wanted::root_key_in(&text);
 
         let line = format!("[vault]\nroot_key = {{ file = \"{}\" }}", key_file.display());
-        let adjust =
-            Box::new(move |config: String| with_tracer(config.replacen("[vault]", &line, 1)));
+        let adjust = Box::new(move |config: String| {
+            with_tracer(config.replacen("[vault]", &line, 1)) + &tables
+        });
         let upstream_timeout = Duration::from_millis(2_500);
         let options = Options { upstream_timeout, adjust: Some(adjust), ..Options::default() };
         let house = match program {
