@@ -6,11 +6,15 @@
 use std::io::{Stdin, stdin};
 
 use rustix::io::Errno;
-use rustix::termios::{LocalModes, OptionalActions, Termios, isatty, tcgetattr, tcsetattr};
+use rustix::termios::{
+    LocalModes, OptionalActions, SpecialCodeIndex, Termios, isatty, tcgetattr, tcsetattr,
+};
 
 use crate::config::{Gathering, RootKey, RootKeySource};
 use crate::secret::{CleartextBody, SecretBytes};
 
+/// What Ctrl-C types.
+const CTRL_C: u8 = 0x03;
 /// Longer than any spelling of a share.
 const LINE_MAX: usize = 512;
 
@@ -44,7 +48,10 @@ impl Lines {
             if terminal {
                 eprint!("{path}: share {} of {needed}: ", given + 1);
             }
-            let line = self.read_line().map_err(|error| format!("standard input: {error}"))?;
+            let line = self.read_line().map_err(|error| match error {
+                Errno::INTR => format!("{path}: interrupted after {given} of {needed} shares"),
+                error => format!("standard input: {error}"),
+            })?;
             if terminal {
                 eprintln!();
             }
@@ -75,6 +82,7 @@ impl Lines {
             let ended =
                 rustix::io::retry_on_intr(|| rustix::io::read(&self.input, &mut byte))? == 0;
             match byte {
+                [CTRL_C] if !ended => return Err(Errno::INTR),
                 [sign] if !ended && sign != b'\n' => {
                     if line.len() < LINE_MAX {
                         line.push(sign);
@@ -103,7 +111,9 @@ impl Hidden {
     fn begin() -> Result<Self, Errno> {
         let before = tcgetattr(stdin())?;
         let mut hidden = before.clone();
-        hidden.local_modes.remove(LocalModes::ECHO);
+        // Ctrl-C comes as a byte and at once: as a signal it would leave the terminal as it is now.
+        hidden.local_modes.remove(LocalModes::ECHO | LocalModes::ISIG);
+        hidden.special_codes[SpecialCodeIndex::VEOL] = CTRL_C;
         tcsetattr(stdin(), OptionalActions::Flush, &hidden)?;
         Ok(Self(before))
     }

@@ -10,7 +10,7 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-use crate::secret::{SecretBytes, ct_eq, fill_random, interpolate, sha256, split};
+use crate::secret::{SecretBytes, ct_eq, fill_random, interpolate, scoured, sha256, split};
 
 /// The most shares of a key.
 pub const SHARES_MAX: u8 = 16;
@@ -135,7 +135,7 @@ fn decode(signs: &[u8], bytes: &mut [u8]) -> Option<()> {
 }
 
 fn digest<const N: usize>(bytes: &[u8]) -> [u8; N] {
-    sha256(&[bytes]).first_chunk().copied().unwrap_or([0; N])
+    scoured(|| sha256(&[bytes])).first_chunk().copied().unwrap_or([0; N])
 }
 
 /// The lines of a new root key, any `threshold` of which give it back. At most [`SHARES_MAX`].

@@ -346,7 +346,7 @@ fn rsa_signature(
 
 /// The digest that PKCS#1 encodes.
 fn digest(message: &[u8], prehash: Prehash) -> Result<Digest, SigningFailed> {
-    let once = sha256(&[message]);
+    let once = scoured(|| sha256(&[message]));
     let last = match prehash {
         Prehash::Single => once,
         Prehash::Double => sha256(&[once.as_slice()]),

@@ -3,19 +3,16 @@
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use super::scoured;
-
 /// The digest of the parts, one behind the other.
 ///
 /// A hash keeps the last, unfinished block of its input as it is. It is finished here in its place,
-/// where its drop wipes it (finishing by value moves it), and what it copied is overwritten.
+/// where its drop wipes it (finishing by value moves it); over a secret or a card, call this in
+/// [`scoured`](super::scoured), for what it copies to the stack.
 #[must_use]
 pub fn sha256(parts: &[&[u8]]) -> Zeroizing<[u8; 32]> {
-    scoured(|| {
-        let mut hash = Sha256::new();
-        parts.iter().for_each(|part| hash.update(part));
-        Zeroizing::new(hash.finalize_reset().into())
-    })
+    let mut hash = Sha256::new();
+    parts.iter().for_each(|part| hash.update(part));
+    Zeroizing::new(hash.finalize_reset().into())
 }
 
 #[cfg(test)]

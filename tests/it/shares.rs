@@ -216,3 +216,27 @@ async fn a_terminal_shows_no_share_and_asks_again_after_a_typing_error() {
         assert!(!shown.contains(&line[10..20]), "{shown}");
     }
 }
+
+#[tokio::test]
+async fn ctrl_c_ends_the_typing_and_leaves_the_terminal_as_it_was() {
+    let house = House::shared().await;
+    let lines = shares(2, 2);
+    let pty = openpty(None, None).unwrap();
+    let before = rustix::termios::tcgetattr(&pty.slave).unwrap();
+    let mut keyboard = File::from(pty.master);
+    let shown = watch(keyboard.try_clone().unwrap());
+    let mut command = house.command();
+    command.stdin(pty.slave.try_clone().unwrap()).stderr(pty.slave.try_clone().unwrap());
+    let mut running = Running(command.spawn().unwrap());
+    until_shown(&shown, "share 1 of 2: ").await;
+    let hidden = rustix::termios::tcgetattr(&pty.slave).unwrap();
+    assert_ne!(hidden.local_modes, before.local_modes);
+    // Within a line, and without the end of one.
+    write!(keyboard, "{}\u{3}", &lines[0][..20]).unwrap();
+    let ended = tokio::task::spawn_blocking(move || running.0.wait().unwrap()).await.unwrap();
+    assert_eq!(ended.code(), Some(1));
+    until_shown(&shown, "interrupted after 0 of 2 shares").await;
+    let after = rustix::termios::tcgetattr(&pty.slave).unwrap();
+    assert_eq!(after.local_modes, before.local_modes);
+    assert!(!shown.lock().unwrap().contains(&lines[0][10..20]));
+}
