@@ -50,6 +50,10 @@ def prepared(place: dict) -> tuple[dict, dict[str, str]]:
     body = paths["/v1/tokens"]["post"]["requestBody"]["content"]["application/json"]
     refreshed = {"card": {"token": tokens[0], "cvv": "321"}}
     body["examples"] = {"card": {"value": card}, "cvv": {"value": refreshed}}
+    asked = {"method": "POST", "path": "/paymega/api/payment-invoices", "headers": {"Content-Type": "application/json"}}
+    sent, refused = ({**asked, "body": body} for body in ({"data": {}}, {"data": {"n": "5519283812030000"}}))
+    body = paths["/v1/explain"]["post"]["requestBody"]["content"]["application/json"]
+    body["examples"] = {"sent": {"value": sent}, "refused": {"value": refused}}
     for method, token in (("get", tokens[0]), ("delete", tokens[1])):
         of = paths["/v1/tokens/{token}"]
         of[method]["parameters"] = [{**of["parameters"][0], "example": token}]

@@ -37,7 +37,7 @@ pub fn parse(file: &Path, text: String) -> Result<Profile, Vec<Problem>> {
     let profile = {
         let document = notes.parse();
         let root = Table::root(&notes, &document);
-        let profile = profile(&root);
+        let profile = profile(&root, file);
         root.finish();
         profile
     };
@@ -45,11 +45,13 @@ pub fn parse(file: &Path, text: String) -> Result<Profile, Vec<Problem>> {
     if problems.is_empty() { Ok(profile) } else { Err(problems) }
 }
 
-fn profile(root: &Table<'_>) -> Profile {
+fn profile(root: &Table<'_>, file: &Path) -> Profile {
+    let file_name = file.file_name().unwrap_or_default();
     let apis = apis(root);
     let routes = routes(root, &apis);
     Profile {
         name: root.parsed("name", "is 1 to 64 of a-z, 0-9 and -", name).unwrap_or_default(),
+        file: file_name.to_string_lossy().into_owned(),
         title: root.text("title"),
         engine: root.text_or("engine", ""),
         routes,

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::secret::CleartextBody;
+use crate::secret::{CleartextBody, SecretBytes};
 use crate::wire::{Edit, Encoding, Span, WireError, splice, write_encoded, write_quoted};
 
 /// How many edits a request or an answer has, as a rule.
@@ -29,6 +29,11 @@ impl Changes {
             Encoding::Json => write_quoted(text, body),
             Encoding::Form => write_encoded(text, body),
         });
+    }
+
+    /// A secret in place of the value at `span`.
+    pub(super) fn put_secret(&mut self, span: Span, secret: &SecretBytes) {
+        secret.reveal(|value| self.put_text(span, &String::from_utf8_lossy(value)));
     }
 
     /// An object without members in place of the value at `span`.

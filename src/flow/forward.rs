@@ -23,6 +23,7 @@ use super::fields::{self, Content, Fields};
 use super::identify::{Asked, Identified, Shown};
 use super::once::{Claimed, Repeated};
 use super::passed;
+use super::pen::{Pen, Put};
 use super::proof::Draft;
 use super::reveal::{Clear, Disclosure, Revealed, Tokens};
 use super::{Flow, Forwarded, Refusal};
@@ -98,14 +99,13 @@ pub struct Replaced {
     pub cvv: u32,
 }
 
-/// A request in which nothing was found wrong.
-struct Checked<'f, 'b> {
-    place: Place<'f>,
-    api: &'f Api,
-    upstream: &'f ProviderHost,
-    body: Option<Fields<'b>>,
-    known: Identified<'f>,
-    tokens: Result<Tokens<'f>, Refusal>,
+/// A request of somebody who may make it.
+pub(super) struct Arrived<'f, 'b> {
+    pub place: Place<'f>,
+    pub api: &'f Api,
+    pub upstream: &'f ProviderHost,
+    pub body: Option<Fields<'b>>,
+    pub known: Identified<'f>,
 }
 
 /// What must be remembered until the answer is there. Dropping it burns the CVV.
@@ -189,11 +189,35 @@ impl Flow {
         allow: impl FnOnce(&App, Place<'_>) -> Result<(), Exceeded>,
         now: Timestamp,
     ) -> Result<Ready, Refusal> {
+        let arrived = self.arrive(&incoming, allow, now)?;
+        let tokens = self.check(&incoming, &arrived)?;
+        let claim = match self.claim(&incoming, arrived.known.app, arrived.place, now)? {
+            Claimed::Without => None,
+            Claimed::First(claim) => Some(claim),
+            Claimed::Repeated(repeated) => return Ok(Ready::Repeated(repeated)),
+        };
+        let made = self.put_in(&incoming, arrived, tokens, now);
+        match made {
+            Ok((draft, pending)) => Ok(Ready::Send(draft, Pending { claim, ..pending })),
+            Err(refusal) => {
+                claim.inspect(|claim| self.vault.release_once(claim));
+                Err(refusal)
+            }
+        }
+    }
+
+    /// Finds out where a request goes, who makes it, and whether he may.
+    pub(super) fn arrive<'f, 'b>(
+        &'f self,
+        incoming: &'b Incoming<'_>,
+        allow: impl FnOnce(&App, Place<'_>) -> Result<(), Exceeded>,
+        now: Timestamp,
+    ) -> Result<Arrived<'f, 'b>, Refusal> {
         let place = self.place(incoming.method, incoming.path)?;
         let api = place.account.profile.apis.get(place.api).ok_or(Refusal::RouteUnknown)?;
         let upstream = place.account.upstreams.get(place.api).and_then(Option::as_ref);
         let upstream = upstream.ok_or(Refusal::UpstreamMissing)?;
-        check_body(&incoming, place.route.encoding)?;
+        check_body(incoming, place.route.encoding)?;
         let body = match incoming.body.is_empty() {
             true => None,
             false => Some(fields::read(place.route.encoding, incoming.body.as_bytes())?),
@@ -208,39 +232,53 @@ impl Flow {
         };
         let known = self.identify(&shown, asked, now)?;
         allow(known.app, place)?;
-        let tokens = read_tokens(body.as_ref(), &place.route.request.reveal);
-        refuse_raw_card(&incoming, body.as_ref(), place.route, &tokens)?;
-        self.vault.room_for_payment().or_else(|full| unless_read(&incoming, full))?;
-        let claim = match self.claim(&incoming, known.app, place, now)? {
-            Claimed::Without => None,
-            Claimed::First(claim) => Some(claim),
-            Claimed::Repeated(repeated) => return Ok(Ready::Repeated(repeated)),
-        };
-        let checked = Checked { place, api, upstream, body, known, tokens };
-        let made = self.put_in(&incoming, checked, now);
-        match made {
-            Ok((draft, pending)) => Ok(Ready::Send(draft, Pending { claim, ..pending })),
-            Err(refusal) => {
-                claim.inspect(|claim| self.vault.release_once(claim));
-                Err(refusal)
-            }
+        Ok(Arrived { place, api, upstream, body, known })
+    }
+
+    /// Checks what can be checked before anything is claimed or looked up. What is wrong with the
+    /// tokens is told when they are needed.
+    pub(super) fn check<'f>(
+        &self,
+        incoming: &Incoming<'_>,
+        arrived: &Arrived<'f, '_>,
+    ) -> Result<Result<Tokens<'f>, Refusal>, Refusal> {
+        let (route, body) = (arrived.place.route, arrived.body.as_ref());
+        let tokens = read_tokens(body, &route.request.reveal);
+        refuse_raw_card(incoming, body, route, &tokens)?;
+        self.vault.room_for_payment().or_else(|full| unless_read(incoming, full))?;
+        Ok(tokens)
+    }
+
+    /// Writes what the rules of the route put into the body; the card comes last.
+    pub(super) fn walk<P: Pen>(
+        &self,
+        arrived: &Arrived<'_, '_>,
+        tokens: Result<Tokens<'_>, Refusal>,
+        audience: &Audience,
+        pen: &mut P,
+        now: Timestamp,
+    ) -> Result<Revealed<P::Card, P::Code>, Refusal> {
+        let Arrived { place, api, body, known, .. } = arrived;
+        if let Some(fields) = body {
+            self.swap_callback_urls(fields, *place, known.app, pen)?;
+            self.open_sealed(fields, *place, known.app, pen)?;
+            swap_value(fields, api, place.account, known.bearer.as_ref(), pen)?;
         }
+        self.reveal(tokens?, audience, pen, now)
     }
 
     /// Puts the card in and fixes the body that will be sent.
     fn put_in(
         &self,
         incoming: &Incoming<'_>,
-        checked: Checked<'_, '_>,
+        arrived: Arrived<'_, '_>,
+        tokens: Result<Tokens<'_>, Refusal>,
         now: Timestamp,
     ) -> Result<(Draft, Pending), Refusal> {
-        let Checked { place, api, upstream, body, known, tokens } = checked;
-        let mut changes = Changes::to(place.route.encoding);
-        if let Some(fields) = &body {
-            self.swap(fields, place, api, &known, &mut changes)?;
-        }
-        let audience = audience(known.app, place.account);
-        let revealed = self.reveal(tokens?, &audience, &mut changes, now)?;
+        let mut changes = Changes::to(arrived.place.route.encoding);
+        let audience = audience(arrived.known.app, arrived.place.account);
+        let revealed = self.walk(&arrived, tokens, &audience, &mut changes, now)?;
+        let Arrived { place, upstream, body, known, .. } = arrived;
         let (bearer, return_url) = match known.bearer {
             Some(Bearer { secret, context, .. }) => (Some(secret), Some(context)),
             None => (None, body.as_ref().and_then(|fields| return_url(fields, place.route))),
@@ -275,21 +313,6 @@ impl Flow {
         Ok((draft, pending))
     }
 
-    /// Puts the real values where the application holds others: callback URLs, sealed values,
-    /// handles.
-    fn swap(
-        &self,
-        fields: &Fields<'_>,
-        place: Place<'_>,
-        api: &Api,
-        known: &Identified<'_>,
-        changes: &mut Changes,
-    ) -> Result<(), Refusal> {
-        self.swap_callback_urls(fields, place, known.app, changes)?;
-        self.open_sealed(fields, place, known.app, changes)?;
-        swap_value(fields, api, place.account, known.bearer.as_ref(), changes)
-    }
-
     /// A signed request that moves money comes once; its repetition is refused.
     fn mark_once(&self, once: Option<&[u8]>, now: Timestamp) -> Result<(), Refusal> {
         let Some(key) = once else { return Ok(()) };
@@ -305,7 +328,7 @@ impl Flow {
         fields: &Fields<'_>,
         place: Place<'_>,
         app: &App,
-        changes: &mut Changes,
+        pen: &mut impl Pen,
     ) -> Result<(), Refusal> {
         for pointer in &place.route.request.callback_url {
             let Some(field) = fields.find(pointer)? else { continue };
@@ -317,7 +340,9 @@ impl Flow {
             };
             let ours = self.callback_url(&place.account.name, app, text.as_str());
             let ours = ours.ok_or_else(|| Refusal::FieldInvalid(pointer.to_string()))?;
-            changes.put_text(field.span, &ours);
+            pen.put(Put::CallbackUrl, pointer, field.span, |changes| {
+                changes.put_text(field.span, &ours);
+            });
         }
         Ok(())
     }
@@ -328,7 +353,7 @@ impl Flow {
         fields: &Fields<'_>,
         place: Place<'_>,
         app: &App,
-        changes: &mut Changes,
+        pen: &mut impl Pen,
     ) -> Result<(), Refusal> {
         for pointer in &place.route.request.sealed {
             let Some(field) = fields.find(pointer)? else { continue };
@@ -337,7 +362,9 @@ impl Flow {
             let purpose = super::sealed_purpose(place.account, &app.tenant);
             let opened = self.vault.open_text(&purpose, sealed);
             let opened = opened.ok_or_else(|| Refusal::TokenUnknown(pointer.to_string()))?;
-            opened.reveal(|value| changes.put_text(field.span, &String::from_utf8_lossy(value)));
+            pen.put(Put::Sealed, pointer, field.span, |changes| {
+                changes.put_secret(field.span, &opened);
+            });
         }
         Ok(())
     }
@@ -454,26 +481,21 @@ fn swap_value(
     api: &Api,
     account: &Account,
     bearer: Option<&Bearer>,
-    changes: &mut Changes,
+    pen: &mut impl Pen,
 ) -> Result<(), Refusal> {
     let Some(pointer) = &api.value else { return Ok(()) };
     let field = fields.find(pointer)?;
     let field = field.ok_or_else(|| Refusal::FieldMissing(pointer.to_string()))?;
-    match (api.credential, bearer) {
+    let (rule, real) = match (api.credential, bearer) {
         (Scheme::BodyValue, _) => {
             let real = account.credentials.public_key.as_ref().ok_or(Refusal::UpstreamMissing)?;
-            real.reveal(|real| {
-                changes.put_text(field.span, &String::from_utf8_lossy(real));
-            });
+            (Put::Credential, real)
         }
-        (Scheme::HandleValue, Some(bearer)) => {
-            bearer.secret.reveal(|value| {
-                changes.put_text(field.span, &String::from_utf8_lossy(value));
-            });
-        }
+        (Scheme::HandleValue, Some(bearer)) => (Put::Handle, &bearer.secret),
         // A digest is put in when the body is final.
-        _ => {}
-    }
+        _ => return Ok(()),
+    };
+    pen.put(rule, pointer, field.span, |changes| changes.put_secret(field.span, real));
     Ok(())
 }
 
@@ -485,7 +507,7 @@ fn return_url(fields: &Fields<'_>, route: &Route) -> Option<SecretBytes> {
 }
 
 /// The provider's own path and the query, as sent.
-fn path_and_query(upstream: &ProviderHost, incoming: &Incoming<'_>) -> String {
+pub(super) fn path_and_query(upstream: &ProviderHost, incoming: &Incoming<'_>) -> String {
     let below = split(incoming.path).map_or("/", |(_, _, below)| below);
     let (mark, query) = incoming.query.map_or(("", ""), |query| ("?", query));
     [upstream.base_path(), below, mark, query].concat()

@@ -13,6 +13,7 @@ mod capture;
 mod challenge;
 mod changes;
 mod conceal;
+mod explain;
 mod fields;
 mod forward;
 mod handoff;
@@ -20,9 +21,12 @@ mod identify;
 mod intake;
 mod object;
 mod once;
+mod outline;
 mod packed;
 mod passed;
+mod pasted;
 mod payform;
+mod pen;
 mod proof;
 mod relay;
 mod reveal;
@@ -32,9 +36,11 @@ mod theme;
 pub use answer::{Answer, Scrubbed};
 pub use callback::{Delivery, Notice, Unverified, Verdict, Verified};
 pub use capture::{Captured, CardForm, Offer, Offered};
+pub use explain::Explanation;
 pub use forward::{Place, Prepared, Replaced};
 pub use handoff::{HandoffPage, HandoffStep};
 pub use intake::{CardPost, Tokenised, holds_card, target_holds_card};
+pub use pasted::Pasted;
 pub use payform::{Form, FormStep, FormTicket};
 pub use proof::{Draft, Signed};
 pub use relay::{Relayed, Return, Step, Ticket};
@@ -146,6 +152,8 @@ pub enum Refusal {
     CallerTimestamp,
     /// The same signed request came before.
     CallerReplayed,
+    /// The caller may have wished that nothing be sent; it does not say so clearly.
+    PreferenceUnclear,
     /// The idempotency key is doubled, empty, too long or not of visible characters.
     RepeatKeyInvalid,
     /// Another request came with the same idempotency key.

@@ -24,7 +24,8 @@ impl Object {
         self.raw(name, value.close().as_bytes())
     }
 
-    fn raw(mut self, name: &str, value: &[u8]) -> Self {
+    /// A member whose value is written as JSON already.
+    pub(super) fn raw(mut self, name: &str, value: &[u8]) -> Self {
         self.0.extend_from_slice(if self.0.is_empty() { b"{" } else { b"," });
         self.0.extend_from_slice(quote(name).as_bytes());
         self.0.extend_from_slice(b":");

@@ -43,20 +43,25 @@ impl Flow {
         place: Place<'_>,
         now: Timestamp,
     ) -> Result<Claimed, Refusal> {
-        let Some(key) = key_of(incoming)? else { return Ok(Claimed::Without) };
-        let owner: [&[u8]; 3] =
-            [app.tenant.as_str().as_bytes(), place.account.name.as_bytes(), key];
-        let query = incoming.query.unwrap_or_default();
-        let parts = [incoming.path.as_bytes(), query.as_bytes(), incoming.body.as_bytes()];
-        match self.vault.claim_once(&owner, &parts, now)? {
+        let Some(named) = Named::by(incoming, app, place)? else { return Ok(Claimed::Without) };
+        match self.vault.claim_once(&named.owner, &named.parts, now)? {
             Once::First(claim) => Ok(Claimed::First(claim)),
-            Once::Answered(answer) => {
-                let repeated = answer.reveal(Repeated::unpack);
-                repeated.map(Claimed::Repeated).ok_or(Refusal::RepeatedUnknown)
-            }
-            Once::Other => Err(Refusal::RepeatedDiffers),
-            Once::InFlight => Err(Refusal::RepeatedInFlight),
-            Once::Unknown => Err(Refusal::RepeatedUnknown),
+            once => told(once).map(Claimed::Repeated),
+        }
+    }
+
+    /// Whether a request would be answered with an earlier answer; nothing is claimed.
+    pub(super) fn would_repeat(
+        &self,
+        incoming: &Incoming<'_>,
+        app: &App,
+        place: Place<'_>,
+        now: Timestamp,
+    ) -> Result<bool, Refusal> {
+        let Some(named) = Named::by(incoming, app, place)? else { return Ok(false) };
+        match self.vault.look_once(&named.owner, &named.parts, now) {
+            None => Ok(false),
+            Some(once) => told(once).map(|_| true),
         }
     }
 
@@ -66,6 +71,37 @@ impl Flow {
             Some(answer) => self.vault.answer_once(claim, &answer, now),
             None => self.vault.lose_once(claim, now),
         }
+    }
+}
+
+/// A request by its key, its owner and what it says.
+struct Named<'n> {
+    owner: [&'n [u8]; 3],
+    parts: [&'n [u8]; 3],
+}
+
+impl<'n> Named<'n> {
+    fn by(
+        incoming: &'n Incoming<'_>,
+        app: &'n App,
+        place: Place<'n>,
+    ) -> Result<Option<Self>, Refusal> {
+        let Some(key) = key_of(incoming)? else { return Ok(None) };
+        let query = incoming.query.unwrap_or_default();
+        Ok(Some(Self {
+            owner: [app.tenant.as_str().as_bytes(), place.account.name.as_bytes(), key],
+            parts: [incoming.path.as_bytes(), query.as_bytes(), incoming.body.as_bytes()],
+        }))
+    }
+}
+
+/// What whoever is not the first is told.
+fn told(once: Once) -> Result<Repeated, Refusal> {
+    match once {
+        Once::Answered(answer) => answer.reveal(Repeated::unpack).ok_or(Refusal::RepeatedUnknown),
+        Once::Other => Err(Refusal::RepeatedDiffers),
+        Once::InFlight => Err(Refusal::RepeatedInFlight),
+        Once::First(_) | Once::Unknown => Err(Refusal::RepeatedUnknown),
     }
 }
 

@@ -216,9 +216,7 @@ impl Flow {
             if bearer.tenant.as_str() != tenant.as_str() {
                 return Err(Refusal::HandleUnknown);
             }
-            bearer.secret.reveal(|value| {
-                changes.put_text(field.span, &String::from_utf8_lossy(value));
-            });
+            changes.put_secret(field.span, &bearer.secret);
         }
         Ok(())
     }

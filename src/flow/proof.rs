@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use crate::card::Timestamp;
 use crate::credential::access_headers::{self, Scalar, SigningKey, VerifyingKey};
 use crate::credential::{Scheme, sorted_digest};
-use crate::provider::{Access as Spelled, Account, ProviderHost, Route};
+use crate::provider::{Access as Spelled, Account, Api, BodySignature, ProviderHost, Route};
 use crate::secret::{CleartextBody, SecretBytes};
 use crate::wire::{Document, Kind, Pointer, Step, Text, Value, parse};
 
@@ -19,6 +19,7 @@ use super::Refusal;
 use super::changes::Changes;
 use super::fields::{self, Content, Fields};
 use super::forward::Prepared;
+use super::outline::MASK;
 use super::packed::Packer;
 use super::reveal::Disclosure;
 
@@ -228,14 +229,17 @@ impl Draft {
 
     /// Makes the signature that the provider asks for, over the final bytes, at this time.
     pub fn sign(mut self, now: Timestamp) -> Result<Signed, Refusal> {
+        let account = self.account.clone();
+        let api = account.profile.apis.get(self.api).ok_or(Refusal::RouteUnknown)?;
         let mut signature = None;
-        match self.scheme() {
-            Some(Scheme::SortedDigest) => signature = Some(self.sign_field()?),
-            Some(Scheme::AccessHeaders) => signature = Some(self.sign_headers(now)?),
-            _ => {}
-        }
-        if let Some(in_header) = self.sign_body()? {
-            signature = Some(in_header);
+        for signing in signings(&account, api, !self.body.is_empty())?.into_iter().flatten() {
+            signature = Some(match signing {
+                Signing::Field { place, secret } => self.sign_field(place, secret)?,
+                Signing::Headers { key, merchant } => {
+                    self.sign_headers(key, merchant, account.profile.access, now)?
+                }
+                Signing::Body { rule, secret } => self.sign_body(rule, secret)?,
+            });
         }
         let Self { target, method, path_and_query, headers, body, disclosure, .. } = self;
         Ok(Signed {
@@ -244,55 +248,111 @@ impl Draft {
         })
     }
 
-    fn sign_field(&mut self) -> Result<SecretBytes, Refusal> {
-        let account = self.account.clone();
-        let secret = account.credentials.secret.as_ref().ok_or(Refusal::UpstreamMissing)?;
-        let api = account.profile.apis.get(self.api).ok_or(Refusal::RouteUnknown)?;
+    fn sign_field(
+        &mut self,
+        place: &Pointer,
+        secret: &SecretBytes,
+    ) -> Result<SecretBytes, Refusal> {
         let route = self.route().ok_or(Refusal::RouteUnknown)?;
         let fields = fields::read(route.encoding, self.body.as_bytes())?;
         let digest = signed_values(&fields, &route.request.sign)?.digest(secret);
-        let place = api.value.as_ref().ok_or(Refusal::UpstreamMissing)?;
         let field = fields.find(place)?.ok_or(Refusal::CallerSignature)?;
         let mut changes = Changes::to(fields.encoding());
-        digest.reveal(|text| changes.put_text(field.span, &String::from_utf8_lossy(text)));
+        changes.put_secret(field.span, &digest);
         let body = changes.apply(self.body.as_bytes())?;
         self.body = body;
         Ok(digest)
     }
 
-    fn sign_headers(&mut self, now: Timestamp) -> Result<SecretBytes, Refusal> {
-        let account = self.account.clone();
-        let credentials = &account.credentials;
-        let key = credentials.request_key.as_ref().ok_or(Refusal::UpstreamMissing)?;
-        let merchant = credentials.merchant_id.as_deref().ok_or(Refusal::UpstreamMissing)?;
+    fn sign_headers(
+        &mut self,
+        key: &SigningKey,
+        merchant: &str,
+        open: Spelled,
+        now: Timestamp,
+    ) -> Result<SecretBytes, Refusal> {
         let body = parse(self.body.as_bytes())?;
-        let (headers, signature) = access_headers(key, &body, account.profile.access, now)
-            .ok_or(Refusal::SigningFailed)?;
+        let signed = access_headers(key, &body, open, now).ok_or(Refusal::SigningFailed)?;
+        let (headers, signature) = signed;
         self.headers.extend(headers);
-        let named = [
-            (MERCHANT, Some(merchant.to_owned())),
-            (TOKEN, key.public_token()),
-            (ALGORITHM, key.algorithm_header().map(str::to_owned)),
-        ];
-        for (name, value) in named {
+        for (name, value) in named_headers(key, merchant) {
             let value = value.map(|value| HeaderValue::from_str(&value)).transpose();
             self.headers.extend(value.map_err(|_| Refusal::SigningFailed)?.map(|v| (name, v)));
         }
         Ok(signature)
     }
 
-    fn sign_body(&mut self) -> Result<Option<SecretBytes>, Refusal> {
-        let account = self.account.clone();
-        let api = account.profile.apis.get(self.api).ok_or(Refusal::RouteUnknown)?;
-        let Some(rule) = api.signature.as_ref().filter(|_| !self.body.is_empty()) else {
-            return Ok(None);
-        };
-        let secret = account.credentials.secret.as_ref().ok_or(Refusal::UpstreamMissing)?;
+    fn sign_body(
+        &mut self,
+        rule: &BodySignature,
+        secret: &SecretBytes,
+    ) -> Result<SecretBytes, Refusal> {
         let signature = rule.hmac.sign(secret, self.body.as_bytes());
         let value = signature.reveal(HeaderValue::from_bytes);
         let mut value = value.map_err(|_| Refusal::SigningFailed)?;
         value.set_sensitive(true);
         self.headers.push((rule.header.clone(), value));
-        Ok(Some(signature))
+        Ok(signature)
     }
+}
+
+/// A signature that a provider asks for, and what makes it.
+pub(super) enum Signing<'a> {
+    /// A digest in a field of the body.
+    Field { place: &'a Pointer, secret: &'a SecretBytes },
+    /// Headers over body and time.
+    Headers { key: &'a SigningKey, merchant: &'a str },
+    /// A header over the body.
+    Body { rule: &'a BodySignature, secret: &'a SecretBytes },
+}
+
+/// The signatures of an interface's calls, in the order in which they are made.
+pub(super) fn signings<'a>(
+    account: &'a Account,
+    api: &'a Api,
+    has_body: bool,
+) -> Result<[Option<Signing<'a>>; 2], Refusal> {
+    let credentials = &account.credentials;
+    let secret = || credentials.secret.as_ref().ok_or(Refusal::UpstreamMissing);
+    let by_scheme = match api.credential {
+        Scheme::SortedDigest => {
+            let place = api.value.as_ref().ok_or(Refusal::UpstreamMissing)?;
+            Some(Signing::Field { place, secret: secret()? })
+        }
+        Scheme::AccessHeaders => {
+            let key = credentials.request_key.as_ref().ok_or(Refusal::UpstreamMissing)?;
+            let merchant = credentials.merchant_id.as_deref().ok_or(Refusal::UpstreamMissing)?;
+            Some(Signing::Headers { key, merchant })
+        }
+        _ => None,
+    };
+    let by_body = match api.signature.as_ref().filter(|_| has_body) {
+        Some(rule) => Some(Signing::Body { rule, secret: secret()? }),
+        None => None,
+    };
+    Ok([by_scheme, by_body])
+}
+
+/// Who signed, and how, in the headers of the scheme.
+fn named_headers(key: &SigningKey, merchant: &str) -> [(HeaderName, Option<String>); 3] {
+    [
+        (MERCHANT, Some(merchant.to_owned())),
+        (TOKEN, key.public_token()),
+        (ALGORITHM, key.algorithm_header().map(str::to_owned)),
+    ]
+}
+
+/// The headers of the scheme at this time, with nothing in them that proves anything.
+pub(super) fn masked_headers(
+    key: &SigningKey,
+    merchant: &str,
+    now: Timestamp,
+) -> Vec<(HeaderName, String)> {
+    let known = [(TIMESTAMP, Some(now.as_secs().to_string())), (SIGNATURE, Some(MASK.to_owned()))];
+    let named = known.into_iter().chain(named_headers(key, merchant));
+    let shown = |(name, value): (HeaderName, Option<String>)| {
+        let value = if name == TOKEN { value.map(|_| MASK.to_owned()) } else { value };
+        value.map(|value| (name, value))
+    };
+    named.filter_map(shown).collect()
 }

@@ -10,8 +10,8 @@ use crate::provider::{Part, Reveal};
 use crate::vault::{Audience, CvvLease, Tenant, Vault};
 use crate::wire::Span;
 
-use super::changes::Changes;
 use super::fields::{Content, Field, Fields};
+use super::pen::Pen;
 use super::{Flow, Refusal, Replaced};
 
 /// Card data that is about to leave. Whoever sends it has it recorded first.
@@ -38,12 +38,18 @@ impl Disclosure {
 }
 
 /// What was redeemed for one request.
-#[derive(Debug, Default)]
-pub(super) struct Revealed {
-    pub card: Option<Card>,
-    pub cvv: Option<(Cvv, CvvLease)>,
+#[derive(Debug)]
+pub(super) struct Revealed<C = Card, K = (Cvv, CvvLease)> {
+    pub card: Option<C>,
+    pub cvv: Option<K>,
     pub replaced: Replaced,
     token: Option<Token>,
+}
+
+impl<C, K> Default for Revealed<C, K> {
+    fn default() -> Self {
+        Self { card: None, cvv: None, replaced: Replaced::default(), token: None }
+    }
 }
 
 impl Revealed {
@@ -91,7 +97,7 @@ impl Revealed {
 #[derive(Default)]
 pub(super) struct Tokens<'r> {
     rules: &'r [Reveal],
-    card: Vec<(Part, Span)>,
+    card: Vec<(&'r Reveal, Span)>,
     token: Option<Token>,
     cvv: Option<(CvvToken, Span, &'r Reveal)>,
 }
@@ -129,13 +135,13 @@ pub(super) enum Clear {
 
 impl Flow {
     /// Redeems the tokens of a request. The CVV is taken last, when nothing else can be refused.
-    pub(super) fn reveal(
+    pub(super) fn reveal<P: Pen>(
         &self,
         tokens: Tokens<'_>,
         audience: &Audience,
-        changes: &mut Changes,
+        pen: &mut P,
         now: Timestamp,
-    ) -> Result<Revealed, Refusal> {
+    ) -> Result<Revealed<P::Card, P::Code>, Refusal> {
         let mut revealed = Revealed::default();
         let Some(token) = tokens.token else {
             return match tokens.cvv {
@@ -144,18 +150,17 @@ impl Flow {
             };
         };
         let unknown = |part: Part| Refusal::TokenUnknown(pointer_of(tokens.rules, part));
-        let card = self.vault.redeem(&token, audience, now).map_err(|_| unknown(Part::Number))?;
-        let card = card.into_card();
-        for (part, span) in &tokens.card {
-            put_part(&card, *part, *span, changes);
-            revealed.replaced.pan += u32::from(*part == Part::Number);
+        let card = P::redeem(&self.vault, &token, audience, now);
+        let card = card.map_err(|_| unknown(Part::Number))?;
+        for (reveal, span) in &tokens.card {
+            pen.put_part(&card, reveal, *span);
+            revealed.replaced.pan += u32::from(reveal.part == Part::Number);
         }
         if let Some((cvv_token, span, reveal)) = tokens.cvv {
-            let taken = self.vault.take_cvv(&cvv_token, &token, audience, now);
-            let (cvv, lease) =
-                taken.map_err(|_| Refusal::TokenUnknown(reveal.pointer.to_string()))?;
-            cvv.reveal(|digits| changes.put_text(span, digits));
-            revealed.cvv = Some((cvv, lease));
+            let taken = P::take_cvv(&self.vault, (&cvv_token, &token), audience, now);
+            let taken = taken.map_err(|_| Refusal::TokenUnknown(reveal.pointer.to_string()))?;
+            pen.put_cvv(&taken, reveal, span);
+            revealed.cvv = Some(taken);
             revealed.replaced.cvv = 1;
         }
         revealed.card = Some(card);
@@ -202,7 +207,7 @@ fn read_field<'r>(
         }
         _ => tokens.token = Some(token),
     }
-    tokens.card.push((reveal.part, field.span));
+    tokens.card.push((reveal, field.span));
     Ok(())
 }
 
@@ -221,18 +226,4 @@ fn is_digits(text: &str) -> bool {
 fn pointer_of(rules: &[Reveal], part: Part) -> String {
     let reveal = rules.iter().find(|reveal| reveal.part == part);
     reveal.map(|reveal| reveal.pointer.to_string()).unwrap_or_default()
-}
-
-fn put_part(card: &Card, part: Part, span: Span, changes: &mut Changes) {
-    match part {
-        Part::Number => card.pan.reveal(|digits| changes.put_text(span, digits)),
-        Part::Holder => match &card.holder {
-            Some(holder) => holder.reveal(|name| changes.put_text(span, name)),
-            None => changes.put_text(span, ""),
-        },
-        Part::ExpiryMonth => changes.put_text(span, card.expiry.month2()),
-        Part::ExpiryYear2 => changes.put_text(span, card.expiry.year2()),
-        Part::ExpiryYear4 => changes.put_text(span, card.expiry.year4()),
-        Part::Cvv => {}
-    }
 }

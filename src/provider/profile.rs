@@ -15,6 +15,8 @@ use super::{HostPort, PathPattern};
 pub struct Profile {
     /// The name that accounts refer to.
     pub name: String,
+    /// The name of its file, for people.
+    pub file: String,
     /// The provider's own name, for people.
     pub title: String,
     /// The platform it runs on, for people.

@@ -16,8 +16,9 @@ use super::desk::{Call, Desk, Origin};
 use super::message::{
     BodyLimit, ConnectionEvent, Handler, Head, Refusal as CodecRefusal, Reply, Request,
 };
-use super::reply;
+use super::prefer::{self, Wish};
 use super::tracing::Traced;
+use super::{explain, reply};
 
 /// Says that an answer is that of an earlier request.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -33,6 +34,7 @@ enum Called<'h> {
     OpenSession,
     Describe(&'h str),
     Revoke(&'h str),
+    Explain,
     Gateway,
 }
 
@@ -42,6 +44,7 @@ impl Called<'_> {
             Self::OpenSession => "session.open",
             Self::Describe(_) => "token.describe",
             Self::Revoke(_) => "token.revoke",
+            Self::Explain => explain::NAME,
             Self::Gateway => "none",
         }
     }
@@ -51,13 +54,14 @@ impl Called<'_> {
         match self {
             Self::OpenSession => "/v1/capture-sessions",
             Self::Describe(_) | Self::Revoke(_) => "/v1/tokens/{token}",
+            Self::Explain => explain::PATH,
             Self::Gateway => "/{account}/{api}/{path}",
         }
     }
 }
 
 /// The path of a gateway call as spans show it: the account is an attribute of its own.
-fn pattern(place: Place<'_>) -> String {
+pub(super) fn pattern(place: Place<'_>) -> String {
     let api = place.account.profile.apis.get(place.api).map_or("{api}", |api| &api.name);
     format!("/{{account}}/{api}{}", place.route.path.as_str())
 }
@@ -68,6 +72,9 @@ fn called<'h>(method: &Method, path: &'h str) -> Option<Called<'h>> {
     }
     if path == "/v1/capture-sessions" {
         return (*method == Method::POST).then_some(Called::OpenSession);
+    }
+    if path == explain::PATH {
+        return (*method == Method::POST).then_some(Called::Explain);
     }
     let token = path.strip_prefix("/v1/tokens/").filter(|token| !token.contains('/'))?;
     match *method {
@@ -82,6 +89,7 @@ impl Handler for Private {
         let limit = match called(&head.method, &head.path) {
             Some(Called::OpenSession) => Ok(BodyLimit::bytes(OWN_BODY)),
             Some(Called::Describe(_) | Called::Revoke(_)) => Ok(BodyLimit::NONE),
+            Some(Called::Explain) => Ok(BodyLimit::bytes(explain::PASTED_BODY)),
             Some(Called::Gateway) => self.gateway_limit(head),
             None => Err(Refusal::RouteUnknown),
         };
@@ -94,7 +102,12 @@ impl Handler for Private {
 
     async fn handle(&self, request: Request) -> Reply {
         match called(&request.head.method, &request.head.path) {
-            Some(Called::Gateway) => self.gateway(request).await,
+            Some(Called::Gateway) => match prefer::wish(&request.head.headers) {
+                Wish::Send => self.gateway(request).await,
+                Wish::Explain => self.explain_call(request),
+                Wish::Unclear => self.unclear(&request),
+            },
+            Some(Called::Explain) => self.explain_pasted(&request),
             Some(own) => self.own(&own, &request),
             None => Reply::empty(StatusCode::NOT_FOUND),
         }
@@ -112,7 +125,7 @@ impl Handler for Private {
 }
 
 impl Private {
-    fn begin(&self, name: &str, head: Option<&Head>) -> Call {
+    pub(super) fn begin(&self, name: &str, head: Option<&Head>) -> Call {
         Call::begin("private", name, Traced::of_application(&self.0.tracing, head))
     }
 
@@ -122,6 +135,13 @@ impl Private {
             Method::GET | Method::DELETE => Ok(BodyLimit::NONE),
             _ => Ok(BodyLimit::bytes(place.route.body_limit)),
         }
+    }
+
+    /// It may have been meant not to be sent, so it is not.
+    fn unclear(&self, request: &Request) -> Reply {
+        let mut call = self.begin("none", Some(&request.head));
+        let refused = refuse(&Refusal::PreferenceUnclear, request.head.version, &mut call);
+        self.end(call, refused)
     }
 
     fn own(&self, called: &Called<'_>, request: &Request) -> Reply {
@@ -162,12 +182,12 @@ impl Private {
                 self.0.audit.note(&Record::Revoke { app, token, request_id }, now);
                 Ok(None)
             }
-            Called::Gateway => Err(Refusal::RouteUnknown),
+            Called::Explain | Called::Gateway => Err(Refusal::RouteUnknown),
         }
     }
 
     /// Ends a call; whoever guesses is remembered.
-    fn end(&self, call: Call, reply: Reply) -> Reply {
+    pub(super) fn end(&self, call: Call, reply: Reply) -> Reply {
         if call.guess
             && let Some(app) = &call.app
         {
@@ -207,7 +227,7 @@ impl Private {
     }
 
     /// Rates of a gateway call. Who has sent too many unknown tokens gets no more tokens looked up.
-    fn allow(&self, app: &str, place: Place<'_>) -> Result<(), Exceeded> {
+    pub(super) fn allow(&self, app: &str, place: Place<'_>) -> Result<(), Exceeded> {
         let route = (app, &*place.account.name, &*place.route.name);
         self.0.limits.pass(Limit::AppRoute, &route)?;
         let redeems = place.route.reveals() || !place.route.request.sealed.is_empty();
@@ -263,7 +283,7 @@ impl Private {
 
 /// Before anything was sent. Over HTTP/2 the connection ends if the body may hold a card in clear:
 /// h2 keeps the frames that it came in while the connection lives.
-fn refuse(refusal: &Refusal, version: Version, call: &mut Call) -> Reply {
+pub(super) fn refuse(refusal: &Refusal, version: Version, call: &mut Call) -> Reply {
     let refused = reply::refused(refusal, &call.id);
     let mut reply = call.refuse(refused);
     reply.close |= version == Version::HTTP_2 && refusal.may_hide_a_card();
@@ -293,6 +313,6 @@ fn passed_on(scrubbed: Scrubbed, call: &mut Call) -> Reply {
     reply
 }
 
-fn client_names(head: &Head) -> &[String] {
+pub(super) fn client_names(head: &Head) -> &[String] {
     head.client.as_ref().map_or(&[], |client| client.dns.as_slice())
 }

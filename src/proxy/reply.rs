@@ -283,6 +283,7 @@ fn row(refusal: &Refusal) -> Problem {
         Refusal::CallerSignature => (401, "caller_signature_refused", Policy, Safe, "The application's signature is missing or wrong."),
         Refusal::CallerTimestamp => (401, "caller_timestamp_refused", Policy, Safe, "The application's signature is too old, or from the future."),
         Refusal::CallerReplayed => (409, "caller_replayed", Policy, Unsafe, "The same signed request came before."),
+        Refusal::PreferenceUnclear => (400, "preference_unclear", Policy, Safe, "A Prefer names dry-run and cannot be read as that preference, which has no value; nothing was sent."),
         Refusal::RepeatKeyInvalid => (400, "idempotency_key_invalid", Policy, Safe, "The Idempotency-Key must be one value of 1 to 255 visible characters."),
         Refusal::RepeatedDiffers => (422, "idempotency_key_reused", Policy, Unsafe, "Another request came with the same Idempotency-Key."),
         Refusal::RepeatedInFlight => (409, "idempotency_in_flight", Policy, After, "The first request with this Idempotency-Key has no answer yet."),

@@ -9,7 +9,7 @@ use std::fmt;
 use super::record::{read_card, write_card};
 use super::seal::{Address, Kind, Opened, SALT_BYTES, Scope, Sealed};
 use super::{Account, Accounts, Audience, Draft, Owner, Tenant, Vault, VaultError};
-use crate::card::{Brand, Capture, Card, Cvv, CvvToken, Masked, Mode, Timestamp, Token};
+use crate::card::{Brand, Capture, Card, Cvv, CvvToken, Expiry, Masked, Mode, Timestamp, Token};
 use crate::secret::{Random, wipe};
 
 /// The random part of a token.
@@ -59,6 +59,17 @@ pub struct KeptCard {
     pub cvv_token: Option<CvvToken>,
     /// What may be shown of it.
     pub card: Metadata,
+}
+
+/// What may be shown of a card in the places of its parts.
+#[derive(Debug, Clone)]
+pub struct Preview {
+    /// First six and last four digits.
+    pub masked: Masked,
+    /// When it ends.
+    pub expiry: Expiry,
+    /// Whether a name is on it.
+    pub has_holder: bool,
 }
 
 /// A card that came out of the vault, which is the only way to get one.
@@ -189,6 +200,21 @@ impl Vault {
         Ok(Redeemed { card })
     }
 
+    /// What may be shown of a card that [`Self::redeem`] would hand to this audience.
+    ///
+    /// # Errors
+    /// No such card for this audience.
+    pub fn preview(
+        &self,
+        token: &Token,
+        audience: &Audience,
+        now: Timestamp,
+    ) -> Result<Preview, VaultError> {
+        let Redeemed { card } = self.redeem(token, audience, now)?;
+        let (masked, expiry) = (card.pan.masked(), card.expiry.clone());
+        Ok(Preview { masked, expiry, has_holder: card.holder.is_some() })
+    }
+
     /// Takes the security code out of the vault: of any number of callers, one gets it.
     ///
     /// # Errors
@@ -200,16 +226,40 @@ impl Vault {
         audience: &Audience,
         now: Timestamp,
     ) -> Result<(Cvv, CvvLease), VaultError> {
-        let address = cvv_address(token, cvv_token.random_part());
-        let mode = audience.mode;
-        let opened = self.open(&address, now, |header| {
-            token.mode() == mode && cvv_token.mode() == mode && header.admits(audience)
-        })?;
+        let opened = self.open_cvv(cvv_token, token, audience, now)?;
         // Opened before it is taken: a wrong token must not burn somebody's code.
         let cvv = Cvv::parse(opened.plain().trim_ascii_end()).map_err(|_| VaultError::NotFound)?;
         let taken = self.cards.take_if(&opened.name(), opened.stamp());
         let sealed = taken.ok_or(VaultError::NotFound)?;
         Ok((cvv, CvvLease { sealed, card: *token.random_part() }))
+    }
+
+    /// Whether [`Self::take_cvv`] would hand this code out; it stays where it is.
+    ///
+    /// # Errors
+    /// No such code of this card for this audience.
+    pub fn has_cvv(
+        &self,
+        cvv_token: &CvvToken,
+        token: &Token,
+        audience: &Audience,
+        now: Timestamp,
+    ) -> Result<(), VaultError> {
+        self.open_cvv(cvv_token, token, audience, now).map(drop)
+    }
+
+    fn open_cvv(
+        &self,
+        cvv_token: &CvvToken,
+        token: &Token,
+        audience: &Audience,
+        now: Timestamp,
+    ) -> Result<Opened, VaultError> {
+        let address = cvv_address(token, cvv_token.random_part());
+        let mode = audience.mode;
+        self.open(&address, now, |header| {
+            token.mode() == mode && cvv_token.mode() == mode && header.admits(audience)
+        })
     }
 
     /// Puts a security code back of which nothing was sent, until its old end. Not when the card

@@ -46,6 +46,12 @@ impl Vault {
         self.set_mark(key, DONE, ttl, now)
     }
 
+    /// Whether a key is claimed or dealt with. Nothing is marked.
+    #[must_use]
+    pub fn is_marked(&self, key: &[u8], now: Timestamp) -> bool {
+        self.contains(&mark_address(&self.key_bits("mark", key)), now)
+    }
+
     fn set_mark(
         &self,
         key: &[u8],

@@ -25,7 +25,7 @@ mod store;
 mod text;
 
 pub use bearer::Bearer;
-pub use cards::{CvvLease, KeptCard, Metadata, Redeemed};
+pub use cards::{CvvLease, KeptCard, Metadata, Preview, Redeemed};
 pub use fingerprint::Fingerprint;
 pub use keyring::{Keyring, KeyringError, Rotation, Versioned};
 pub use mark::Mark;

@@ -73,6 +73,15 @@ impl Vault {
         }
     }
 
+    /// What whoever comes with `key` and these `parts` would be told; nothing where he would be
+    /// the first. Nothing is claimed.
+    #[must_use]
+    pub fn look_once(&self, key: &[&[u8]], parts: &[&[u8]], now: Timestamp) -> Option<Once> {
+        let claim = Claim { bits: self.bits_of(key), print: self.print_of(parts) };
+        let opened = self.open(&claim.address(), now, |_| true).ok()?;
+        seen(&opened, &claim.print)
+    }
+
     /// Keeps the answer for whoever asks again. Where it finds no room it is not here, and that is
     /// what they are told.
     pub fn answer_once(&self, claim: &Claim, answer: &SecretBytes, now: Timestamp) {
@@ -176,6 +185,18 @@ mod tests {
         let Ok(Once::Answered(answer)) = vault.claim_once(KEY, SALE, NOW) else { panic!() };
         answer.reveal(|answer| assert_eq!(answer, b"200 ok"));
         assert!(matches!(vault.claim_once(KEY, SALE, NOW.plus(LIFE)), Ok(Once::First(_))));
+    }
+
+    #[test]
+    fn looking_claims_nothing_and_is_told_the_same() {
+        let vault = vault();
+        assert!(vault.look_once(KEY, SALE, NOW).is_none());
+        let claim = first(&vault);
+        assert!(matches!(vault.look_once(KEY, SALE, NOW), Some(Once::InFlight)));
+        assert!(matches!(vault.look_once(KEY, &[b"other"], NOW), Some(Once::Other)));
+        vault.answer_once(&claim, &SecretBytes::from_slice(b"200 ok"), NOW);
+        assert!(matches!(vault.look_once(KEY, SALE, NOW), Some(Once::Answered(_))));
+        assert!(vault.look_once(KEY, SALE, NOW.plus(LIFE)).is_none());
     }
 
     #[test]

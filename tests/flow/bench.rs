@@ -36,6 +36,12 @@ pub struct Sent {
     pub body: Vec<u8>,
 }
 
+/// An explanation as it is answered.
+pub struct Explained {
+    pub refusal: Option<String>,
+    pub json: String,
+}
+
 impl Bench {
     pub fn new() -> Self {
         Self::with("", "")
@@ -179,17 +185,38 @@ mode = "test"
         headers: &HeaderMap,
         json: &[u8],
     ) -> Result<(Draft, Pending), Refusal> {
-        let (path, query) = match target.split_once('?') {
-            Some((path, query)) => (path, Some(query)),
-            None => (target, None),
+        // Whatever a test prepares is explained before: it costs nothing, and foretells the end.
+        let foretold = match self.explain(method, target, headers, json) {
+            Ok(explained) => explained.refusal,
+            Err(refusal) => Some(refusal),
         };
         let method = Method::from_bytes(method.as_bytes()).unwrap();
-        let incoming =
-            Incoming { method: &method, path, query, headers, client_names: &[], body: body(json) };
-        match self.flow.prepare(incoming, |_, _| Ok(()), NOW)? {
-            Ready::Send(draft, pending) => Ok((draft, pending)),
-            Ready::Repeated(_) => panic!("nothing is sent"),
-        }
+        let incoming = incoming(&method, target, headers, json);
+        let prepared = match self.flow.prepare(incoming, |_, _| Ok(()), NOW) {
+            Ok(Ready::Send(draft, pending)) => Ok((draft, pending)),
+            Ok(Ready::Repeated(_)) => panic!("nothing is sent"),
+            Err(refusal) => Err(refusal),
+        };
+        let refused = prepared.as_ref().err().map(|refusal| format!("{refusal:?}"));
+        assert_eq!(foretold, refused, "the explanation is another one than the request");
+        prepared
+    }
+
+    /// What would become of a call; the error is what is said to whoever may not call.
+    pub fn explain(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &HeaderMap,
+        json: &[u8],
+    ) -> Result<Explained, String> {
+        let method = Method::from_bytes(method.as_bytes()).unwrap();
+        let incoming = incoming(&method, target, headers, json);
+        let explanation = self.flow.explain(&incoming, |_, _| Ok(()), NOW);
+        let explanation = explanation.map_err(|refusal| format!("{refusal:?}"))?;
+        let refusal = explanation.refusal().map(|refusal| format!("{refusal:?}"));
+        let json = explanation.into_json(b"{}").unwrap();
+        Ok(Explained { refusal, json: String::from_utf8(json.as_bytes().to_vec()).unwrap() })
     }
 
     /// A call with Basic credentials.
@@ -229,6 +256,19 @@ mode = "test"
         let target = format!("/{account}/cardgate/payment/sale");
         self.prepare("POST", &target, &bearer(handle), json.as_bytes())
     }
+}
+
+fn incoming<'c>(
+    method: &'c Method,
+    target: &'c str,
+    headers: &'c HeaderMap,
+    json: &[u8],
+) -> Incoming<'c> {
+    let (path, query) = match target.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (target, None),
+    };
+    Incoming { method, path, query, headers, client_names: &[], body: body(json) }
 }
 
 pub fn sent(draft: Draft) -> Sent {

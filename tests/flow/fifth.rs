@@ -9,7 +9,7 @@ use crate::bench::{Bench, CVV, NOW, PAN, body, deliver, headers, member, refusal
 
 const PAGE: &str = include_str!("../../docs/add-a-provider.md");
 
-fn profile() -> &'static str {
+pub fn profile() -> &'static str {
     let from = PAGE.find("```toml\n").unwrap() + 8;
     &PAGE[from..from + PAGE[from..].find("```").unwrap()]
 }
@@ -20,7 +20,7 @@ fn mac(secret: &str, raw: &[u8]) -> String {
     mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn signed(kind: &str, raw: &str) -> http::HeaderMap {
+pub fn signed(kind: &str, raw: &str) -> http::HeaderMap {
     let pair = base64::engine::general_purpose::STANDARD.encode("shop-at-acme:virtual-key");
     let (basic, signature) = (format!("Basic {pair}"), mac("virtual-secret", raw.as_bytes()));
     headers(&[("authorization", &basic), ("content-type", kind), ("x-acme-signature", &signature)])

@@ -15,12 +15,12 @@ use crate::bench::{
 
 const REQUEST: &str = include_str!("../vectors/keys/request.pem");
 const REQUEST_PUB: &str = include_str!("../vectors/keys/request.pub");
-const OTHER: &str = include_str!("../vectors/keys/other.pem");
+pub const OTHER: &str = include_str!("../vectors/keys/other.pem");
 const OTHER_PUB: &str = include_str!("../vectors/keys/other.pub");
 
 /// The account signs with `request`; the application and the provider's alerts with `other`; alerts
 /// for the application are signed with `request` again.
-fn bench() -> Bench {
+pub fn bench() -> Bench {
     Bench::one(
         "highhelp",
         r#"
@@ -70,7 +70,7 @@ fn signed_text(json: &[u8], time: u64) -> Vec<u8> {
     message(normalise(scalars).as_bytes(), time).as_bytes().to_vec()
 }
 
-fn access(key: &str, json: &[u8], time: u64) -> HeaderMap {
+pub fn access(key: &str, json: &[u8], time: u64) -> HeaderMap {
     let key = SigningKey::rsa_pem(&SecretBytes::from_slice(key.as_bytes())).unwrap();
     let signature = key.sign(&signed_text(json, time), Prehash::Double).unwrap();
     let signature = signature.reveal(|text| String::from_utf8(text.to_vec()).unwrap());
@@ -90,13 +90,13 @@ fn genuine(key: &str, seen: &Sent) -> bool {
     key.verify(&message, seen.headers["x-access-signature"].as_bytes(), Prehash::Double)
 }
 
-fn payin(number: &str, cvv: &str) -> String {
+pub fn payin(number: &str, cvv: &str) -> String {
     format!(
         r#"{{"general":{{"project_id":"7d0c2f0e","payment_id":"ord-7","merchant_callback_url":"https://shop.example/a","merchant_success_callback_url":"https://shop.example/s","merchant_decline_callback_url":"https://shop.example/d","redirect_url":"https://shop.example/back"}},"payment":{{"method":"card-ecom","amount":10000,"currency":"RUB"}},"sender":{{"pan":"{number}","cvv":"{cvv}","expiry_month":"10","expiry_year":"35"}},"flags":[true,null,"x;y:z"]}}"#
     )
 }
 
-const PAYIN: &str = "/highhelp/api/api/v1/payment/ecom/payin";
+pub const PAYIN: &str = "/highhelp/api/api/v1/payment/ecom/payin";
 
 fn call(
     bench: &Bench,

@@ -3,6 +3,7 @@
 mod allocations;
 mod bench;
 mod callbacks;
+mod explain;
 mod fifth;
 mod golden;
 mod highhelp;

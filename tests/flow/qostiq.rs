@@ -6,13 +6,13 @@ use sha2::{Digest as _, Sha256};
 
 use crate::bench::{Bench, CVV, NOW, PAN, body, deliver, headers, member, parts, refusal, sent};
 
-const REAL: &str = "real-shop-secret";
-const VIRTUAL: &str = "virtual-shop-secret";
+pub const REAL: &str = "real-shop-secret";
+pub const VIRTUAL: &str = "virtual-shop-secret";
 const JSON: &str = "application/json";
 const FORM: &str = "application/x-www-form-urlencoded";
 
 /// As the family's published clients do it: values sorted by name, the secret behind them.
-fn digest(pairs: &[(&str, &str)], secret: &str) -> String {
+pub fn digest(pairs: &[(&str, &str)], secret: &str) -> String {
     let mut pairs = pairs.to_vec();
     pairs.sort();
     let values: Vec<_> = pairs.iter().map(|(_, value)| *value).collect();
@@ -20,7 +20,7 @@ fn digest(pairs: &[(&str, &str)], secret: &str) -> String {
     hash.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn bench() -> Bench {
+pub fn bench() -> Bench {
     bench_with("")
 }
 
@@ -42,7 +42,7 @@ url = "https://shop.example/hooks"
     )
 }
 
-fn invoice(secret: &str, more: &str) -> String {
+pub fn invoice(secret: &str, more: &str) -> String {
     let signed = [
         ("amount", "1.10"),
         ("currency", "980"),
@@ -66,7 +66,7 @@ fn call(
 }
 
 /// A session as the provider opens it; returns the application's handle.
-fn session(bench: &Bench) -> String {
+pub fn session(bench: &Bench) -> String {
     let (_, pending) = call(bench, "core/invoice/create", &invoice(VIRTUAL, "")).unwrap();
     let answer = br#"{"data":{"data":{"session_id":"26d90ef012e34b44aa9d74a3556e15a6"},"id":77,"method":"GET","url":"https://pay.qostiq.com/x"},"error_code":0,"message":"Ok","result":true}"#;
     let text = bench.answer(pending, 200, answer).unwrap().into_parts().2;
@@ -374,6 +374,11 @@ fn callbacks_in_json_and_form_are_verified_sealed_and_signed_anew() {
         bench.flow.delivered(delivery, Some(200), NOW).unwrap();
 
         let again = invoice(VIRTUAL, &format!(r#","pay_token":"{sealed}""#));
+        let map = headers(&[("content-type", JSON)]);
+        let path = "/qostiq/core/invoice/create";
+        let told = bench.explain("POST", path, &map, again.as_bytes()).unwrap().json;
+        assert_eq!(member(told.as_bytes(), "pay_token"), "***");
+        assert!(told.contains(r#""rule":"sealed","field":"/pay_token""#), "{told}");
         let (draft, _) = call(&bench, "core/invoice/create", &again).unwrap();
         assert_eq!(member(&sent(draft).body, "pay_token"), "9af6");
     }

@@ -6,6 +6,7 @@
 mod audit;
 mod codec;
 mod deploy;
+mod explain;
 mod failures;
 mod faults;
 mod gate;

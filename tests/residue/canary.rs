@@ -11,6 +11,7 @@ use std::time::Duration;
 use http::Method;
 use portcullis_sandbox::client::Call;
 use portcullis_sandbox::collector::Collector;
+use portcullis_sandbox::text::quote;
 use portcullis_sandbox::visitor::TypedCard;
 use portcullis_sandbox::world::accounts::App;
 
@@ -51,6 +52,8 @@ async fn no_sink() {
     let codes = codes_in(&answers);
     eprintln!("  problems provoked: {} ({})", codes.len(), codes.join(", "));
     assert!(codes.len() >= 20, "the cards did not get around");
+    let explained = b"\"outcome\":\"would_be_refused\"";
+    assert!(answers.windows(explained.len()).any(|text| text == explained), "nothing explained");
 
     // Whatever is added to the product that speaks is to be added here; files in the working
     // folder (log, audit record, what the shop was told) are found by themselves.
@@ -119,6 +122,7 @@ async fn misplace(house: &Arc<House>, card: &TypedCard) -> Vec<u8> {
         (Method::POST, format!("/callbacks/{number}")),
         (Method::POST, format!("/callbacks/paymega/{number}")),
         (Method::POST, format!("/v1/capture-sessions?{number}")),
+        (Method::POST, format!("/v1/explain?{number}")),
         (Method::GET, format!("/v1/tokens/{number}")),
         (Method::DELETE, format!("/v1/tokens/tok_test_{number}")),
         (Method::GET, format!("/paymega/api/payment-invoices/{number}")),
@@ -159,6 +163,7 @@ async fn misplace(house: &Arc<House>, card: &TypedCard) -> Vec<u8> {
             }
         }
     }
+    heard.extend(explanations(house, card, &routes).await);
     for target in ["metrics?", "healthz?", "readyz?", ""] {
         let url = format!("{}/{target}{number}", house.world.addresses.admin);
         let answer = house.world.client.send(Call::get(url).header("cookie", number)).await;
@@ -175,6 +180,45 @@ fn exporting(collector: &Collector) -> String {
 /// What it was sent, as it came.
 fn exported(collector: &Collector) -> Vec<u8> {
     collector.exports().iter().flat_map(|export| export.body.to_vec()).collect()
+}
+
+/// The same calls explained: by a wish, and pasted, with the card in every part of the paste.
+async fn explanations(
+    house: &Arc<House>,
+    card: &TypedCard,
+    routes: &[(Method, String)],
+) -> Vec<u8> {
+    let mut heard = Vec::new();
+    let (number, key) = (&card.number, house.world.key(App::Shop));
+    let basic = house.basic("paymega", App::Shop);
+    for version in Version::BOTH {
+        let tls = house.tls().config(version);
+        for (method, target) in routes {
+            let body = if *method == Method::POST { card.body() } else { String::new() };
+            let paste = |body: &str| {
+                let target = quote(target);
+                format!(
+                    r#"{{"method":"{method}","path":{target},"headers":{{"authorization":"{basic}","content-type":"application/json","x-{number}":"{number}"}},"body":{body}}}"#
+                )
+            };
+            let wished = Ask::new(method.clone(), target)
+                .header("authorization", &basic)
+                .header("content-type", "application/json")
+                .header("prefer", &format!("dry-run; card={number}"));
+            let unclear = wished.clone().without("prefer");
+            let unclear = unclear.header("prefer", &format!("dry-run={number}"));
+            let pasted = [quote(&body), "null".to_owned(), quote(number)]
+                .map(|body| Ask::json("/v1/explain", paste(&body)).header("portcullis-key", key));
+            let wished = [wished, unclear].map(|ask| ask.with_body(body.clone()));
+            for ask in wished.into_iter().chain(pasted) {
+                let mut line = Line::open(&house.world.addresses.private, &tls).await.unwrap();
+                if let Ok(answer) = line.try_send(&ask).await {
+                    heard.extend(whole(&answer).into_bytes());
+                }
+            }
+        }
+    }
+    heard
 }
 
 /// The codes of problem documents.

@@ -3,6 +3,7 @@
 
 mod api;
 mod callback;
+mod explain;
 mod fail;
 mod guard;
 mod highhelp;
@@ -63,6 +64,8 @@ const COREFY: &[Case] = cases![Stage:
     "3DS handed off inline" => relay::inline,
     "3DS inline, card in PaReq refused" => relay::inline_with_card,
     "sale submitted twice in parallel" => guard::double_sale,
+    "sale explained, then made" => explain::sale,
+    "pasted sale, its refusal foretold" => explain::pasted,
     "burned CVV" => guard::burned_cvv,
     "expired token" => guard::expired_token,
     "raw card from the app refused" => guard::raw_card,

@@ -173,7 +173,8 @@ impl NewInvoice {
 
 impl CardFields {
     /// The document's own sample, filled in.
-    fn body(&self) -> String {
+    #[must_use]
+    pub fn body(&self) -> String {
         let browser = match self.browser_info.as_object() {
             Some(members) if !members.is_empty() => self.browser_info.to_string(),
             _ => r#"{"browser_tz": "-60", "browser_screen_width": "1920"}"#.to_owned(),

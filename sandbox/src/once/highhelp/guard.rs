@@ -7,6 +7,7 @@ use crate::corefy::invoice::unix_now;
 use crate::highhelp::cards::PLAIN;
 use crate::json::Json;
 use crate::keys::Signer;
+use crate::once::explain::explained;
 use crate::once::scene::{clean, problem, raw, unsent};
 use crate::shop::highhelp::{HighHelp, NewPayment};
 use crate::visitor::TypedCard;
@@ -59,6 +60,20 @@ pub(super) async fn timestamps(stage: Stage<'_>) -> Result<()> {
         ensure!(received.all().len() == before, "it reached the provider");
     }
     Ok(())
+}
+
+/// An explanation shows no signature, and does not count as the request that it explains.
+pub(super) async fn explained_first(stage: Stage<'_>) -> Result<()> {
+    let (client, received) = (stage.client()?, stage.simulator().received());
+    let body = client.payin_body(&stage.payment(), &stage.card(PLAIN).await?);
+    let payin = client.call(PAYIN, body, unix_now());
+    let before = received.all().len();
+    let wished = payin.clone().header("prefer", "dry-run");
+    let document = explained(&client.send(wished).await?, "would_be_sent")?;
+    ensure!(received.all().len() == before, "an explanation reached the provider");
+    let signature = document.pointer("/request/headers/x-access-signature");
+    ensure!(signature == Some(&"***".into()), "the signature is shown");
+    began(&client.send(payin).await?)
 }
 
 /// The same signature at the same time, while it is fresh: once, however it is spelled.

@@ -36,6 +36,7 @@ pub(super) const CASES: &[Case] = super::cases![Stage:
     "balance" => pay::balance,
     "wrong app signature refused" => guard::wrong_signature,
     "stale or missing timestamp refused" => guard::timestamps,
+    "signed payment explained, then made" => guard::explained_first,
     "replayed app request refused" => guard::replayed,
     "another project refused" => guard::another_project,
     "duplicate key refused" => guard::duplicate_key,
