@@ -2,6 +2,7 @@
 
 mod export;
 mod reload;
+mod upgrade;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use pingora::server::configuration::ServerConf;
 use pingora::server::{RunArgs, Server, ShutdownWatch};
+use pingora::services::ServiceHandle;
 use pingora::services::background::{BackgroundService, background_service};
 
 use crate::audit::{Audit, Hash, JournalError, KeySource, Record};
@@ -38,6 +40,7 @@ use crate::vault::{Keyring, KeyringError, Vault};
 
 use export::Export;
 use reload::Reload;
+use upgrade::{Meeting, Predecessor, Start, UpgradeError};
 
 /// How often a part of the expired records is taken out. They are refused from the moment they
 /// expire.
@@ -70,6 +73,8 @@ pub enum StartError {
     Collector,
     /// Threads could not be started.
     Threads,
+    /// The process that runs cannot be taken over.
+    Upgrade(UpgradeError),
     /// An address cannot be listened on.
     Listen(&'static str, SocketAddr, std::io::ErrorKind),
 }
@@ -84,6 +89,7 @@ impl fmt::Display for StartError {
             }
             Self::Process(error) => write!(out, "{error}"),
             Self::Audit(error) => write!(out, "{error}"),
+            Self::Upgrade(error) => write!(out, "{error}"),
             Self::ShopHost => write!(out, "intake.upstream: is no host that could be called"),
             Self::Collector => write!(out, "telemetry.endpoint: is no host that could be called"),
             Self::Threads => write!(out, "threads could not be started"),
@@ -94,9 +100,18 @@ impl fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
-/// Serves until a signal ends it. Returns only when it could not start, or has stopped.
-pub fn run(mut config: Config, guarded: Guarded) -> Result<(), StartError> {
+impl From<UpgradeError> for StartError {
+    fn from(error: UpgradeError) -> Self {
+        Self::Upgrade(error)
+    }
+}
+
+/// Serves until a signal ends it. Returns only when it could not start, or has stopped. With
+/// `upgrade` it takes over from the process that runs, where one does.
+pub fn run(mut config: Config, guarded: Guarded, upgrade: bool) -> Result<(), StartError> {
     let threads = threads(config.threads);
+    // The confined process makes no sockets in folders.
+    let meeting = Meeting::at(config.upgrade.as_deref(), upgrade)?;
     // Before the first thread: threads have what their parent had.
     let applied = guarded.confine(config.process, &config.reach()).map_err(StartError::Process)?;
     // Taken out: from here on they are in the keyring alone.
@@ -112,9 +127,13 @@ pub fn run(mut config: Config, guarded: Guarded) -> Result<(), StartError> {
     let listeners = [("public", public_tls.clone()), ("private", private_tls.clone())];
     let metrics = Arc::new(metrics(&listeners)?);
     let (upstreams, outside) = (upstreams(&config, None)?, upstreams(&config, None)?);
-    let [public_socket, private_socket, admin_socket] = bind_all(&config)?;
+    let (mut upgrade, sockets) = sockets(&config, meeting, &vault)?;
+    let signers = Signers::new(threads).map_err(|_| StartError::Threads)?;
+    // Last before the record, which the other process gives up now: its requests wait.
+    upgrade.take(&vault)?;
     let audit = Arc::new(audit(&config, random_root_key, &key_id, &log)?);
     let (tracing, export) = export::start(&config, &metrics, levels(&vault, &audit))?;
+    let (predecessor, over) = upgrade.go(&vault, &audit, &log)?;
     announce(&log, &config, &applied, random_root_key);
     let limits = Arc::new(Limits::new(config.rates, config.rate_keys));
     let forget = Forget { limits: limits.clone(), metrics: metrics.clone() };
@@ -128,14 +147,13 @@ pub fn run(mut config: Config, guarded: Guarded) -> Result<(), StartError> {
         limits,
         gates: Gates::new(config.concurrency),
         hops: config.hops,
-        signers: Signers::new(threads).map_err(|_| StartError::Threads)?,
+        signers,
         audit: audit.clone(),
         metrics,
         log: log.clone(),
         tracing,
     });
 
-    let (deadlines, caps) = (deadlines(&config.caps), caps(&config.caps));
     let reload = Reload {
         file: config.file,
         vault: vault.clone(),
@@ -145,25 +163,52 @@ pub fn run(mut config: Config, guarded: Guarded) -> Result<(), StartError> {
         audit: audit.clone(),
     };
     let mut server = server(threads, config.shutdown);
-    let public = Listener::new(Arc::new(Public(desk.clone())), Some(&public_tls), deadlines, caps);
-    let private =
-        Listener::new(Arc::new(Private(desk.clone())), Some(&private_tls), deadlines, caps);
-    let admin = Listener::new(Arc::new(Admin(desk)), None, deadlines, caps);
+    let terms = (deadlines(&config.caps), caps(&config.caps));
+    let (open, admin) = listen(&mut server, &desk, [&public_tls, &private_tls], terms, sockets);
     let last = Last { log, audit, export };
-    let drain = Drain { open: vec![public.open(), private.open()], last: last.clone() };
+    let drain = Drain { open, last: last.clone() };
     let reload = server.add_service(background_service("reload", reload));
     server.add_service(background_service("drain", drain));
-    server.add_service(public.into_service("public", public_socket));
-    server.add_service(private.into_service("private", private_socket));
-    let admin = server.add_service(admin.into_service("admin", admin_socket));
     // Who is told that this process is ready may send it SIGHUP.
     admin.add_dependency(reload);
-    server.add_service(background_service("sweep", Sweep(vault)));
-    server.add_service(background_service("forget", forget));
+    look_after(&mut server, vault, forget, predecessor);
     server.bootstrap();
-    server.run(RunArgs::default());
+    server.run(RunArgs { shutdown_signal: Box::new(over) });
     last.lines();
     Ok(())
+}
+
+/// Adds the listeners; returns what counts connections of two of them, and the admin listener.
+fn listen(
+    server: &mut Server,
+    desk: &Arc<Desk>,
+    [public_tls, private_tls]: [&TlsSetup; 2],
+    (deadlines, caps): (Deadlines, Caps),
+    [public_socket, private_socket, admin_socket]: [Bound; 3],
+) -> (Vec<Open>, ServiceHandle) {
+    let public = Arc::new(Public(desk.clone()));
+    let public = Listener::new(public, Some(public_tls), deadlines, caps);
+    let private = Arc::new(Private(desk.clone()));
+    let private = Listener::new(private, Some(private_tls), deadlines, caps);
+    let admin = Listener::new(Arc::new(Admin(desk.clone())), None, deadlines, caps);
+    let open = vec![public.open(), private.open()];
+    server.add_service(public.into_service("public", public_socket));
+    server.add_service(private.into_service("private", private_socket));
+    (open, server.add_service(admin.into_service("admin", admin_socket)))
+}
+
+/// Adds what works beside the listeners.
+fn look_after(
+    server: &mut Server,
+    vault: Arc<Vault>,
+    forget: Forget,
+    predecessor: Option<Predecessor>,
+) {
+    server.add_service(background_service("sweep", Sweep(vault)));
+    server.add_service(background_service("forget", forget));
+    if let Some(predecessor) = predecessor {
+        server.add_service(background_service("predecessor", predecessor));
+    }
 }
 
 /// The record, with what this start is: a change of the configuration or of the key shows as a
@@ -312,19 +357,38 @@ fn warnings(applied: &Applied, config: &Config) -> Vec<Warning> {
     found.into_iter().filter_map(|(is, warning)| is.then_some(warning)).collect()
 }
 
-/// The public listener's socket, the private one's, the admin's.
-fn bind_all(config: &Config) -> Result<[Bound; 3], StartError> {
-    Ok([
-        bind("public", config.public.address)?,
-        bind("private", config.private.address)?,
-        bind("admin", config.admin)?,
-    ])
+/// The sockets of the public, the private and the admin listener, those of the process that runs
+/// where it is taken over.
+fn sockets(
+    config: &Config,
+    meeting: Meeting,
+    vault: &Vault,
+) -> Result<(Start, [Bound; 3]), StartError> {
+    let [public, private, admin] = [config.public.address, config.private.address, config.admin];
+    let mut upgrade = Start::agree(meeting, vault, [public, private, admin])?;
+    let sockets = [
+        bind("public", public, &mut upgrade)?,
+        bind("private", private, &mut upgrade)?,
+        bind("admin", admin, &mut upgrade)?,
+    ];
+    Ok((upgrade, sockets))
 }
 
-/// Whoever connects from now on waits until the server runs.
-fn bind(which: &'static str, address: SocketAddr) -> Result<Bound, StartError> {
+/// The socket that was handed over, or a new one: whoever connects from now on waits until the
+/// server runs.
+fn bind(
+    which: &'static str,
+    address: SocketAddr,
+    upgrade: &mut Start,
+) -> Result<Bound, StartError> {
     let taken = |error: std::io::Error| StartError::Listen(which, address, error.kind());
-    Bound::to(address).map_err(taken)
+    let bound = match upgrade.socket(address) {
+        Some(socket) => Bound::given(socket, address),
+        None => Bound::to(address),
+    };
+    let bound = bound.map_err(taken)?;
+    upgrade.keep(address, bound.copy().map_err(taken)?);
+    Ok(bound)
 }
 
 fn tls(which: &'static str, listen: &Listen) -> Result<TlsSetup, StartError> {

@@ -45,6 +45,10 @@ enum Command {
         /// The configuration file.
         #[arg(long)]
         config: PathBuf,
+        /// Take over from the Portcullis that runs, if one does: its listening sockets and
+        /// everything that it keeps, without a payment lost. Both need `[upgrade]`.
+        #[arg(long)]
+        upgrade: bool,
     },
     /// Check a configuration: every error with file, line and key, or the configuration as used.
     Check {
@@ -128,7 +132,7 @@ pub fn main() -> ExitCode {
         }
     };
     match command {
-        Command::Run { config } => run(&config, guarded),
+        Command::Run { config, upgrade } => run(&config, guarded, upgrade),
         Command::Check { config } => check(&config),
         Command::Health { admin, ready } => health(admin, ready),
         Command::Keygen { shares: Some(shares), threshold: Some(threshold), .. } => {
@@ -150,7 +154,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(file: &Path, guarded: Guarded) -> ExitCode {
+fn run(file: &Path, guarded: Guarded, upgrade: bool) -> ExitCode {
     let mut config = match config::load(file) {
         Ok(config) => config,
         Err(problems) => return report(&problems),
@@ -159,7 +163,7 @@ fn run(file: &Path, guarded: Guarded) -> ExitCode {
         eprintln!("portcullis: {complaint}");
         return ExitCode::FAILURE;
     }
-    match app::run(config, guarded) {
+    match app::run(config, guarded, upgrade) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("portcullis: {error}");

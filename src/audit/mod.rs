@@ -10,6 +10,7 @@
 //! of a line, `queue.rs` what waits, `journal.rs` the files, `writer.rs` who writes them.
 
 mod chain;
+mod handover;
 mod journal;
 mod queue;
 mod record;
@@ -17,6 +18,7 @@ mod verify;
 mod writer;
 
 pub use chain::{AnchorKey, Hash};
+pub use handover::{Give, Released};
 pub use journal::{Flush, JournalError, Settings, files_in};
 pub use record::{KeySource, Record, Way};
 pub use verify::{Broken, Fault, Proof, verify};
@@ -116,7 +118,9 @@ impl Audit {
     /// Writes what waits, an anchor after it, and nothing any more. Waits for the disk.
     pub fn close(&self, now: Timestamp) {
         if let Some(keeper) = &self.0 {
-            keeper.queue.leave(&Record::Stopped, now);
+            if !keeper.queue.is_forwarding() {
+                keeper.queue.leave(&Record::Stopped, now);
+            }
             keeper.queue.close();
             keeper.press();
             keeper.queue.wait_for_end(CLOSE_MAX);

@@ -77,6 +77,11 @@ impl Lines {
         true
     }
 
+    fn push_given(&mut self, body: &[u8], time: Timestamp) {
+        self.bytes.extend_from_slice(body);
+        self.entries.push(Entry { end: self.bytes.len(), time, stays: false });
+    }
+
     /// Every line with its time and whether it stays.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Entry, &[u8])> {
         let mut begun = 0;
@@ -109,6 +114,14 @@ struct Waiting {
     down: bool,
     closing: bool,
     closed: bool,
+    /// The files are another process's.
+    forwarding: bool,
+}
+
+impl Waiting {
+    fn has_room(&self) -> bool {
+        self.lines.bytes.len() < REVEALS_MAX && !self.closing && !self.closed
+    }
 }
 
 /// What the writing thread was given.
@@ -158,12 +171,34 @@ impl Queue {
         now: Timestamp,
     ) -> Result<(Arc<Batch>, bool), NotRecorded> {
         let mut waiting = self.lock();
-        let room = waiting.lines.bytes.len() < REVEALS_MAX && !waiting.closing && !waiting.closed;
-        if !room || !waiting.lines.push(record, now, false) {
+        if !waiting.has_room() || !waiting.lines.push(record, now, false) {
             return Err(NotRecorded);
         }
         let is_first = !mem::replace(&mut waiting.pressing, true);
         Ok((Arc::clone(&waiting.batch), is_first))
+    }
+
+    /// Puts lines of another process into the next batch.
+    pub(super) fn push_given(
+        &self,
+        lines: &[(Timestamp, &[u8])],
+    ) -> Result<Arc<Batch>, NotRecorded> {
+        let mut waiting = self.lock();
+        if !waiting.has_room() {
+            return Err(NotRecorded);
+        }
+        lines.iter().for_each(|(time, body)| waiting.lines.push_given(body, *time));
+        waiting.pressing = true;
+        Ok(Arc::clone(&waiting.batch))
+    }
+
+    /// Lines go to another process: that this one stops is not said in its files any more.
+    pub(super) fn forward(&self) {
+        self.lock().forwarding = true;
+    }
+
+    pub(super) fn is_forwarding(&self) -> bool {
+        self.lock().forwarding
     }
 
     /// Puts a line beside those of the next batch, whenever that is.

@@ -4,13 +4,14 @@ use std::fmt;
 use std::fs::File;
 use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::card::Timestamp;
 
 use super::Record;
-use super::chain::{AnchorKey, End, Hash};
+use super::chain::{End, Hash};
+use super::handover::{self, Give};
 use super::journal::{Flush, Journal, JournalError, Settings, Unwritten};
 use super::queue::{Lines, Queue};
 
@@ -31,15 +32,19 @@ type Told = Box<dyn Fn(u64, &Hash) + Send>;
 pub(super) struct Keeper {
     pub(super) queue: Queue,
     /// None once the last line is written.
-    writer: Mutex<Option<Writer>>,
+    writer: Mutex<Option<Sink>>,
     flush: Arc<Flushing>,
 }
 
 impl Keeper {
+    pub(super) fn sink(&self) -> Option<MutexGuard<'_, Option<Sink>>> {
+        self.writer.lock().ok()
+    }
+
     /// Starts the thread that writes, or the one that brings to the disk what was written.
     pub(super) fn start(writer: Writer) -> Result<Arc<Self>, JournalError> {
         let flush = Arc::clone(&writer.flush);
-        let writer = Mutex::new(Some(writer));
+        let writer = Mutex::new(Some(Sink::Files(Box::new(writer))));
         let keeper = Arc::new(Self { queue: Queue::default(), writer, flush });
         let own = Arc::clone(&keeper);
         let thread = std::thread::Builder::new().name("audit".to_owned());
@@ -66,7 +71,10 @@ impl Keeper {
             return true;
         };
         let Some(open) = writer.as_mut() else { return true };
-        let last = open.write_out(&self.queue);
+        let last = match open {
+            Sink::Files(writer) => writer.write_out(&self.queue),
+            Sink::Successor(give) => handover::give_out(give, &self.queue),
+        };
         if last {
             *writer = None;
             self.queue.end();
@@ -100,14 +108,21 @@ impl fmt::Debug for Keeper {
     }
 }
 
+/// Where lines go.
+pub(super) enum Sink {
+    /// Into the files.
+    Files(Box<Writer>),
+    /// To the process that has the files now.
+    Successor(Give),
+}
+
 /// Everything that writing needs.
 pub(super) struct Writer {
     journal: Journal,
     end: End,
     /// The last line that an anchor proves, and when it was written.
     anchored: (u64, Instant),
-    key: AnchorKey,
-    file_bytes: u64,
+    settings: Settings,
     flush: Arc<Flushing>,
     told: Told,
     /// Lines as they came, and as they go to the file.
@@ -124,12 +139,23 @@ impl Writer {
     ) -> Result<Self, JournalError> {
         let (journal, end) = Journal::open(&settings.folder, &settings.key)?;
         let flush = Arc::new(Flushing::of(settings.flush, journal.file()));
+        Self::begin(journal, end, flush, settings, opening, told)
+    }
+
+    /// Writes the opening lines into the journal that was opened.
+    fn begin(
+        journal: Journal,
+        end: End,
+        flush: Arc<Flushing>,
+        settings: &Settings,
+        opening: &[Record<'_>],
+        told: Told,
+    ) -> Result<Self, JournalError> {
         let mut writer = Self {
             journal,
             end,
             anchored: (end.sequence, Instant::now()),
-            key: settings.key.clone(),
-            file_bytes: settings.file_bytes,
+            settings: settings.clone(),
             flush,
             told,
             lines: Lines::default(),
@@ -143,6 +169,19 @@ impl Writer {
             return Err(JournalError::Io(settings.folder.clone(), std::io::ErrorKind::WriteZero));
         }
         Ok(writer)
+    }
+
+    /// Writes what waits and that this process stops, with an anchor, and closes the files. What
+    /// it takes to open them again is left.
+    pub(super) fn close(mut self: Box<Self>, queue: &Queue) -> Result<Closed, Box<Self>> {
+        self.write_out(queue);
+        let mut lines = Lines::default();
+        lines.push(&Record::Stopped, Timestamp::system(), true);
+        if self.write(&lines, 0, true).and_then(|()| self.journal.sync()).is_err() {
+            return Err(self);
+        }
+        let Self { settings, flush, told, .. } = *self;
+        Ok(Closed { settings, flush, told })
     }
 
     /// Writes all lines that wait; says whether they were the last.
@@ -169,7 +208,7 @@ impl Writer {
             return Err(Unwritten);
         }
         let now = Timestamp::system();
-        if self.journal.has(self.file_bytes) && !lines.is_empty() {
+        if self.journal.has(self.settings.file_bytes) && !lines.is_empty() {
             self.rotate(now)?;
         }
         let mut end = self.end;
@@ -187,7 +226,7 @@ impl Writer {
         let due = end.sequence > proved
             && (last || end.sequence - proved >= ANCHOR_LINES || since.elapsed() >= ANCHOR_AFTER);
         if due {
-            end.push_anchor(&mut self.out, now, &self.key);
+            end.push_anchor(&mut self.out, now, &self.settings.key);
         }
         if self.out.is_empty() {
             return Ok(());
@@ -218,12 +257,29 @@ impl Writer {
         if self.end.sequence > self.anchored.0 {
             let mut end = self.end;
             self.out.clear();
-            end.push_anchor(&mut self.out, now, &self.key);
+            end.push_anchor(&mut self.out, now, &self.settings.key);
             self.append(end, true)?;
         }
         self.journal.rotate()?;
         self.flush.file(self.journal.file());
         Ok(())
+    }
+}
+
+/// What is left of a writer whose files are closed.
+pub(super) struct Closed {
+    settings: Settings,
+    flush: Arc<Flushing>,
+    told: Told,
+}
+
+impl Closed {
+    /// Goes on where another process may have written since.
+    pub(super) fn open(self, opening: &[Record<'_>]) -> Result<Writer, JournalError> {
+        let Self { settings, flush, told } = self;
+        let (journal, end) = Journal::open(&settings.folder, &settings.key)?;
+        flush.file(journal.file());
+        Writer::begin(journal, end, flush, &settings, opening, told)
     }
 }
 

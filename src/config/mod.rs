@@ -87,6 +87,8 @@ pub struct Config {
     pub log: Format,
     /// Where telemetry is exported to, if anywhere.
     pub telemetry: Option<Telemetry>,
+    /// The local socket at which a new process takes over, if any.
+    pub upgrade: Option<PathBuf>,
     /// Where every reveal is recorded, if anywhere.
     pub audit: Option<Settings>,
     /// Which protections of the process are switched off.
@@ -179,6 +181,7 @@ fn config(root: &Table<'_>, elsewhere: &mut Vec<Problem>) -> Option<Config> {
     server.finish();
     let log = log(root);
     let telemetry = telemetry::telemetry(root);
+    let upgrade = upgrade(root, !root_keys.is_empty());
     let audit = audit::audit(root);
     let process = process(root);
     let apps = merchant::apps(root);
@@ -206,6 +209,7 @@ fn config(root: &Table<'_>, elsewhere: &mut Vec<Problem>) -> Option<Config> {
         shutdown: Duration::from_secs(shutdown),
         log,
         telemetry,
+        upgrade,
         audit,
         process,
         file: PathBuf::new(),
@@ -284,6 +288,24 @@ fn log(root: &Table<'_>) -> Format {
     table.finish();
     format
 }
+
+/// A path longer than the kernel takes for a local socket could never be used.
+fn upgrade(root: &Table<'_>, has_root_key: bool) -> Option<PathBuf> {
+    let table = root.optional_table("upgrade")?;
+    let socket = table.text("socket");
+    let path = table.folder_beside(&socket);
+    if !has_root_key {
+        table.fail("socket", "needs vault.root_key: what a random key sealed nobody else opens");
+    }
+    if !socket.is_empty() && path.as_os_str().len() > SOCKET_PATH_MAX {
+        table.fail("socket", "is longer than 107 bytes, which is the most for a local socket");
+    }
+    table.finish();
+    (!socket.is_empty()).then_some(path)
+}
+
+/// Bytes of a local socket's path (unix(7)).
+const SOCKET_PATH_MAX: usize = 107;
 
 fn process(root: &Table<'_>) -> process::Dangers {
     let table = root.table_or_empty("process");

@@ -11,6 +11,7 @@
 mod calls;
 mod fence;
 mod limits;
+pub mod passing;
 mod reach;
 
 pub use reach::Reach;

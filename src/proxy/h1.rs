@@ -51,6 +51,7 @@ pub(crate) async fn serve<IO, H>(
         deadline: Deadline::after(terms.deadlines.head),
         out: Vec::new(),
         used: false,
+        leaving: false,
     };
     loop {
         match connection.exchange().await {
@@ -92,6 +93,8 @@ struct Connection<'a, IO, H> {
     out: Vec<u8>,
     /// Something has been received. Until then the client has the shorter time of a head.
     used: bool,
+    /// The server stops: one more request, or none.
+    leaving: bool,
 }
 
 impl<IO, H> Connection<'_, IO, H>
@@ -158,7 +161,8 @@ where
         }
     }
 
-    /// The only wait that a graceful shutdown or the idle deadline ends without a word.
+    /// The only wait that a graceful shutdown, after a short while, or the idle deadline ends
+    /// without a word.
     async fn read_when_idle(&mut self) -> Result<(), Stop> {
         let bound = self.terms.caps.head_bytes;
         let n = poll_fn(|cx| {
@@ -172,8 +176,9 @@ where
     }
 
     fn poll_idle_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.closing.poll_closed(cx).is_ready() {
-            return Poll::Ready(());
+        if !self.leaving && self.closing.poll_closed(cx).is_ready() {
+            self.leaving = true;
+            self.deadline.restart(self.terms.deadlines.farewell);
         }
         self.deadline.poll_over(cx)
     }

@@ -6,6 +6,7 @@
 
 use std::io;
 use std::net::{self, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,6 +35,27 @@ impl Bound {
         let socket = net::TcpListener::bind(address)?;
         socket.set_nonblocking(true)?;
         Ok(Self(socket))
+    }
+
+    /// A socket that another process listened on, with the connections that wait at it.
+    ///
+    /// # Errors
+    /// It does not listen on `address`.
+    pub fn given(socket: OwnedFd, address: SocketAddr) -> io::Result<Self> {
+        let socket = net::TcpListener::from(socket);
+        if socket.local_addr()? != address {
+            return Err(io::ErrorKind::AddrNotAvailable.into());
+        }
+        socket.set_nonblocking(true)?;
+        Ok(Self(socket))
+    }
+
+    /// The same socket once more, to be handed over.
+    ///
+    /// # Errors
+    /// The process has no descriptor left.
+    pub fn copy(&self) -> io::Result<OwnedFd> {
+        self.0.try_clone().map(OwnedFd::from)
     }
 }
 

@@ -396,6 +396,9 @@ pub struct Deadlines {
     pub idle: Duration,
     /// Until the client has taken a whole reply.
     pub reply: Duration,
+    /// How long an idle HTTP/1.1 connection may still bring a request once the server stops: one
+    /// that is on its way when the connection closes would be lost.
+    pub farewell: Duration,
 }
 
 impl Default for Deadlines {
@@ -406,6 +409,7 @@ impl Default for Deadlines {
             body: Duration::from_secs(30),
             idle: Duration::from_secs(75),
             reply: Duration::from_secs(30),
+            farewell: Duration::from_secs(2),
         }
     }
 }

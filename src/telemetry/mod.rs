@@ -70,6 +70,23 @@ pub enum Event<'e> {
         /// Why.
         reason: Refusal,
     },
+    /// A new process took over. This one accepts no more connections and finishes those it has.
+    HandedOver {
+        /// Records that went over.
+        records: usize,
+        /// Microseconds that requests waited at most.
+        pause_us: u64,
+    },
+    /// This process took over from another one.
+    TakenOver {
+        /// Records that came over.
+        records: usize,
+    },
+    /// A process that wanted to take over did not; this one goes on.
+    UpgradeRefused {
+        /// Why, from a closed set.
+        reason: &'static str,
+    },
     /// A call of one of our listeners was answered.
     Answered {
         /// `public` or `private`.

@@ -13,8 +13,8 @@ use std::sync::Arc;
 
 use arc_swap::Guard;
 
-use super::Vault;
-use super::seal::{Kind, Root};
+use super::seal::{KEY_BYTES, Kind, Root};
+use super::{Role, Vault};
 use crate::card::Timestamp;
 use crate::secret::SecretBytes;
 
@@ -70,6 +70,14 @@ struct Own {
     marks: Root,
     /// Fingerprints of card numbers.
     fingerprints: Root,
+}
+
+/// Keys that were drawn and that no configuration has, for the process that takes records over.
+pub(super) struct OwnKeys<'k> {
+    pub(super) marks: &'k [u8; KEY_BYTES],
+    pub(super) fingerprints: &'k [u8; KEY_BYTES],
+    /// A random root key that still opens beside configured ones.
+    pub(super) random: Option<&'k [u8; KEY_BYTES]>,
 }
 
 impl Keyring {
@@ -132,6 +140,38 @@ impl Keyring {
 
     fn versions(&self) -> impl Iterator<Item = u32> {
         self.roots.iter().map(|root| root.version())
+    }
+
+    /// Versions that a configuration names, the highest first.
+    pub(super) fn versions_configured(&self) -> impl Iterator<Item = u32> {
+        self.versions().filter(|version| *version != RANDOM)
+    }
+
+    /// What only a holder of this version's key can compute.
+    pub(super) fn proof(&self, version: u32, role: Role, nonces: &[u8]) -> [u8; KEY_BYTES] {
+        let label = match role {
+            Role::Giver => "upgrade giver",
+            Role::Taker => "upgrade taker",
+        };
+        self.root(version).map_or([0; KEY_BYTES], |root| *root.derive(label, &[nonces]))
+    }
+
+    pub(super) fn own_keys(&self) -> Option<OwnKeys<'_>> {
+        let Own { marks, fingerprints } = &*self.own;
+        let random = self.root(RANDOM).and_then(|root| root.drawn_key());
+        let (marks, fingerprints) = (marks.drawn_key()?, fingerprints.drawn_key()?);
+        Some(OwnKeys { marks, fingerprints, random })
+    }
+
+    /// This ring with the keys that another process drew in place of its own.
+    pub(super) fn taking_over(&self, keys: &OwnKeys<'_>) -> Self {
+        let own = Own {
+            marks: Root::drawn(OWN, keys.marks),
+            fingerprints: Root::drawn(OWN, keys.fingerprints),
+        };
+        let mut roots = self.roots.clone();
+        roots.extend(keys.random.map(|key| Arc::new(Root::drawn(RANDOM, key))));
+        Self { roots, own: Arc::new(own) }
     }
 
     /// The key that seals records of this kind.

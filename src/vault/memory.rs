@@ -6,16 +6,17 @@
 //! records.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
+use super::elsewhere::Elsewhere;
 use super::seal::{Name, Sealed, Stamp};
 use super::store::{Bounds, Refused};
 use crate::card::Timestamp;
 
-type Records = HashTable<Sealed>;
+pub(super) type Records = HashTable<Sealed>;
 
 /// Sealed records by name.
 pub(super) struct MemoryStore {
@@ -25,6 +26,31 @@ pub(super) struct MemoryStore {
     records: AtomicUsize,
     bytes: AtomicUsize,
     bounds: Bounds,
+    /// Who has the records once they were handed over. Set while every shard is held.
+    elsewhere: OnceLock<Elsewhere>,
+}
+
+/// All shards of a store, locked: whoever wants a record waits.
+pub(super) struct Held<'s> {
+    store: &'s MemoryStore,
+    shards: Vec<MutexGuard<'s, Records>>,
+}
+
+impl Held<'_> {
+    pub(super) fn records(&self) -> impl Iterator<Item = &Sealed> {
+        self.shards.iter().flat_map(|shard| shard.iter())
+    }
+
+    /// From now on the records are elsewhere. Returns what was here, to be dropped by a caller who
+    /// holds nobody up.
+    pub(super) fn give_up(self, elsewhere: Elsewhere) -> Vec<Records> {
+        let Held { store, shards } = self;
+        // Told before the first shard is let go.
+        let _ = store.elsewhere.set(elsewhere);
+        store.records.store(0, Ordering::Relaxed);
+        store.bytes.store(0, Ordering::Relaxed);
+        shards.into_iter().map(|mut shard| std::mem::take(&mut *shard)).collect()
+    }
 }
 
 impl MemoryStore {
@@ -38,22 +64,39 @@ impl MemoryStore {
             records: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
             bounds,
+            elsewhere: OnceLock::new(),
         }
+    }
+
+    /// Locks every shard. No operation holds two, so this waits for those under way and no longer.
+    pub(super) fn hold(&self) -> Held<'_> {
+        let shards = std::iter::once(&self.first).chain(&self.others).map(locked).collect();
+        Held { store: self, shards }
     }
 
     /// Keeps a record under a name that is free, or whose record has expired.
     pub(super) fn insert(&self, sealed: Sealed, now: Timestamp) -> Result<(), Refused> {
-        self.keep(sealed, |old| old.expires() <= now)
+        match self.shard(&sealed.name()) {
+            Ok(records) => self.keep(records, sealed, |old| old.expires() <= now),
+            Err(elsewhere) => elsewhere.insert(&sealed, now),
+        }
     }
 
     /// Keeps a record under its name, whatever was there.
     pub(super) fn put(&self, sealed: Sealed) -> Result<(), Refused> {
-        self.keep(sealed, |_| true)
+        match self.shard(&sealed.name()) {
+            Ok(records) => self.keep(records, sealed, |_| true),
+            Err(elsewhere) => elsewhere.put(&sealed),
+        }
     }
 
-    fn keep(&self, sealed: Sealed, yields: impl Fn(&Sealed) -> bool) -> Result<(), Refused> {
+    fn keep(
+        &self,
+        mut records: MutexGuard<'_, Records>,
+        sealed: Sealed,
+        yields: impl Fn(&Sealed) -> bool,
+    ) -> Result<(), Refused> {
         let name = sealed.name();
-        let mut records = self.shard(&name);
         // What is replaced is wiped after the lock is gone.
         let _old = match records.entry(hash(&name), |kept| kept.name() == name, rehash) {
             Entry::Occupied(old) if !yields(old.get()) => return Err(Refused::Taken),
@@ -82,7 +125,10 @@ impl MemoryStore {
             return false;
         }
         let name = sealed.name();
-        let mut records = self.shard(&name);
+        let mut records = match self.shard(&name) {
+            Ok(records) => records,
+            Err(elsewhere) => return elsewhere.put_back(&sealed, now),
+        };
         match records.entry(hash(&name), |kept| kept.name() == name, rehash) {
             Entry::Occupied(_) => false,
             Entry::Vacant(free) => {
@@ -96,21 +142,28 @@ impl MemoryStore {
 
     /// A copy of a live record.
     pub(super) fn get(&self, name: &Name, now: Timestamp) -> Option<Sealed> {
-        self.look(name, |kept| (kept.expires() > now).then(|| kept.copied())).flatten()
+        match self.shard(name) {
+            Ok(records) => {
+                found(&records, name).filter(|kept| kept.expires() > now).map(Sealed::copied)
+            }
+            Err(elsewhere) => elsewhere.get(name, now),
+        }
     }
 
     pub(super) fn contains(&self, name: &Name, now: Timestamp) -> bool {
-        self.look(name, |kept| kept.expires() > now).unwrap_or(false)
-    }
-
-    fn look<T>(&self, name: &Name, look: impl FnOnce(&Sealed) -> T) -> Option<T> {
-        self.shard(name).find(hash(name), |kept| kept.name() == *name).map(look)
+        match self.shard(name) {
+            Ok(records) => found(&records, name).is_some_and(|kept| kept.expires() > now),
+            Err(elsewhere) => elsewhere.contains(name, now),
+        }
     }
 
     /// Replaces the record of the same name that carries this stamp.
     pub(super) fn replace_if(&self, seen: Stamp, next: Sealed) -> bool {
         let name = next.name();
-        let mut records = self.shard(&name);
+        let mut records = match self.shard(&name) {
+            Ok(records) => records,
+            Err(elsewhere) => return elsewhere.replace_if(seen, &next),
+        };
         let kept = records.find_mut(hash(&name), |kept| kept.name() == name);
         let Some(kept) = kept.filter(|kept| kept.stamp() == seen) else { return false };
         if self.resize(kept.len(), next.len()).is_err() {
@@ -122,15 +175,25 @@ impl MemoryStore {
 
     /// Removes the record that carries this stamp and hands it over: of any number of callers, one.
     pub(super) fn take_if(&self, name: &Name, seen: Stamp) -> Option<Sealed> {
-        self.take(name, |kept| kept.stamp() == seen)
+        match self.shard(name) {
+            Ok(records) => self.take(records, name, |kept| kept.stamp() == seen),
+            Err(elsewhere) => elsewhere.take_if(name, seen),
+        }
     }
 
     pub(super) fn remove(&self, name: &Name) -> bool {
-        self.take(name, |_| true).is_some()
+        match self.shard(name) {
+            Ok(records) => self.take(records, name, |_| true).is_some(),
+            Err(elsewhere) => elsewhere.remove(name),
+        }
     }
 
-    fn take(&self, name: &Name, wanted: impl Fn(&Sealed) -> bool) -> Option<Sealed> {
-        let mut records = self.shard(name);
+    fn take(
+        &self,
+        mut records: MutexGuard<'_, Records>,
+        name: &Name,
+        wanted: impl Fn(&Sealed) -> bool,
+    ) -> Option<Sealed> {
         let found = records.find_entry(hash(name), |kept| kept.name() == *name && wanted(kept));
         let (sealed, _) = found.ok()?.remove();
         drop(records);
@@ -172,6 +235,9 @@ impl MemoryStore {
 
     /// Whether more than a sixteenth of the room is free.
     pub(super) fn has_reserve(&self) -> bool {
+        if let Some(elsewhere) = self.elsewhere.get() {
+            return elsewhere.has_reserve();
+        }
         let free = |used: &AtomicUsize, bound: usize| {
             used.load(Ordering::Relaxed) < bound.saturating_sub(bound / 16)
         };
@@ -186,11 +252,20 @@ impl MemoryStore {
     }
 
     /// The shard comes from other bits than the place in it does.
-    fn shard(&self, name: &Name) -> MutexGuard<'_, Records> {
+    fn shard(&self, name: &Name) -> Result<MutexGuard<'_, Records>, &Elsewhere> {
         let bits = name.0.last_chunk().copied().map_or(0, u64::from_ne_bytes);
         let place = usize::try_from(bits).unwrap_or(usize::MAX) % (self.others.len() + 1);
-        locked(self.others.get(place).unwrap_or(&self.first))
+        let records = locked(self.others.get(place).unwrap_or(&self.first));
+        // Under the lock: whoever hands records over holds it, and sets this before letting go.
+        match self.elsewhere.get() {
+            None => Ok(records),
+            Some(elsewhere) => Err(elsewhere),
+        }
     }
+}
+
+fn found<'r>(records: &'r Records, name: &Name) -> Option<&'r Sealed> {
+    records.find(hash(name), |kept| kept.name() == *name)
 }
 
 /// Nothing that runs under a lock panics half way through a change.

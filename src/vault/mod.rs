@@ -12,6 +12,7 @@
 
 mod bearer;
 mod cards;
+mod elsewhere;
 mod fingerprint;
 mod keyring;
 mod mark;
@@ -23,6 +24,7 @@ mod seal;
 mod session;
 mod store;
 mod text;
+mod transfer;
 
 pub use bearer::Bearer;
 pub use cards::{CvvLease, KeptCard, Metadata, Preview, Redeemed};
@@ -32,6 +34,7 @@ pub use mark::Mark;
 pub use once::{Claim, Once};
 pub use relay::{Begun, Relay, RelayState};
 pub use session::Session;
+pub use transfer::{Ask, HeldVault, Left, NONCE_BYTES, Proofs, Role, TransferError};
 
 use std::fmt;
 use std::sync::Arc;

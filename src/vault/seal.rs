@@ -21,9 +21,9 @@ use crate::card::{Mode, Timestamp};
 use crate::secret::{Locked, Random, SecretBytes, ct_eq, fill_random, wipe};
 
 /// Bytes of a root key and of every key derived from one.
-const KEY_BYTES: usize = 32;
+pub(super) const KEY_BYTES: usize = 32;
 pub(super) const SALT_BYTES: usize = 16;
-const NAME_BYTES: usize = 16;
+pub(super) const NAME_BYTES: usize = 16;
 /// Where the header begins.
 const HEADER: usize = SALT_BYTES + NAME_BYTES;
 /// Where the key version begins: behind the kind.
@@ -45,6 +45,20 @@ pub(super) enum Kind {
     Newest = 7,
     Text = 8,
     Once = 9,
+}
+
+impl Kind {
+    const ALL: [Self; 9] = [
+        Self::Card,
+        Self::Cvv,
+        Self::Bearer,
+        Self::Session,
+        Self::Relay,
+        Self::Mark,
+        Self::Newest,
+        Self::Text,
+        Self::Once,
+    ];
 }
 
 /// Which record is meant, by what its token says.
@@ -75,6 +89,8 @@ pub(super) struct Root {
     version: u32,
     /// The state of HMAC after the key block, which halves the cost of a derivation.
     key: Locked<HmacReset<Sha256>>,
+    /// The key itself, where no configuration has it, for the process that takes the records over.
+    drawn: Option<Locked<[u8; KEY_BYTES]>>,
 }
 
 impl Root {
@@ -87,11 +103,21 @@ impl Root {
     pub(super) fn random(version: u32) -> Self {
         let mut key = Zeroizing::new([0; KEY_BYTES]);
         fill_random(key.as_mut_slice());
-        Self::new(version, &key)
+        Self::drawn(version, &key)
+    }
+
+    /// A key that nobody knows but a process before this one, which drew it.
+    pub(super) fn drawn(version: u32, key: &[u8; KEY_BYTES]) -> Self {
+        Self { drawn: Some(Locked::new(|| *key)), ..Self::new(version, key) }
     }
 
     fn new(version: u32, key: &[u8; KEY_BYTES]) -> Self {
-        Self { version, key: Locked::new(|| keyed(key)) }
+        Self { version, key: Locked::new(|| keyed(key)), drawn: None }
+    }
+
+    /// The key, where it was drawn.
+    pub(super) fn drawn_key(&self) -> Option<&[u8; KEY_BYTES]> {
+        self.drawn.as_deref()
     }
 
     pub(super) const fn version(&self) -> u32 {
@@ -319,6 +345,14 @@ impl<'a> Header<'a> {
         Some(Self { kind, version, mode, expires, tenant, accounts, len })
     }
 
+    pub(super) fn kind(&self) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|kind| *kind as u8 == self.kind)
+    }
+
+    pub(super) const fn tenant(&self) -> &'a str {
+        self.tenant
+    }
+
     pub(super) fn is_of(&self, tenant: &Tenant, mode: Mode) -> bool {
         self.tenant == tenant.as_str() && self.mode == mode_code(Some(mode))
     }
@@ -372,6 +406,18 @@ impl Sealed {
 
     pub(super) fn len(&self) -> usize {
         self.0.len()
+    }
+
+    /// All of it, for another process that has the keys.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// A record as another process gave it; nothing for what cannot be one.
+    pub(super) fn given(bytes: &[u8]) -> Option<Self> {
+        let sealed = Self(bytes.into());
+        let behind = sealed.header()?.len.checked_add(HEADER + TAG_BYTES)?;
+        (behind <= sealed.len()).then_some(sealed)
     }
 
     /// A copy of the ciphertext, to be opened in place.

@@ -57,6 +57,12 @@ pub(super) struct OpenSessions(Mutex<HashMap<Tenant, Ends>>);
 type Ends = BinaryHeap<Reverse<Timestamp>>;
 
 impl OpenSessions {
+    /// Counts a session that another process opened.
+    pub(super) fn taken_over(&self, tenant: Tenant, expires: Timestamp) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.entry(tenant).or_default().push(Reverse(expires));
+    }
+
     /// Counts the session that `keep` keeps, unless there are `most` already.
     fn count(
         &self,

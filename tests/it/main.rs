@@ -27,3 +27,4 @@ mod tap;
 mod telemetry;
 mod testing;
 mod transport;
+mod upgrade;

@@ -108,6 +108,7 @@ pub(super) fn deadlines() -> Deadlines {
         head: Duration::from_secs(10),
         body: Duration::from_secs(30),
         idle: Duration::from_secs(75),
+        farewell: Duration::from_secs(2),
         reply: Duration::from_secs(20),
     }
 }

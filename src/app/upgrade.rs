@@ -1,0 +1,249 @@
+//! A new process takes over from the one that runs: its listening sockets, the vault, the audit
+//! record. Whatever fails on the way, the old one goes on as before.
+//!
+//! Both read their configuration and root keys for themselves, and prove to each other that the
+//! keys are the same before anything is given. Then, over one local socket:
+//!
+//! | Giver (old) | | Taker (new) |
+//! | --- | --- | --- |
+//! | | ← | `Hello`: form of the transfer, nonce |
+//! | `Hello`: the same, and proofs of the root keys | → | |
+//! | | ← | `Proofs`, addresses to listen on |
+//! | `Sockets` that it has for these | → | starts as far as it can |
+//! | | ← | `Ready` |
+//! | holds the vault: its requests wait | | |
+//! | `Keys`, `Records`, `End` | → | |
+//! | | ← | `Taken` |
+//! | closes the audit record; `Released` | → | opens it |
+//! | | ← | `Serving` |
+//! | `Go` | → | serves |
+//!
+//! Until `Go` is sent the giver takes everything back when anything fails. From then on there is
+//! one vault, in the taker: the giver accepts no more connections, finishes those that it has,
+//! and asks the taker for every record that it needs meanwhile (`Question`, `Lines`).
+
+mod giver;
+mod taker;
+mod words;
+
+pub(super) use giver::Over;
+pub(super) use taker::Predecessor;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use crate::audit::Audit;
+use crate::process::passing::{self, LocalError};
+use crate::telemetry::{Event, Log};
+use crate::vault::{TransferError, Vault};
+
+use giver::Giver;
+use taker::{Prepared, Taker};
+use words::{Broken, Refused};
+
+/// The form of what goes over. Another form gets another number.
+const FORMAT: u16 = 1;
+
+/// For each step before records move, except the next.
+const STEP_MAX: Duration = Duration::from_secs(5);
+/// How long the taker may need to start as far as it can.
+const START_MAX: Duration = Duration::from_secs(30);
+/// How long requests wait at most: from the hold to the end, whichever that is.
+const PAUSE_MAX: Duration = Duration::from_secs(10);
+/// How long the giver waits for an answer afterwards.
+const ANSWER_MAX: Duration = Duration::from_secs(5);
+
+/// Where upgrades meet, before the process is confined.
+pub(super) enum Meeting {
+    /// Nowhere: the configuration names no place.
+    Off,
+    /// Nobody runs: whoever comes later finds us here.
+    First(UnixListener),
+    /// The process that runs.
+    Running(UnixStream),
+}
+
+impl Meeting {
+    /// Connects to the process that runs, where one is to be taken over; else listens.
+    pub(super) fn at(socket: Option<&Path>, upgrade: bool) -> Result<Self, UpgradeError> {
+        let Some(socket) = socket else {
+            return if upgrade { Err(UpgradeError::NotConfigured) } else { Ok(Self::Off) };
+        };
+        let running = if upgrade { passing::connect(socket)? } else { None };
+        match running {
+            Some(stream) => Ok(Self::Running(stream)),
+            None => Ok(Self::First(passing::listen(socket)?)),
+        }
+    }
+}
+
+/// A start, with what another process gives it or without.
+pub(super) struct Start {
+    from: Before,
+    /// Copies of the sockets that are listened on, for the process after this one.
+    sockets: Vec<(SocketAddr, OwnedFd)>,
+}
+
+/// How far it is.
+enum Before {
+    Nobody(Option<UnixListener>),
+    Agreed(Box<Taker>),
+    Taken(Prepared),
+}
+
+impl Start {
+    /// Agrees with the process that runs, if one does.
+    pub(super) fn agree(
+        meeting: Meeting,
+        vault: &Vault,
+        addresses: [SocketAddr; 3],
+    ) -> Result<Self, UpgradeError> {
+        let from = match meeting {
+            Meeting::Off => Before::Nobody(None),
+            Meeting::First(meeting) => Before::Nobody(Some(meeting)),
+            Meeting::Running(stream) => {
+                Before::Agreed(Box::new(Taker::greet(stream, vault, &addresses)?))
+            }
+        };
+        Ok(Self { from, sockets: Vec::new() })
+    }
+
+    /// The socket of this address, if the process that runs had one.
+    pub(super) fn socket(&mut self, address: SocketAddr) -> Option<OwnedFd> {
+        match &mut self.from {
+            Before::Agreed(taker) => taker.socket(address),
+            Before::Nobody(_) | Before::Taken(_) => None,
+        }
+    }
+
+    /// Keeps a copy of a socket for the process after this one.
+    pub(super) fn keep(&mut self, address: SocketAddr, socket: OwnedFd) {
+        self.sockets.push((address, socket));
+    }
+
+    /// Fills the vault, and has the process that runs give up its audit record. Its requests wait
+    /// from here to [`Self::go`].
+    pub(super) fn take(&mut self, vault: &Vault) -> Result<(), UpgradeError> {
+        let from = std::mem::replace(&mut self.from, Before::Nobody(None));
+        self.from = match from {
+            Before::Agreed(taker) => Before::Taken(taker.take(vault)?),
+            Before::Nobody(_) | Before::Taken(_) => from,
+        };
+        Ok(())
+    }
+
+    /// Takes over for good, and waits for the process after this one. What is returned serves the
+    /// last requests of the one before, and what says that this one has handed over.
+    pub(super) fn go(
+        self,
+        vault: &Arc<Vault>,
+        audit: &Arc<Audit>,
+        log: &Arc<Log>,
+    ) -> Result<(Option<Predecessor>, Over), UpgradeError> {
+        let over = Over::default();
+        let (predecessor, meeting) = match self.from {
+            Before::Nobody(meeting) => (None, meeting),
+            Before::Agreed(taker) => (None, Some(taker.meeting)),
+            Before::Taken(prepared) => {
+                let records = prepared.records;
+                let (predecessor, meeting) = prepared.go(vault.clone(), audit.clone())?;
+                log.write(&Event::TakenOver { records });
+                (Some(predecessor), Some(meeting))
+            }
+        };
+        let finishing = predecessor.as_ref().map(|before| Arc::clone(&before.finishing));
+        if let Some(meeting) = meeting {
+            let giver = Giver {
+                meeting,
+                sockets: self.sockets,
+                vault: vault.clone(),
+                audit: audit.clone(),
+                log: log.clone(),
+                finishing: finishing.unwrap_or_else(|| Arc::new(AtomicBool::new(false))),
+                over: over.clone(),
+            };
+            // Without the thread nobody can take over, and everything else goes on.
+            giver.start().map_err(|error| UpgradeError::Broken(error.into()))?;
+        }
+        Ok((predecessor, over))
+    }
+}
+
+/// Why nothing was taken over. The process that runs goes on.
+#[derive(Debug)]
+pub enum UpgradeError {
+    /// `--upgrade` without `[upgrade]`.
+    NotConfigured,
+    /// The socket cannot be used.
+    Local(LocalError),
+    /// The running process says no, or is of another form; with its version.
+    Refused(Refused, String),
+    /// The running process has other root keys.
+    OtherKeys,
+    /// It was gone, late, or said what nobody expects.
+    Broken(Broken),
+    /// A socket that came is not the one that was asked for.
+    Socket(SocketAddr),
+    /// What came cannot be kept.
+    Transfer(TransferError),
+}
+
+impl fmt::Display for UpgradeError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotConfigured => {
+                out.write_str("upgrade.socket: is not set; --upgrade needs it, on both sides")
+            }
+            Self::Local(error) => write!(out, "upgrade.socket: {}", local(*error)),
+            Self::Refused(refused, version) => {
+                write!(out, "upgrade: refused by the running Portcullis {version}: {refused}")
+            }
+            Self::OtherKeys => write!(out, "upgrade: {}", Refused::OtherKeys),
+            Self::Broken(broken) => write!(
+                out,
+                "upgrade: broken off ({broken}); the running Portcullis goes on, and its log has \
+                 `upgrade_refused`"
+            ),
+            Self::Socket(address) => {
+                write!(out, "upgrade: the socket that came does not listen on {address}")
+            }
+            Self::Transfer(error) => write!(out, "upgrade: {error}"),
+        }
+    }
+}
+
+impl From<LocalError> for UpgradeError {
+    fn from(error: LocalError) -> Self {
+        Self::Local(error)
+    }
+}
+
+impl From<Broken> for UpgradeError {
+    fn from(broken: Broken) -> Self {
+        Self::Broken(broken)
+    }
+}
+
+impl From<TransferError> for UpgradeError {
+    fn from(error: TransferError) -> Self {
+        Self::Transfer(error)
+    }
+}
+
+fn local(error: LocalError) -> String {
+    match error {
+        LocalError::Folder => {
+            "its folder has to be there, and this user's alone (mode 0700)".into()
+        }
+        LocalError::Occupied => "something that is no socket is in its place".into(),
+        LocalError::InUse => "another Portcullis answers there; take over with --upgrade".into(),
+        LocalError::Stranger => "a process of another user answers there".into(),
+        LocalError::Io(kind) => kind.to_string(),
+    }
+}

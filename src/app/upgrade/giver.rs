@@ -1,0 +1,251 @@
+//! The old process: hands over, or goes on.
+
+use std::net::SocketAddr;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use pingora::server::{ShutdownSignal, ShutdownSignalWatch, UnixShutdownSignalWatch};
+use tokio::sync::Notify;
+
+use super::words::{Broken, Hello, Refused, Wire, Word, read_proofs, write_proofs};
+use super::{ANSWER_MAX, FORMAT, PAUSE_MAX, START_MAX, STEP_MAX};
+use crate::audit::{Audit, Record};
+use crate::card::Timestamp;
+use crate::process::passing;
+use crate::secret::Random;
+use crate::telemetry::{Event, Log};
+use crate::vault::{Ask, HeldVault, Left, NONCE_BYTES, Role, Vault};
+
+/// Bytes of records in one message, about.
+const PART: usize = 256 * 1024;
+
+/// How long nobody is listened to when the process has no descriptor left.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Waits for a process that takes over, on a thread of its own.
+pub(in crate::app) struct Giver {
+    pub(in crate::app) meeting: UnixListener,
+    /// Copies of the listening sockets.
+    pub(in crate::app) sockets: Vec<(SocketAddr, OwnedFd)>,
+    pub(in crate::app) vault: Arc<Vault>,
+    pub(in crate::app) audit: Arc<Audit>,
+    pub(in crate::app) log: Arc<Log>,
+    /// Whether the process before this one still finishes requests.
+    pub(in crate::app) finishing: Arc<AtomicBool>,
+    pub(in crate::app) over: Over,
+}
+
+/// Says that this process has handed over: it stops as if it had been told to.
+#[derive(Clone, Default)]
+pub(in crate::app) struct Over(Arc<Notify>);
+
+#[async_trait]
+impl ShutdownSignalWatch for Over {
+    async fn recv(&self) -> ShutdownSignal {
+        tokio::select! {
+            signal = UnixShutdownSignalWatch.recv() => signal,
+            () = self.0.notified() => ShutdownSignal::GracefulTerminate,
+        }
+    }
+}
+
+/// Why a transfer came to nothing.
+enum Failure {
+    Refused(Refused),
+    Broken(Broken),
+    /// The taker says no.
+    Declined,
+    Stranger,
+    /// The system has no randomness, or no descriptors.
+    System,
+}
+
+impl Failure {
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Refused(refused) => refused.name(),
+            Self::Broken(broken) => broken.name(),
+            Self::Declined => "declined",
+            Self::Stranger => "stranger",
+            Self::System => "system",
+        }
+    }
+}
+
+impl From<Broken> for Failure {
+    fn from(broken: Broken) -> Self {
+        Self::Broken(broken)
+    }
+}
+
+/// What came of one that did not fail.
+struct Handed {
+    records: usize,
+    pause: Duration,
+    left: Left,
+}
+
+impl Giver {
+    /// Serves whoever comes, one after the other, until one has taken over.
+    pub(in crate::app) fn start(self) -> std::io::Result<()> {
+        let thread = std::thread::Builder::new().name("upgrade".to_owned());
+        thread.spawn(move || self.serve()).map(drop)
+    }
+
+    fn serve(self) {
+        loop {
+            let Ok((stream, _)) = self.meeting.accept() else {
+                std::thread::sleep(PAUSE);
+                continue;
+            };
+            match self.hand_over(stream) {
+                Ok(Handed { records, pause, left }) => {
+                    let pause_us = u64::try_from(pause.as_micros()).unwrap_or(u64::MAX);
+                    self.log.write(&Event::HandedOver { records, pause_us });
+                    self.over.0.notify_one();
+                    return drop(left);
+                }
+                Err(failure) => {
+                    self.log.write(&Event::UpgradeRefused { reason: failure.name() });
+                }
+            }
+        }
+    }
+
+    fn hand_over(&self, stream: UnixStream) -> Result<Handed, Failure> {
+        match passing::is_of_this_user(&stream) {
+            Ok(true) => {}
+            Ok(false) => return Err(Failure::Stranger),
+            Err(_) => return Err(Failure::System),
+        }
+        let mut wire = Wire::new(stream);
+        let agreed = self.agree(wire.within(STEP_MAX));
+        if let Err(Failure::Refused(refused)) = &agreed {
+            let hello = Hello { format: FORMAT, version: env!("CARGO_PKG_VERSION"), more: &[] };
+            wire.send(Word::Refused, &[&[*refused as u8], &hello.write()])?;
+        }
+        let nonces = agreed?;
+        wire.within(START_MAX).expect(Word::Ready)?;
+        self.transfer(wire, &nonces)
+    }
+
+    /// Until both know that they have the same keys, and the taker has the sockets.
+    fn agree(&self, wire: &mut Wire) -> Result<Vec<u8>, Failure> {
+        let hello = wire.expect(Word::Hello)?;
+        let hello = Hello::read(&hello).ok_or(Broken::Unexpected)?;
+        if hello.format != FORMAT {
+            return Err(Failure::Refused(Refused::Format));
+        }
+        if self.finishing.load(Ordering::Acquire) {
+            return Err(Failure::Refused(Refused::Finishing));
+        }
+        if hello.more.len() != NONCE_BYTES {
+            return Err(Broken::Unexpected.into());
+        }
+        let own: [u8; NONCE_BYTES] = Random::fetch(NONCE_BYTES).take();
+        let nonces = [hello.more, &own].concat();
+        let proofs = self.vault.proofs(Role::Giver, &nonces);
+        if proofs.is_empty() {
+            return Err(Failure::Refused(Refused::NoRootKey));
+        }
+        let more = [&own, write_proofs(&proofs).as_slice()].concat();
+        let hello = Hello { format: FORMAT, version: env!("CARGO_PKG_VERSION"), more: &more };
+        wire.send(Word::Hello, &[&hello.write()])?;
+
+        let answer = wire.expect(Word::Proofs)?;
+        let (proofs, addresses) = read_proofs(&answer).ok_or(Broken::Unexpected)?;
+        if !self.vault.has_same_keys(Role::Taker, &nonces, &proofs) {
+            return Err(Failure::Refused(Refused::OtherKeys));
+        }
+        self.send_sockets(wire, addresses)?;
+        Ok(nonces)
+    }
+
+    /// The meeting place, and the sockets of the addresses that the taker names.
+    fn send_sockets(&self, wire: &mut Wire, addresses: &[u8]) -> Result<(), Failure> {
+        let addresses = std::str::from_utf8(addresses).map_err(|_| Broken::Unexpected)?;
+        let mut sockets: Vec<BorrowedFd<'_>> = vec![self.meeting.as_fd()];
+        let mut there = Vec::new();
+        for address in addresses.lines() {
+            let known = self.sockets.iter().find(|(known, _)| known.to_string() == address);
+            there.push(u8::from(known.is_some()));
+            sockets.extend(known.map(|(_, socket)| socket.as_fd()));
+        }
+        wire.send(Word::Sockets, &[&there])?;
+        passing::send_descriptors(wire.stream(), &sockets).map_err(Broken::from)?;
+        Ok(())
+    }
+
+    fn transfer(&self, mut wire: Wire, nonces: &[u8]) -> Result<Handed, Failure> {
+        wire.within(PAUSE_MAX);
+        let begun = Instant::now();
+        let held = self.vault.hold();
+        let records = send_vault(&mut wire, &held, nonces)?;
+        match wire.receive()? {
+            (Word::Taken, _) => {}
+            (Word::Refused, _) => return Err(Failure::Declined),
+            _ => return Err(Broken::Unexpected.into()),
+        }
+        let released = self.audit.release().ok_or(Failure::Refused(Refused::Audit))?;
+        if let Err(broken) = settle(&mut wire) {
+            let started = Record::Started { version: env!("CARGO_PKG_VERSION") };
+            // What cannot be opened again is told by `portcullis_audit_up`, and no card leaves.
+            let _ = released.take_back(&[started]);
+            return Err(broken.into());
+        }
+        let link = Arc::new(Link(Mutex::new(Some(wire))));
+        let asked = Arc::clone(&link);
+        let ask: Ask = Arc::new(move |question| asked.ask(Word::Question, question));
+        let left = held.give_up(&ask);
+        released
+            .give_up(Box::new(move |lines| link.ask(Word::Lines, lines).as_deref() == Some(&[1])));
+        Ok(Handed { records, pause: begun.elapsed(), left })
+    }
+}
+
+/// Every record that lives, behind its length, in messages of some size.
+fn send_vault(wire: &mut Wire, held: &HeldVault<'_>, nonces: &[u8]) -> Result<usize, Failure> {
+    let keys = held.keys(nonces).ok_or(Failure::Refused(Refused::NoRootKey))?;
+    wire.send(Word::Keys, &[&keys])?;
+    let (mut part, mut count) = (Vec::with_capacity(PART + PART / 4), 0);
+    for record in held.records(Timestamp::system()) {
+        let length = u32::try_from(record.len()).map_err(|_| Broken::Unexpected)?;
+        part.extend_from_slice(&length.to_be_bytes());
+        part.extend_from_slice(record);
+        count += 1;
+        if part.len() >= PART {
+            wire.send(Word::Records, &[&part])?;
+            part.clear();
+        }
+    }
+    wire.send(Word::Records, &[&part])?;
+    wire.send(Word::End, &[&u64::try_from(count).unwrap_or(u64::MAX).to_be_bytes()])?;
+    Ok(count)
+}
+
+/// The last steps: with `Go` everything is the taker's.
+fn settle(wire: &mut Wire) -> Result<(), Broken> {
+    wire.send(Word::Released, &[])?;
+    wire.expect(Word::Serving)?;
+    wire.send(Word::Go, &[])
+}
+
+/// The way to the process that has the vault: one question at a time. Once an answer is missing
+/// there is none any more, because nobody could tell which question the next one belongs to.
+struct Link(Mutex<Option<Wire>>);
+
+impl Link {
+    fn ask(&self, word: Word, question: &[u8]) -> Option<Vec<u8>> {
+        let mut link = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let wire = link.as_mut()?.within(ANSWER_MAX);
+        let answer = wire.send(word, &[question]).and_then(|()| wire.expect(Word::Answer));
+        if answer.is_err() {
+            *link = None;
+        }
+        answer.ok()
+    }
+}

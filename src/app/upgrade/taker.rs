@@ -1,0 +1,197 @@
+//! The new process: takes over, or ends without having changed anything.
+
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use pingora::server::ShutdownWatch;
+use pingora::services::background::BackgroundService;
+
+use super::words::{self, Broken, Hello, Refused, Wire, Word, read_proofs, write_proofs};
+use super::{FORMAT, PAUSE_MAX, START_MAX, STEP_MAX, UpgradeError};
+use crate::audit::Audit;
+use crate::card::Timestamp;
+use crate::process::passing;
+use crate::secret::Random;
+use crate::vault::{NONCE_BYTES, Role, TransferError, Vault};
+
+/// A process that has the sockets of the one that runs, and nothing else yet.
+pub(in crate::app) struct Taker {
+    wire: Wire,
+    nonces: Vec<u8>,
+    sockets: Vec<(SocketAddr, OwnedFd)>,
+    /// Where the one after this one will come.
+    pub(in crate::app) meeting: UnixListener,
+}
+
+impl Taker {
+    /// Agrees with the process that runs, and asks it for the sockets of these addresses.
+    pub(in crate::app) fn greet(
+        stream: UnixStream,
+        vault: &Vault,
+        addresses: &[SocketAddr],
+    ) -> Result<Self, UpgradeError> {
+        let mut wire = Wire::new(stream);
+        let nonces = agree(wire.within(STEP_MAX), vault)?;
+        let lines: String = addresses.iter().map(|address| format!("{address}\n")).collect();
+        let proofs = write_proofs(&vault.proofs(Role::Taker, &nonces));
+        wire.send(Word::Proofs, &[&proofs, lines.as_bytes()])?;
+        let there = answered(&mut wire, Word::Sockets)?;
+        let came = passing::receive_descriptors(wire.stream()).map_err(Broken::from)?;
+        let mut came = came.into_iter();
+        let meeting = UnixListener::from(came.next().ok_or(Broken::Unexpected)?);
+        let asked = addresses.iter().zip(there).filter(|(_, there)| *there == 1);
+        let sockets: Vec<_> = asked.map(|(address, _)| *address).zip(came).collect();
+        Ok(Self { wire, nonces, sockets, meeting })
+    }
+
+    /// The socket of this address, if the other process had one.
+    pub(in crate::app) fn socket(&mut self, address: SocketAddr) -> Option<OwnedFd> {
+        let at = self.sockets.iter().position(|(known, _)| *known == address)?;
+        Some(self.sockets.swap_remove(at).1)
+    }
+
+    /// Fills the vault. Requests of the other process wait from here on. Whatever can fail at a
+    /// start has been done before; the audit record is free afterwards.
+    pub(in crate::app) fn take(mut self, vault: &Vault) -> Result<Prepared, UpgradeError> {
+        self.wire.within(START_MAX).send(Word::Ready, &[])?;
+        self.wire.within(PAUSE_MAX);
+        match self.fill(vault) {
+            Ok(records) => {
+                self.wire.send(Word::Taken, &[])?;
+                answered(&mut self.wire, Word::Released)?;
+                Ok(Prepared { wire: self.wire, meeting: self.meeting, records })
+            }
+            Err(error) => {
+                // It learns that we do not go on either way.
+                let _ = self.wire.send(Word::Refused, &[&[0]]);
+                Err(error)
+            }
+        }
+    }
+
+    fn fill(&mut self, vault: &Vault) -> Result<usize, UpgradeError> {
+        let keys = answered(&mut self.wire, Word::Keys)?;
+        vault.take_keys(&keys, &self.nonces)?;
+        let now = Timestamp::system();
+        let mut count = 0;
+        loop {
+            match self.wire.receive()? {
+                (Word::Records, part) => count += take_part(vault, &part, now)?,
+                (Word::End, told) if told == u64::to_be_bytes(count) => break,
+                _ => return Err(Broken::Unexpected.into()),
+            }
+        }
+        Ok(usize::try_from(count).unwrap_or(usize::MAX))
+    }
+}
+
+/// Records behind their lengths.
+fn take_part(vault: &Vault, mut part: &[u8], now: Timestamp) -> Result<u64, TransferError> {
+    let mut count = 0;
+    while !part.is_empty() {
+        let (length, rest) = part.split_first_chunk().ok_or(TransferError::Malformed)?;
+        let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
+        let (record, rest) = rest.split_at_checked(length).ok_or(TransferError::Malformed)?;
+        vault.take_record(record, now)?;
+        count += 1;
+        part = rest;
+    }
+    Ok(count)
+}
+
+/// Both nonces, once it is clear that the other side has the same keys.
+fn agree(wire: &mut Wire, vault: &Vault) -> Result<Vec<u8>, UpgradeError> {
+    let own: [u8; NONCE_BYTES] = Random::fetch(NONCE_BYTES).take();
+    let hello = Hello { format: FORMAT, version: env!("CARGO_PKG_VERSION"), more: &own };
+    wire.send(Word::Hello, &[&hello.write()])?;
+    let answer = answered(wire, Word::Hello)?;
+    let hello = Hello::read(&answer).ok_or(Broken::Unexpected)?;
+    if hello.format != FORMAT {
+        return Err(UpgradeError::Refused(Refused::Format, hello.version.to_owned()));
+    }
+    let (nonce, proofs) = hello.more.split_at_checked(NONCE_BYTES).ok_or(Broken::Unexpected)?;
+    let nonces = [own.as_slice(), nonce].concat();
+    let (proofs, _) = read_proofs(proofs).ok_or(Broken::Unexpected)?;
+    if !vault.has_same_keys(Role::Giver, &nonces, &proofs) {
+        return Err(UpgradeError::OtherKeys);
+    }
+    Ok(nonces)
+}
+
+/// A message of this word; a refusal is told with the reason and the other side's version.
+fn answered(wire: &mut Wire, word: Word) -> Result<Vec<u8>, UpgradeError> {
+    match wire.receive()? {
+        (found, body) if found == word => Ok(body),
+        (Word::Refused, body) => {
+            let (reason, hello) = body.split_first().ok_or(Broken::Unexpected)?;
+            let reason = Refused::of(*reason).ok_or(Broken::Unexpected)?;
+            let version = Hello::read(hello).map_or("", |hello| hello.version);
+            Err(UpgradeError::Refused(reason, version.to_owned()))
+        }
+        _ => Err(Broken::Unexpected.into()),
+    }
+}
+
+/// A process that has everything, and that has not said so.
+pub(in crate::app) struct Prepared {
+    wire: Wire,
+    pub(in crate::app) meeting: UnixListener,
+    pub(in crate::app) records: usize,
+}
+
+impl Prepared {
+    /// Ends the other process' part, as soon as it says so; its last requests are served by what
+    /// this returns.
+    pub(in crate::app) fn go(
+        mut self,
+        vault: Arc<Vault>,
+        audit: Arc<Audit>,
+    ) -> Result<(Predecessor, UnixListener), UpgradeError> {
+        self.wire.within(PAUSE_MAX).send(Word::Serving, &[])?;
+        answered(&mut self.wire, Word::Go)?;
+        let stream = Mutex::new(Some(self.wire.into_stream()));
+        let finishing = Arc::new(AtomicBool::new(true));
+        Ok((Predecessor { stream, vault, audit, finishing }, self.meeting))
+    }
+}
+
+/// Answers the process before, which still finishes requests, until it is gone.
+pub(in crate::app) struct Predecessor {
+    stream: Mutex<Option<UnixStream>>,
+    vault: Arc<Vault>,
+    audit: Arc<Audit>,
+    pub(in crate::app) finishing: Arc<AtomicBool>,
+}
+
+impl Predecessor {
+    async fn serve(&self) -> Result<(), Broken> {
+        let stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(stream) = stream else { return Ok(()) };
+        stream.set_nonblocking(true)?;
+        let mut stream = tokio::net::UnixStream::from_std(stream)?;
+        loop {
+            let answer = match words::receive(&mut stream).await? {
+                (Word::Question, question) => self.vault.answer(&question),
+                (Word::Lines, lines) => {
+                    vec![u8::from(self.audit.record_given(&lines).await.is_ok())]
+                }
+                _ => return Err(Broken::Unexpected),
+            };
+            words::send(&mut stream, Word::Answer, &answer).await?;
+        }
+    }
+}
+
+#[async_trait]
+impl BackgroundService for Predecessor {
+    /// Goes on while this process stops: what the other one finishes still counts.
+    async fn start(&self, _: ShutdownWatch) {
+        // However it ends, the other process is gone, or might as well be.
+        let _ = self.serve().await;
+        self.finishing.store(false, Ordering::Release);
+    }
+}

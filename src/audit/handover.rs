@@ -1,0 +1,136 @@
+//! A record whose files go to another process: one writes them at a time.
+//!
+//! The old process closes them, and hands the lines of what it still finishes to the new one, which
+//! puts them into the chain between its own. Where nobody takes the files over the old process
+//! opens them again. While they are with nobody, whoever has a line waits.
+
+use std::fmt;
+use std::sync::MutexGuard;
+
+use super::queue::{Lines, Queue};
+use super::writer::{Closed, Keeper, Sink};
+use super::{Audit, JournalError, NotRecorded, Record};
+use crate::card::Timestamp;
+
+/// Hands lines to the process that has the files; whether they are written.
+pub type Give = Box<dyn Fn(&[u8]) -> bool + Send>;
+
+/// Files that were closed for another process.
+pub struct Released<'a>(Option<Open<'a>>);
+
+struct Open<'a> {
+    keeper: &'a Keeper,
+    sink: MutexGuard<'a, Option<Sink>>,
+    closed: Closed,
+}
+
+impl fmt::Debug for Released<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Released(..)")
+    }
+}
+
+impl Released<'_> {
+    /// From now on lines go to whoever has the files.
+    pub fn give_up(self, give: Give) {
+        if let Some(mut open) = self.0 {
+            open.keeper.queue.forward();
+            *open.sink = Some(Sink::Successor(give));
+        }
+    }
+
+    /// Opens the files again.
+    ///
+    /// # Errors
+    /// They cannot be; then nothing is recorded any more, and no card leaves.
+    pub fn take_back(self, opening: &[Record<'_>]) -> Result<(), JournalError> {
+        let Some(mut open) = self.0 else { return Ok(()) };
+        match open.closed.open(opening) {
+            Ok(writer) => {
+                *open.sink = Some(Sink::Files(Box::new(writer)));
+                Ok(())
+            }
+            Err(error) => {
+                open.keeper.queue.end();
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Audit {
+    /// Closes the files in order, for another process. Nothing where they cannot be closed so.
+    #[must_use]
+    pub fn release(&self) -> Option<Released<'_>> {
+        let Some(keeper) = &self.0 else { return Some(Released(None)) };
+        let mut sink = keeper.sink()?;
+        match sink.take() {
+            Some(Sink::Files(writer)) => match writer.close(&keeper.queue) {
+                Ok(closed) => Some(Released(Some(Open { keeper, sink, closed }))),
+                Err(writer) => {
+                    *sink = Some(Sink::Files(writer));
+                    None
+                }
+            },
+            other => {
+                *sink = other;
+                None
+            }
+        }
+    }
+
+    /// Writes lines that the process before handed over, between those of this one.
+    ///
+    /// # Errors
+    /// They are not written, or are none.
+    pub async fn record_given(&self, lines: &[u8]) -> Result<(), NotRecorded> {
+        let Some(keeper) = &self.0 else { return Ok(()) };
+        let batch = keeper.queue.push_given(&read(lines).ok_or(NotRecorded)?)?;
+        keeper.press();
+        batch.written().await
+    }
+}
+
+/// Hands over all lines that wait; says whether they were the last.
+pub(super) fn give_out(give: &Give, queue: &Queue) -> bool {
+    let mut lines = Lines::default();
+    let taken = queue.take(&mut lines);
+    let (lost, last) = (taken.lost, taken.last);
+    if lost > 0 {
+        lines.push(&Record::Lost { count: lost }, Timestamp::system(), false);
+    }
+    let written = lines.is_empty() || give(&write(&lines));
+    queue.settled(written, &mut lines, lost);
+    if written {
+        taken.written();
+    }
+    last
+}
+
+/// Time, length, line; and so on.
+fn write(lines: &Lines) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(lines.bytes.len() + 12 * lines.entries.len());
+    for (entry, body) in lines.iter() {
+        bytes.extend_from_slice(&entry.time.as_millis().to_be_bytes());
+        bytes.extend_from_slice(&u32::try_from(body.len()).unwrap_or(u32::MAX).to_be_bytes());
+        bytes.extend_from_slice(body);
+    }
+    bytes
+}
+
+fn read(mut bytes: &[u8]) -> Option<Vec<(Timestamp, &[u8])>> {
+    let mut lines = Vec::new();
+    while !bytes.is_empty() {
+        let (time, rest) = bytes.split_first_chunk()?;
+        let (length, rest) = rest.split_first_chunk()?;
+        let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
+        let (body, rest) = rest.split_at_checked(length)?;
+        let whole = body.starts_with(b"{\"event\":\"") && body.ends_with(b"}");
+        if !whole || body.contains(&b'\n') || body.starts_with(b"{\"event\":\"anchor\"") {
+            return None;
+        }
+        lines.push((Timestamp::from_millis(u64::from_be_bytes(*time)), body));
+        bytes = rest;
+    }
+    Some(lines)
+}

@@ -1,0 +1,514 @@
+//! A new process takes over from the one that runs: what was handed out before pays after, and
+//! whatever fails on the way leaves the old one as it was.
+
+use std::fs::{self, File, Permissions};
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use http::Method;
+use portcullis::vault::{Keyring, Limits, Role, Vault};
+use portcullis_sandbox::visitor::tokens_of;
+use portcullis_sandbox::world::Options;
+use portcullis_sandbox::world::accounts::App;
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+use super::house::{House, Ready, assert_problem, card, invoice_of, session_of};
+use super::line::{Ask, Line, Version};
+
+const SOON: Duration = Duration::from_secs(20);
+
+/// A house whose Portcullis can be taken over.
+struct Upgrading {
+    house: Arc<House>,
+    /// Root key and socket.
+    folder: TempDir,
+    /// The one that runs, after the first.
+    running: Option<Child>,
+    upgrades: usize,
+}
+
+fn keygen(file: PathBuf) {
+    let mut keygen = std::process::Command::new(env!("CARGO_BIN_EXE_portcullis"));
+    assert!(keygen.args(["keygen", "--out"]).arg(file).status().unwrap().success());
+}
+
+impl Upgrading {
+    async fn open() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o700)).unwrap();
+        keygen(folder.path().join("1.key"));
+        let vault = format!("[vault]\nroot_key = {{ file = {:?} }}\n", folder.path().join("1.key"));
+        let upgrade = format!("[upgrade]\nsocket = {:?}\n\n", folder.path().join("upgrade.sock"));
+        let adjust = Box::new(move |config: String| {
+            let config = config.replace("[vault]\n", &vault);
+            config.replace("[public]\n", &format!("{upgrade}[public]\n"))
+        });
+        let options = Options {
+            adjust: Some(adjust),
+            upstream_timeout: Duration::from_secs(10),
+            ..Options::default()
+        };
+        let house = Arc::new(House::with(options).await);
+        Self { house, folder, running: None, upgrades: 0 }
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
+        command.args(["run", "--upgrade", "--config"]).arg(self.house.world.config());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).kill_on_drop(true);
+        command
+    }
+
+    /// Starts a new process and waits until it has taken over; the old one is still there.
+    async fn upgrade(&mut self) -> Option<Child> {
+        self.upgrades += 1;
+        let log = self.house.world.folder().join(format!("logs/upgrade-{}.log", self.upgrades));
+        let file = File::create(&log).unwrap();
+        let mut child = self.command().stderr(file).spawn().unwrap();
+        let begun = std::time::Instant::now();
+        while !fs::read_to_string(&log).unwrap().contains(r#""event":"started""#) {
+            let ended = child.try_wait().unwrap();
+            assert!(ended.is_none(), "{ended:?}: {}", fs::read_to_string(&log).unwrap());
+            assert!(begun.elapsed() < SOON, "not taken over");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        self.running.replace(child)
+    }
+
+    /// The first process, or the one that was taken over, ends by itself and well.
+    async fn ends(&mut self, old: Option<Child>) {
+        let code = match old {
+            Some(mut old) => timeout(SOON, old.wait()).await.unwrap().unwrap().code(),
+            None => {
+                let pid = self.house.pid();
+                let gone = || {
+                    !PathBuf::from(format!("/proc/{pid}/fd"))
+                        .read_dir()
+                        .is_ok_and(|mut fds| fds.next().is_some())
+                };
+                let begun = std::time::Instant::now();
+                while !gone() && begun.elapsed() < SOON {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+                assert!(gone(), "the old process is still there");
+                Some(0)
+            }
+        };
+        assert_eq!(code, Some(0));
+    }
+
+    fn verify(&self) -> String {
+        let verified = std::process::Command::new(env!("CARGO_BIN_EXE_portcullis"))
+            .args(["audit", "verify", "--key"])
+            .arg(self.house.world.folder().join("secrets/audit.key"))
+            .arg(self.house.world.folder().join("audit/portcullis"))
+            .output()
+            .unwrap();
+        String::from_utf8(verified.stdout).unwrap() + &String::from_utf8(verified.stderr).unwrap()
+    }
+}
+
+fn with_key(ready: &Ready) -> Ask {
+    ready.ask().header("idempotency-key", "order-1")
+}
+
+#[tokio::test]
+async fn what_was_handed_out_before_is_there_after_and_what_was_used_up_is_not() {
+    let mut up = Upgrading::open().await;
+    let ready = up.house.ready("paymega").await;
+    let paid = up.house.ready("paymega").await;
+    let first = up.house.private(Version::Http1).await.send(&with_key(&paid)).await;
+    assert_eq!(first.status, 200, "{}", first.text());
+    let revoked = up.house.ready("paymega").await;
+    let forget = Ask::new(Method::DELETE, &format!("/v1/tokens/{}", revoked.tokens.token))
+        .header("portcullis-key", up.house.world.key(App::Shop));
+    assert_eq!(up.house.private(Version::Http1).await.send(&forget).await.status, 204);
+    let session = session_of(
+        &up.house.private(Version::Http1).await.send(&up.house.session(App::Shop)).await,
+    );
+
+    let old = up.upgrade().await;
+    up.ends(old).await;
+
+    let mut line = up.house.private(Version::Http1).await;
+    up.house.assert_pays(&mut line, &ready).await;
+    let sent = up.house.sales_received();
+    for used in [&ready, &paid, &revoked] {
+        assert_problem(&line.send(&used.ask()).await, 422, "token_unknown", "no");
+    }
+    let again = line.send(&with_key(&paid)).await;
+    assert_eq!((again.status, again.header("idempotency-replayed")), (200, Some("true")));
+    assert_eq!(again.body, first.body);
+    assert_eq!(up.house.sales_received(), sent);
+    let captured =
+        up.house.public(Version::Http1).await.send(&up.house.capture(&session, &card())).await;
+    tokens_of(&captured).unwrap();
+    let later = up.house.ready("paymega").await;
+    up.house.assert_pays(&mut line, &later).await;
+
+    let [handed] = &up.house.events("handed_over")[..] else { panic!("one hand-over") };
+    let [taken] = &up.house.events("taken_over")[..] else { panic!("one take-over") };
+    assert_eq!(handed["records"], taken["records"]);
+    assert!(handed["records"].as_u64().unwrap() >= 8, "{handed}");
+    let events: Vec<Value> =
+        ["started", "stopped"].map(|event| up.house.audited(event).len().into()).to_vec();
+    assert_eq!(events, [2, 1]);
+    let proof = up.verify();
+    assert!(proof.contains("records in 1 files"), "{proof}");
+    assert!(!proof.contains("broken") && !proof.contains("altered"), "{proof}");
+}
+
+#[tokio::test]
+async fn connections_of_the_old_process_are_served_to_their_end_from_the_one_vault() {
+    let mut up = Upgrading::open().await;
+    for version in Version::BOTH {
+        let (ready, other) = (up.house.ready("paymega").await, up.house.ready("paymega").await);
+        let mut private = up.house.private(version).await;
+        let mut public = up.house.public(version).await;
+        assert_eq!(private.send(&up.house.read("paymega", &ready.invoice)).await.status, 200);
+        let session = session_of(&private.send(&up.house.session(App::Shop)).await);
+        let mut slow = up.house.private(version).await;
+        slow.send(&up.house.read("paymega", &ready.invoice)).await;
+        let fault = portcullis_sandbox::corefy::faults::Fault::Slow(Duration::from_secs(3));
+        up.house.world.paymega.faults().set("sale", fault);
+        let before = up.house.sales_received();
+        let ask = other.ask().header("idempotency-key", &format!("slow-{version:?}"));
+        let mut begun = slow.begin(&ask, ask.body.len()).await.unwrap();
+        slow.complete(&mut begun).await.unwrap();
+        let end = std::time::Instant::now() + SOON;
+        while up.house.sales_received() == before && std::time::Instant::now() < end {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        up.house.world.paymega.faults().clear();
+
+        let old = up.upgrade().await;
+
+        // Over the new process, while the old one waits for its provider.
+        let mut line = Payer::new(Arc::clone(&up.house), version).await;
+        assert_problem(&line.ask(false, &ask).await, 409, "idempotency_in_flight", "unknown");
+        if version == Version::Http1 {
+            let captured = public.send(&up.house.capture(&session, &card())).await;
+            let tokens = tokens_of(&captured).unwrap();
+            let answer = private.send(&ready.ask()).await;
+            assert_eq!(answer.status, 200, "{}", answer.text());
+            up.house.assert_charged_once(&ready);
+            assert_eq!(answer.header("connection"), Some("close"));
+            let masked = Ask::get(&format!("/v1/tokens/{}", tokens.token))
+                .header("portcullis-key", up.house.world.key(App::Shop));
+            assert_eq!(line.ask(false, &masked).await.status, 200, "captured by the old process");
+            assert_problem(&line.ask(false, &ready.ask()).await, 422, "token_unknown", "no");
+        } else {
+            line.pay(&ready).await;
+        }
+        let answer = slow.answer(begun).await.unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        up.house.assert_charged_once(&other);
+        let again = line.ask(false, &ask).await;
+        assert_eq!((again.status, again.header("idempotency-replayed")), (200, Some("true")));
+        assert_eq!(again.body, answer.body);
+        up.ends(old).await;
+    }
+    let reveals = up.house.audited("reveal").len();
+    assert_eq!(up.house.audited_soon("outcome", reveals).await.len(), reveals);
+    assert_eq!(reveals, 4);
+    let proof = up.verify();
+    assert!(!proof.contains("broken") && !proof.contains("altered"), "{proof}");
+}
+
+/// A client that keeps its connections for as long as the server does.
+struct Payer {
+    house: Arc<House>,
+    version: Version,
+    private: Line,
+    public: Line,
+}
+
+impl Payer {
+    async fn new(house: Arc<House>, version: Version) -> Self {
+        let (private, public) = (house.private(version).await, house.public(version).await);
+        Self { house, version, private, public }
+    }
+
+    /// The answer, whatever happens to the server meanwhile. An HTTP/2 connection that takes no
+    /// more requests says so before one is sent; one of HTTP/1.1 says so in an answer.
+    async fn ask(&mut self, public: bool, ask: &Ask) -> portcullis_sandbox::client::Answer {
+        let mut begun = loop {
+            let line = if public { &mut self.public } else { &mut self.private };
+            match line.begin(ask, ask.body.len()).await {
+                Ok(begun) => break begun,
+                Err(_) if self.version == Version::Http2 => self.reopen(public).await,
+                Err(error) => panic!("not sent: {error}"),
+            }
+        };
+        let line = if public { &mut self.public } else { &mut self.private };
+        line.complete(&mut begun).await.unwrap();
+        let answer = line.answer(begun).await.unwrap_or_else(|error| panic!("no answer: {error}"));
+        if answer.header("connection") == Some("close") {
+            self.reopen(public).await;
+        }
+        answer
+    }
+
+    async fn reopen(&mut self, public: bool) {
+        if public {
+            self.public = self.house.public(self.version).await;
+        } else {
+            self.private = self.house.private(self.version).await;
+        }
+    }
+
+    async fn ready(&mut self) -> Ready {
+        let house = Arc::clone(&self.house);
+        let session = session_of(&self.ask(false, &house.session(App::Shop)).await);
+        let captured = self.ask(true, &house.capture(&session, &card())).await;
+        let tokens = tokens_of(&captured).unwrap();
+        let (invoice, handle) =
+            invoice_of(&self.ask(false, &house.invoice("paymega", App::Shop)).await);
+        Ready { account: "paymega", invoice, handle, tokens, card: card() }
+    }
+
+    async fn pay(&mut self, ready: &Ready) {
+        let answer = self.ask(false, &ready.ask()).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        self.house.assert_charged_once(ready);
+    }
+}
+
+/// Takes cards and pays with each a while later, until told to stop; returns how often.
+async fn traffic(house: Arc<House>, version: Version, done: Arc<AtomicBool>) -> usize {
+    let mut payer = Payer::new(house, version).await;
+    let mut waiting = std::collections::VecDeque::new();
+    let mut paid = 0;
+    while !done.load(Ordering::SeqCst) || !waiting.is_empty() {
+        if !done.load(Ordering::SeqCst) {
+            waiting.push_back(payer.ready().await);
+        }
+        if waiting.len() > 20 || done.load(Ordering::SeqCst) {
+            payer.pay(&waiting.pop_front().unwrap()).await;
+            paid += 1;
+        }
+    }
+    paid
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_upgrades_under_load_fail_no_payment_reset_no_connection_and_lose_no_token() {
+    let mut up = Upgrading::open().await;
+    let kept = up.house.ready("paymega").await;
+    let done = Arc::new(AtomicBool::new(false));
+    let payers = [Version::Http1, Version::Http2, Version::Http1, Version::Http2]
+        .map(|version| tokio::spawn(traffic(Arc::clone(&up.house), version, Arc::clone(&done))));
+    for _ in 0..3 {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let old = up.upgrade().await;
+        up.ends(old).await;
+    }
+    done.store(true, Ordering::SeqCst);
+    for payer in payers {
+        assert!(payer.await.unwrap() > 20);
+    }
+    up.house.assert_pays(&mut up.house.private(Version::Http1).await, &kept).await;
+    assert_eq!(up.house.events("taken_over").len(), 3);
+    let reveals = up.house.audited("reveal").len();
+    assert_eq!(up.house.audited_soon("outcome", reveals).await.len(), reveals);
+    assert_eq!(up.house.audited("lost").len(), 0);
+    let proof = up.verify();
+    assert!(!proof.contains("broken") && !proof.contains("altered"), "{proof}");
+}
+
+/// A process that wants to take over and gives up, or lies, at some step.
+struct Stand {
+    stream: UnixStream,
+    vault: Vault,
+    nonces: Vec<u8>,
+}
+
+const HELLO: u8 = 1;
+const REFUSED: u8 = 2;
+const PROOFS: u8 = 3;
+const SOCKETS: u8 = 4;
+const READY: u8 = 5;
+const END: u8 = 8;
+const TAKEN: u8 = 9;
+const RELEASED: u8 = 10;
+
+impl Stand {
+    fn at(up: &Upgrading, key: &str) -> Self {
+        let stream = UnixStream::connect(up.folder.path().join("upgrade.sock")).unwrap();
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        let key = portcullis::config::read_root_key(&up.folder.path().join(key)).unwrap();
+        let keyring = Keyring::of(&[(1, Some(&key))]).unwrap();
+        Self { stream, vault: Vault::new(keyring, Limits::default()), nonces: vec![7; 32] }
+    }
+
+    fn send(&mut self, word: u8, body: &[u8]) {
+        let length = u32::try_from(body.len()).unwrap().to_be_bytes();
+        let message = [length.as_slice(), &[word], body].concat();
+        self.stream.write_all(&message).unwrap();
+    }
+
+    fn receive(&mut self) -> (u8, Vec<u8>) {
+        let mut head = [0; 5];
+        self.stream.read_exact(&mut head).unwrap();
+        let length = u32::from_be_bytes([head[0], head[1], head[2], head[3]]);
+        let mut body = vec![0; usize::try_from(length).unwrap()];
+        self.stream.read_exact(&mut body).unwrap();
+        (head[4], body)
+    }
+
+    fn hello(&mut self, format: u16) {
+        let body = [b"pcupgrad".as_slice(), &format.to_be_bytes(), &[3], b"0.0", &[7; 32]].concat();
+        self.send(HELLO, &body);
+    }
+
+    /// Up to this step, counted from the connection.
+    fn go_to(&mut self, step: usize) {
+        let steps: [fn(&mut Self); 6] = [
+            |stand| stand.hello(1),
+            |stand| {
+                let (word, hello) = stand.receive();
+                assert_eq!(word, HELLO);
+                let behind = 8 + 2 + 1 + usize::from(hello[10]);
+                stand.nonces.extend_from_slice(&hello[behind..behind + 32]);
+                let proofs = stand.vault.proofs(Role::Taker, &stand.nonces);
+                let (version, proof) = proofs[0];
+                let body = [&[1], version.to_be_bytes().as_slice(), &proof].concat();
+                stand.send(PROOFS, &body);
+            },
+            |stand| {
+                assert_eq!(stand.receive().0, SOCKETS);
+                let mut descriptors = [0];
+                stand.stream.read_exact(&mut descriptors).unwrap();
+                assert_eq!(descriptors, [1], "only where upgrades meet: no address was named");
+                stand.send(READY, &[]);
+            },
+            |stand| {
+                while stand.receive().0 != END {}
+            },
+            |stand| stand.send(TAKEN, &[]),
+            |stand| assert_eq!(stand.receive().0, RELEASED),
+        ];
+        steps.iter().take(step).for_each(|step| step(self));
+    }
+}
+
+impl Upgrading {
+    async fn refused(&self, count: usize) -> Vec<Value> {
+        let end = std::time::Instant::now() + SOON;
+        while self.house.events("upgrade_refused").len() < count && std::time::Instant::now() < end
+        {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let refused = self.house.events("upgrade_refused");
+        assert_eq!(refused.len(), count);
+        refused.iter().map(|event| event["reason"].clone()).collect()
+    }
+
+    /// Starts one that is to end by itself; returns its exit code and its words.
+    async fn in_vain(&self, config: &str, changed: impl Fn(String) -> String) -> String {
+        let path = self.house.world.folder().join(config);
+        let text = fs::read_to_string(self.house.world.config()).unwrap();
+        fs::write(&path, changed(text)).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
+        command.args(["run", "--upgrade", "--config"]).arg(path).kill_on_drop(true);
+        let output = timeout(SOON, command.output()).await.unwrap().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stderr).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn whoever_breaks_off_at_any_step_leaves_the_old_process_as_it_was() {
+    let up = Upgrading::open().await;
+    for step in 0..=6 {
+        let ready = up.house.ready("paymega").await;
+        let mut line = up.house.private(Version::Http1).await;
+        let mut stand = Stand::at(&up, "1.key");
+        stand.go_to(step);
+        drop(stand);
+        let reasons = up.refused(step + 1).await;
+        assert_eq!(reasons[step], "gone", "step {step}");
+        up.house.assert_pays(&mut line, &ready).await;
+        assert_problem(&line.send(&ready.ask()).await, 422, "token_unknown", "no");
+    }
+    // What the old one had closed for the new one it opened again.
+    assert_eq!((up.house.audited("stopped").len(), up.house.audited("started").len()), (2, 3));
+    assert_eq!(up.house.audited("reveal").len(), 7);
+    let proof = up.verify();
+    assert!(!proof.contains("broken") && !proof.contains("altered"), "{proof}");
+    assert!(up.house.events("handed_over").is_empty());
+}
+
+#[tokio::test]
+async fn another_form_other_keys_and_a_lie_are_refused_and_change_nothing() {
+    let mut up = Upgrading::open().await;
+    let ready = up.house.ready("paymega").await;
+    keygen(up.folder.path().join("2.key"));
+
+    let mut newer = Stand::at(&up, "1.key");
+    newer.hello(2);
+    let (word, body) = newer.receive();
+    assert_eq!((word, body[0]), (REFUSED, 1));
+    assert_eq!(&body[1..11], [b"pcupgrad".as_slice(), &[0, 1]].concat());
+    let mut stranger = Stand::at(&up, "2.key");
+    stranger.go_to(2);
+    assert_eq!(stranger.receive(), {
+        let mut told = vec![3];
+        told.extend_from_slice(&body[1..]);
+        (REFUSED, told)
+    });
+    let mut liar = Stand::at(&up, "1.key");
+    liar.send(END, b"");
+    assert_eq!(up.refused(3).await, ["format", "other_keys", "unexpected"]);
+
+    let other = up.in_vain("other.toml", |text| text.replace("1.key", "2.key")).await;
+    assert!(other.contains("vault.root_key or vault.root_keys are not the same"), "{other}");
+    assert_eq!(up.refused(4).await[3], "gone");
+    let narrow =
+        up.in_vain("narrow.toml", |text| text.replace("capacity = 100000", "capacity = 1"));
+    let narrow = narrow.await;
+    assert!(narrow.contains("more records than vault.capacity"), "{narrow}");
+    assert_eq!(up.refused(5).await[4], "declined");
+    let nowhere =
+        up.in_vain("nowhere.toml", |text| text.replace("[upgrade]\nsocket", "[upgrade]\n#socket"));
+    assert!(nowhere.await.contains("upgrade.socket: is required"));
+    let off = |text: String| text.replace("[upgrade]\n", "").replace("socket = ", "# socket = ");
+    let off = up.in_vain("off.toml", off).await;
+    assert!(off.contains("upgrade.socket: is not set; --upgrade needs it"), "{off}");
+
+    up.house.assert_pays(&mut up.house.private(Version::Http1).await, &ready).await;
+    let after = up.house.ready("paymega").await;
+    let old = up.upgrade().await;
+    up.ends(old).await;
+    up.house.assert_pays(&mut up.house.private(Version::Http1).await, &after).await;
+}
+
+#[tokio::test]
+async fn the_socket_is_for_this_user_alone_and_for_one_process() {
+    let up = Upgrading::open().await;
+    let second = |config: &'static str| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_portcullis"));
+        command.args(["run", "--config"]).arg(up.house.world.folder().join(config));
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let words = second("portcullis.toml");
+    assert!(
+        words.contains("another Portcullis answers there; take over with --upgrade"),
+        "{words}"
+    );
+    fs::set_permissions(up.folder.path(), Permissions::from_mode(0o755)).unwrap();
+    let words = second("portcullis.toml");
+    assert!(words.contains("this user's alone (mode 0700)"), "{words}");
+    fs::set_permissions(up.folder.path(), Permissions::from_mode(0o700)).unwrap();
+}
