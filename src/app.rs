@@ -35,7 +35,7 @@ use crate::proxy::public::Public;
 use crate::proxy::signing::Signers;
 use crate::proxy::tls::{TlsError, TlsFiles, TlsSetup};
 use crate::secret::{KeyMemory, key_memory};
-use crate::telemetry::{Event, Log, Metrics, Protection, Signal, Warning};
+use crate::telemetry::{Copies, Event, Log, Metrics, Protection, Signal, Warning};
 use crate::vault::{Keyring, KeyringError, Vault};
 
 use export::Export;
@@ -120,7 +120,7 @@ pub fn run(mut config: Config, guarded: Guarded, upgrade: bool) -> Result<(), St
     let keyring = keyring(root_keys).map_err(StartError::RootKey)?;
     let key_id = keyring.id();
     let vault = Arc::new(Vault::new(keyring, config.vault));
-    let log = Arc::new(Log::start(config.log).map_err(|_| StartError::Threads)?);
+    let (log, copies) = log(&config)?;
     let public_tls = tls("public", &config.public)?;
     let private_tls = tls("private", &config.private)?;
     let shops = shops(&mut config)?;
@@ -128,11 +128,12 @@ pub fn run(mut config: Config, guarded: Guarded, upgrade: bool) -> Result<(), St
     let metrics = Arc::new(metrics(&listeners)?);
     let (upstreams, outside) = (upstreams(&config, None)?, upstreams(&config, None)?);
     let (mut upgrade, sockets) = sockets(&config, meeting, &vault)?;
+    let carrier = export::carrier(&config, &metrics)?;
     let signers = Signers::new(threads).map_err(|_| StartError::Threads)?;
     // Last before the record, which the other process gives up now: its requests wait.
     upgrade.take(&vault)?;
     let audit = Arc::new(audit(&config, random_root_key, &key_id, &log)?);
-    let (tracing, export) = export::start(&config, &metrics, levels(&vault, &audit))?;
+    let (tracing, export) = export::start(carrier, &config, copies, levels(&vault, &audit))?;
     let (predecessor, over) = upgrade.go(&vault, &audit, &log)?;
     announce(&log, &config, &applied, random_root_key);
     let limits = Arc::new(Limits::new(config.rates, config.rate_keys));
@@ -279,6 +280,14 @@ fn upstreams(config: &Config, ca_file: Option<PathBuf>) -> Result<Upstreams, Sta
     let upstreams =
         Upstreams::new(&tls, timeouts).map_err(|error| StartError::Tls("upstream", error))?;
     Ok(upstreams.with_answer_max(config.upstream.answer_limit))
+}
+
+/// The log, and where it leaves its lines if they are exported.
+fn log(config: &Config) -> Result<(Arc<Log>, Option<Copies>), StartError> {
+    let exported = config.telemetry.as_ref().filter(|settings| settings.logs);
+    let copies = exported.map(|_| Copies::default());
+    let log = Log::start(config.log, copies.clone()).map_err(|_| StartError::Threads)?;
+    Ok((Arc::new(log), copies))
 }
 
 /// What is known elsewhere and counted with the metrics.

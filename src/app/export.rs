@@ -18,7 +18,7 @@ use crate::proxy::exchange::{AddressPolicy, Outgoing, Target, Timeouts, Upstream
 use crate::proxy::tracing::Tracing;
 use crate::secret::{CleartextBody, fill_random};
 use crate::telemetry::otlp::{self, Speaker};
-use crate::telemetry::{Metrics, Signal, Span, Tracer, since_1970};
+use crate::telemetry::{Copies, Metrics, Signal, Span, Tracer, since_1970};
 
 use super::StartError;
 
@@ -26,6 +26,8 @@ use super::StartError;
 const EVERY: Duration = Duration::from_millis(500);
 /// Spans of one export at most.
 const SPANS: usize = 512;
+/// Lines of one export at most.
+const LINES: usize = 512;
 /// Pauses before the second and the third try.
 const PAUSES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(4)];
 /// Bytes of the collector's answer that are read.
@@ -46,6 +48,8 @@ struct Running {
 struct Sources<L> {
     /// Spans, where calls are traced.
     spans: Option<Receiver<Span>>,
+    /// Lines of the log, where events are sent.
+    copies: Option<Copies>,
     /// How often metrics are sent, where they are.
     every: Option<Duration>,
     levels: L,
@@ -60,25 +64,36 @@ struct Batch {
     more: bool,
 }
 
-/// Starts what the configuration asks for. `levels` are the vault's records and whether reveals can
-/// be recorded.
-pub(super) fn start(
+/// The way to the collector, if there is one. Nothing that is asked for can fail later but threads.
+pub(super) fn carrier(
     config: &Config,
     metrics: &Arc<Metrics>,
+) -> Result<Option<Carrier>, StartError> {
+    let settings = config.telemetry.as_ref();
+    settings.map(|settings| Carrier::new(config, settings, metrics.clone())).transpose()
+}
+
+/// Starts what the configuration asks for. `levels` are the vault's records and whether reveals can
+/// be recorded, `copies` the lines of the log.
+pub(super) fn start(
+    carrier: Option<Carrier>,
+    config: &Config,
+    copies: Option<Copies>,
     levels: impl Fn() -> (usize, bool) + Send + 'static,
 ) -> Result<(Tracing, Arc<Export>), StartError> {
-    let Some(settings) = &config.telemetry else { return Ok((Tracing::off(), Arc::default())) };
+    let Some((carrier, settings)) = carrier.zip(config.telemetry.as_ref()) else {
+        return Ok((Tracing::off(), Arc::default()));
+    };
     let (tracer, spans) = match settings.traces {
         true => {
-            let (tracer, spans) = Tracer::new(seeds(), settings.sample, metrics.clone());
+            let (tracer, spans) = Tracer::new(seeds(), settings.sample, carrier.metrics.clone());
             (tracer, Some(spans))
         }
         false => (Tracer::off(), None),
     };
     let told = settings.traceparent_to.iter().map(|host| (host.name(), host.port()));
     let tracing = Tracing::new(tracer, told);
-    let carrier = Carrier::new(config, settings, metrics.clone())?;
-    let sources = Sources { spans, every: settings.metrics, levels };
+    let sources = Sources { spans, copies, every: settings.metrics, levels };
     let (stop, stopping) = watch::channel(false);
     let (done, ended) = channel();
     let run = move || {
@@ -103,7 +118,7 @@ impl Export {
 }
 
 /// The way to the collector.
-struct Carrier {
+pub(super) struct Carrier {
     upstreams: Upstreams,
     target: Target,
     path: String,
@@ -142,7 +157,7 @@ impl Carrier {
         sources: Sources<impl Fn() -> (usize, bool)>,
         stopping: watch::Receiver<bool>,
     ) {
-        let Sources { spans, every, levels } = sources;
+        let Sources { spans, copies, every, levels } = sources;
         let traces = async {
             let Some(spans) = spans else { return };
             self.carry(Signal::Traces, EVERY, || self.spans(&spans), stopping.clone()).await;
@@ -152,7 +167,21 @@ impl Carrier {
             let batch = || Some(self.figures(levels()));
             self.carry(Signal::Metrics, every, batch, stopping.clone()).await;
         };
-        tokio::join!(traces, metrics);
+        let logs = async {
+            let Some(copies) = copies else { return };
+            self.carry(Signal::Logs, EVERY, || self.lines(&copies), stopping.clone()).await;
+        };
+        tokio::join!(traces, metrics, logs);
+    }
+
+    fn lines(&self, copies: &Copies) -> Option<Batch> {
+        let (lines, lost) = copies.take(LINES);
+        self.metrics.export_lost(Signal::Logs, lost);
+        let count = lines.iter().filter(|byte| **byte == b'\n').count();
+        let more = count == LINES;
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        let bytes = || otlp::logs(&self.speaker, &lines, since_1970());
+        (count > 0).then(|| Batch { bytes: bytes(), count, more })
     }
 
     fn spans(&self, waiting: &Receiver<Span>) -> Option<Batch> {

@@ -282,7 +282,7 @@ fn limits(root: &Table<'_>) -> (Caps, Concurrency) {
 fn log(root: &Table<'_>) -> Format {
     let table = root.table_or_empty("log");
     let format = Format::named(&table.text_or("format", "json")).unwrap_or_else(|| {
-        table.fail("format", "must be json or off");
+        table.fail("format", "must be json, pretty or off");
         Format::Off
     });
     table.finish();

@@ -27,6 +27,8 @@ pub struct Telemetry {
     pub name: String,
     /// How often metrics are told; never when unset.
     pub metrics: Option<Duration>,
+    /// Whether events are told.
+    pub logs: bool,
     /// Whether calls are traced.
     pub traces: bool,
     /// The share of new traces that is exported.
@@ -61,6 +63,7 @@ pub(super) fn telemetry(root: &Table<'_>) -> Option<Telemetry> {
         authorization: authorization(&table),
         timeout: Duration::from_millis(table.number("timeout_ms", 5_000, 100..=60_000)),
         name: name(&table),
+        logs: table.flag("logs", true),
         metrics: metrics(&table),
         traces: table.flag("traces", true),
         sample: table.share("sample", 1.0),

@@ -11,6 +11,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::Serialize;
 
 use super::Event;
+use super::copies::Copies;
+use super::line::pretty;
 
 /// How long lines gather before they are written together.
 const GATHER: Duration = Duration::from_millis(20);
@@ -26,6 +28,8 @@ const WAITING_MAX: usize = 4 * 1024 * 1024;
 pub enum Format {
     /// One JSON object a line.
     Json,
+    /// The same for people at a terminal.
+    Pretty,
     /// Nothing is written.
     Off,
 }
@@ -35,6 +39,7 @@ impl Format {
     pub fn named(name: &str) -> Option<Self> {
         match name {
             "json" => Some(Self::Json),
+            "pretty" => Some(Self::Pretty),
             "off" => Some(Self::Off),
             _ => None,
         }
@@ -46,10 +51,12 @@ impl Format {
 pub struct Log(Option<Arc<Waiting>>);
 
 /// Lines that wait to be written.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Waiting {
     lines: Mutex<Lines>,
     some: Condvar,
+    format: Format,
+    copies: Option<Copies>,
 }
 
 #[derive(Debug, Default)]
@@ -66,15 +73,17 @@ struct Line<'e> {
 }
 
 impl Log {
-    /// A log in that format, and the thread that writes it.
+    /// A log in that format, and the thread that writes it. A copy of every line is left in
+    /// `copies`, whatever the format.
     ///
     /// # Errors
     /// When the thread cannot be started.
-    pub fn start(format: Format) -> std::io::Result<Self> {
-        if format == Format::Off {
+    pub fn start(format: Format, copies: Option<Copies>) -> std::io::Result<Self> {
+        if format == Format::Off && copies.is_none() {
             return Ok(Self(None));
         }
-        let waiting = Arc::new(Waiting::default());
+        let (lines, some) = (Mutex::default(), Condvar::new());
+        let waiting = Arc::new(Waiting { lines, some, format, copies });
         let writer = Arc::clone(&waiting);
         std::thread::Builder::new()
             .name("log".to_owned())
@@ -122,11 +131,18 @@ impl Waiting {
     fn write_out(&self) {
         let mut out = std::io::stderr().lock();
         let fresh = Lines { bytes: Vec::with_capacity(BUFFER), lost: 0 };
-        let Lines { bytes, lost } = mem::replace(&mut *self.lock(), fresh);
-        let _ = out.write_all(&bytes);
+        let Lines { mut bytes, lost } = mem::replace(&mut *self.lock(), fresh);
         if lost > 0 {
-            let _ = out.write_all(&line_of(&Event::LinesLost { count: lost }));
+            bytes.extend_from_slice(&line_of(&Event::LinesLost { count: lost }));
         }
+        if let Some(copies) = &self.copies {
+            copies.keep(&bytes);
+        }
+        let _ = match self.format {
+            Format::Json => out.write_all(&bytes),
+            Format::Pretty => out.write_all(pretty(&bytes).as_bytes()),
+            Format::Off => Ok(()),
+        };
     }
 }
 
@@ -163,6 +179,17 @@ fn now_ms() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_that_is_off_still_leaves_copies_and_one_without_readers_starts_nothing() {
+        let copies = Copies::default();
+        let log = Log::start(Format::Off, Some(copies.clone())).unwrap();
+        log.write(&Event::Stopped);
+        log.flush();
+        let (line, lost) = copies.take(1);
+        assert!(line.ends_with(b"\"event\":\"stopped\"}\n") && lost == 0, "{line:?}");
+        assert!(Log::start(Format::Off, None).unwrap().0.is_none());
+    }
 
     #[test]
     fn lines_beyond_the_bound_are_counted_instead_of_kept() {

@@ -22,11 +22,13 @@ pub enum Signal {
     Traces,
     /// Metrics.
     Metrics,
+    /// Events.
+    Logs,
 }
 
 impl Signal {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Traces, Self::Metrics];
+    pub const ALL: [Self; 3] = [Self::Traces, Self::Metrics, Self::Logs];
 
     /// Its name in labels, and in the collector's paths.
     #[must_use]
@@ -34,6 +36,7 @@ impl Signal {
         match self {
             Self::Traces => "traces",
             Self::Metrics => "metrics",
+            Self::Logs => "logs",
         }
     }
 }

@@ -3,6 +3,8 @@
 //! Must never: hold bytes of a request or an answer. Names come from the configuration, codes from
 //! closed sets, cards only as [`TokenId`](crate::card::TokenId).
 
+mod copies;
+mod line;
 mod log;
 mod metrics;
 pub mod otlp;
@@ -10,6 +12,7 @@ mod panics;
 mod span;
 mod trace;
 
+pub use copies::Copies;
 pub use log::{Format, Log, since_1970};
 pub use metrics::{Metrics, Signal};
 pub use panics::tell_places_only;

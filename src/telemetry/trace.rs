@@ -37,8 +37,8 @@ impl TraceContext {
             _ => rest.is_empty() || rest.starts_with(b"-"),
         };
         let context = Self {
-            trace: bytes(trace)?,
-            span: bytes(span)?,
+            trace: unhexed(trace)?,
+            span: unhexed(span)?,
             sampled: byte(*f0, *f1)? & SAMPLED != 0,
         };
         let set = context.trace != [0; 16] && context.span != [0; 8];
@@ -106,7 +106,8 @@ fn byte(high: u8, low: u8) -> Option<u8> {
     Some(nibble(high)? << 4 | nibble(low)?)
 }
 
-fn bytes<const COUNT: usize>(text: &[u8]) -> Option<[u8; COUNT]> {
+/// Bytes that stand in lower-case hexadecimal.
+pub(super) fn unhexed<const COUNT: usize>(text: &[u8]) -> Option<[u8; COUNT]> {
     let mut all = [0; COUNT];
     if text.len() != 2 * COUNT {
         return None;

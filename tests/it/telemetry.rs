@@ -5,10 +5,12 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use http::Method;
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::KeyValue;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::metrics::v1::metric::Data;
 use opentelemetry_proto::tonic::metrics::v1::{Metric, NumberDataPoint, number_data_point};
 use opentelemetry_proto::tonic::resource::v1::Resource;
@@ -99,6 +101,7 @@ fn attribute(attributes: &[KeyValue], key: &str) -> Option<String> {
     match found.value.as_ref()?.value.as_ref()? {
         Value::StringValue(text) => Some(text.clone()),
         Value::IntValue(number) => Some(number.to_string()),
+        Value::BoolValue(flag) => Some(flag.to_string()),
         other => panic!("{key}: {other:?}"),
     }
 }
@@ -416,7 +419,7 @@ fn whole_number(point: &NumberDataPoint) -> i64 {
 #[tokio::test]
 async fn what_prometheus_reads_is_exported_under_the_same_names() {
     let collector = Collector::start(None).await.unwrap();
-    let house = house(&collector, "metrics_seconds = 1\ntraces = false").await;
+    let house = house(&collector, "metrics_seconds = 1\ntraces = false\nlogs = false").await;
     let ready = house.ready("paymega").await;
     let answer = house.private(Version::Http1).await.send(&ready.ask()).await;
     assert_eq!(answer.header("traceparent"), None);
@@ -460,4 +463,88 @@ async fn what_prometheus_reads_is_exported_under_the_same_names() {
     assert!(whole_number(&gauge.data_points[0]) > 0);
     assert!(collector.exports().iter().all(|export| export.path == "/v1/metrics"));
     assert_exports_hold_nothing(&house, &collector);
+}
+
+fn records(collector: &Collector) -> Vec<LogRecord> {
+    let exports = collector.exports();
+    let logs = exports.iter().filter(|export| export.path == "/v1/logs");
+    logs.flat_map(|export| {
+        ExportLogsServiceRequest::decode(export.body.clone()).unwrap().resource_logs
+    })
+    .flat_map(|of| of.scope_logs)
+    .flat_map(|scope| scope.log_records)
+    .collect()
+}
+
+#[tokio::test]
+async fn every_event_of_the_log_is_exported_in_its_trace() {
+    let collector = Collector::start(None).await.unwrap();
+    let house = house(&collector, "").await;
+    let (_, answer) = house.sale(&field("01")).await;
+    let id = answer.header("portcullis-request-id").unwrap();
+    house.private(Version::Http1).await.send(&Ask::get("/canary/api/x")).await;
+    let has_id = |record: &LogRecord| has(&record.attributes, &[("portcullis.request_id", id)]);
+    let sale = until(SOON, || records(&collector).into_iter().find(has_id)).await.unwrap();
+    let server = span(&collector, |span| is_server(span, "sale")).await;
+    assert_eq!((&sale.trace_id, &sale.span_id), (&server.trace_id, &server.span_id));
+    assert_eq!(
+        (sale.event_name.as_str(), sale.severity_text.as_str()),
+        ("portcullis.answered", "INFO")
+    );
+    assert!(sale.time_unix_nano > 0 && sale.observed_time_unix_nano >= sale.time_unix_nano);
+    let told = [
+        ("portcullis.call", "sale"),
+        ("portcullis.app", "shop"),
+        ("portcullis.code", "ok"),
+        ("http.response.status_code", "200"),
+        ("portcullis.replaced", "2"),
+    ];
+    assert!(has(&sale.attributes, &told), "{sale:?}");
+
+    // What stands in the log is what came, in its order.
+    let lines = house.log();
+    let lines = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    let written: Vec<(u64, String)> = lines
+        .map(|line| {
+            let line: serde_json::Value = serde_json::from_slice(line).unwrap();
+            let event = format!("portcullis.{}", line["event"].as_str().unwrap());
+            (line["time_ms"].as_u64().unwrap() * 1_000_000, event)
+        })
+        .collect();
+    let came = || {
+        let came = records(&collector).into_iter().map(|one| (one.time_unix_nano, one.event_name));
+        let came: Vec<_> = came.collect();
+        (came == written).then_some(())
+    };
+    until(SOON, came).await.expect("the export is not the log");
+    let started =
+        records(&collector).into_iter().find(|one| one.event_name == "portcullis.started");
+    let confined =
+        [("portcullis.process.seccomp", "true"), ("portcullis.process.no_new_privs", "true")];
+    assert!(has(&started.unwrap().attributes, &confined));
+    assert_exports_hold_nothing(&house, &collector);
+}
+
+#[tokio::test]
+async fn a_terminal_is_shown_lines_for_people_while_a_collector_gets_the_events() {
+    let collector = Collector::start(None).await.unwrap();
+    let endpoint = format!("http://127.0.0.1:{}", collector.port());
+    let adjust: Adjust = Box::new(move |config| {
+        assert!(config.contains("format = \"json\""));
+        let config = config.replace("format = \"json\"", "format = \"pretty\"");
+        adjusted(endpoint.clone(), "traces = false".to_owned())(config)
+    });
+    let house = House::with(Options { adjust: Some(adjust), ..Options::default() }).await;
+    let answer = house.private(Version::Http1).await.send(&house.session(App::Shop)).await;
+    let id = answer.header("portcullis-request-id").unwrap().to_owned();
+    let answered =
+        || records(&collector).into_iter().find(|one| one.event_name.ends_with("answered"));
+    let record = until(SOON, answered).await.unwrap();
+    assert!(record.trace_id.is_empty() && record.span_id.is_empty());
+    let log = String::from_utf8(house.log()).unwrap();
+    let line = log.lines().find(|line| line.contains(&id)).unwrap();
+    let wanted =
+        "answered listener=private call=session.open app=shop status=201 code=ok request_id=";
+    assert_eq!(line.get(13..13 + wanted.len()), Some(wanted), "{line}");
+    assert!(!log.contains("\"event\""), "{log}");
 }

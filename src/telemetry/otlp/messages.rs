@@ -18,6 +18,13 @@ pub(super) struct Metrics {
     pub resources: Vec<ResourceMetrics>,
 }
 
+/// `opentelemetry.proto.collector.logs.v1.ExportLogsServiceRequest`
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Logs {
+    #[prost(message, repeated, tag = "1")]
+    pub resources: Vec<ResourceLogs>,
+}
+
 /// Every `Export…ServiceResponse`
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Taken {
@@ -60,7 +67,7 @@ pub(super) struct KeyValue {
 /// `common.v1.AnyValue`
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct AnyValue {
-    #[prost(oneof = "Value", tags = "1, 3")]
+    #[prost(oneof = "Value", tags = "1, 2, 3, 5")]
     pub value: Option<Value>,
 }
 
@@ -69,8 +76,19 @@ pub(super) struct AnyValue {
 pub(super) enum Value {
     #[prost(string, tag = "1")]
     Text(String),
+    #[prost(bool, tag = "2")]
+    Flag(bool),
     #[prost(int64, tag = "3")]
     Number(i64),
+    #[prost(message, tag = "5")]
+    Array(Array),
+}
+
+/// `common.v1.ArrayValue`
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Array {
+    #[prost(message, repeated, tag = "1")]
+    pub values: Vec<AnyValue>,
 }
 
 /// `trace.v1.ResourceSpans`
@@ -223,4 +241,45 @@ pub(super) struct HistogramPoint {
     pub bounds: Vec<f64>,
     #[prost(message, repeated, tag = "9")]
     pub attributes: Vec<KeyValue>,
+}
+
+/// `logs.v1.ResourceLogs`
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ResourceLogs {
+    #[prost(message, optional, tag = "1")]
+    pub resource: Option<Resource>,
+    #[prost(message, repeated, tag = "2")]
+    pub scopes: Vec<ScopeLogs>,
+}
+
+/// `logs.v1.ScopeLogs`
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ScopeLogs {
+    #[prost(message, optional, tag = "1")]
+    pub scope: Option<Scope>,
+    #[prost(message, repeated, tag = "2")]
+    pub records: Vec<LogRecord>,
+}
+
+/// `logs.v1.LogRecord`
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct LogRecord {
+    #[prost(fixed64, tag = "1")]
+    pub time: u64,
+    #[prost(int32, tag = "2")]
+    pub severity: i32,
+    #[prost(string, tag = "3")]
+    pub severity_text: String,
+    #[prost(message, optional, tag = "5")]
+    pub body: Option<AnyValue>,
+    #[prost(message, repeated, tag = "6")]
+    pub attributes: Vec<KeyValue>,
+    #[prost(bytes = "vec", tag = "9")]
+    pub trace: Vec<u8>,
+    #[prost(bytes = "vec", tag = "10")]
+    pub span: Vec<u8>,
+    #[prost(fixed64, tag = "11")]
+    pub observed: u64,
+    #[prost(string, tag = "12")]
+    pub event: String,
 }

@@ -4,10 +4,12 @@
 //! The conventions' attributes that hold text of a request (`url.path`, `url.full`,
 //! `user_agent.original`, `client.address`) are left out.
 
+mod logs;
 mod messages;
 mod metrics;
 mod traces;
 
+pub use logs::logs;
 pub(super) use metrics::metrics;
 pub use traces::traces;
 
