@@ -3,10 +3,10 @@
 mod export;
 mod reload;
 mod upgrade;
+mod upstreams;
 
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,11 +25,10 @@ use crate::pci::digest;
 use crate::process::{Applied, Guarded, ProcessError};
 use crate::proxy::accept::{Listener, Open};
 use crate::proxy::admin::Admin;
-use crate::proxy::desk::{Desk, Targets};
-use crate::proxy::exchange::{Timeouts, UpstreamTls, Upstreams};
-use crate::proxy::front::{Shop, Shops};
+use crate::proxy::desk::Desk;
 use crate::proxy::listening::Bound;
 use crate::proxy::message::{Caps, ConnectionEvent, Deadlines};
+use crate::proxy::peer::Told;
 use crate::proxy::private::Private;
 use crate::proxy::public::Public;
 use crate::proxy::signing::Signers;
@@ -41,6 +40,7 @@ use crate::vault::{Keyring, KeyringError, Vault};
 use export::Export;
 use reload::Reload;
 use upgrade::{Meeting, Predecessor, Start, UpgradeError};
+use upstreams::{Hosts, shops, targets, upstreams};
 
 /// How often a part of the expired records is taken out. They are refused from the moment they
 /// expire.
@@ -139,7 +139,7 @@ pub fn run(mut config: Config, guarded: Guarded, upgrade: bool) -> Result<(), St
     let limits = Arc::new(Limits::new(config.rates, config.rate_keys));
     let forget = Forget { limits: limits.clone(), metrics: metrics.clone() };
     let desk = Arc::new(Desk {
-        targets: targets(&config),
+        targets: targets(&config, &Told { log: log.clone(), metrics: metrics.clone() }),
         flow: Flow::new(vault.clone(), config.registry, config.apps, config.public_url),
         upstreams,
         outside,
@@ -172,7 +172,7 @@ pub fn run(mut config: Config, guarded: Guarded, upgrade: bool) -> Result<(), St
     server.add_service(background_service("drain", drain));
     // Who is told that this process is ready may send it SIGHUP.
     admin.add_dependency(reload);
-    look_after(&mut server, vault, forget, predecessor);
+    look_after(&mut server, (vault, forget, Hosts(desk)), predecessor);
     server.bootstrap();
     server.run(RunArgs { shutdown_signal: Box::new(over) });
     last.lines();
@@ -201,12 +201,12 @@ fn listen(
 /// Adds what works beside the listeners.
 fn look_after(
     server: &mut Server,
-    vault: Arc<Vault>,
-    forget: Forget,
+    (vault, forget, hosts): (Arc<Vault>, Forget, Hosts),
     predecessor: Option<Predecessor>,
 ) {
     server.add_service(background_service("sweep", Sweep(vault)));
     server.add_service(background_service("forget", forget));
+    server.add_service(background_service("hosts", hosts));
     if let Some(predecessor) = predecessor {
         server.add_service(background_service("predecessor", predecessor));
     }
@@ -250,36 +250,6 @@ fn threads(given: usize) -> usize {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         given => given,
     }
-}
-
-/// The configured upstreams.
-fn targets(config: &Config) -> Targets {
-    let accounts = config.registry.accounts();
-    Targets::of(accounts.flat_map(|account| account.upstreams.iter().flatten()))
-}
-
-/// Shops that we stand in front of, each with connections of its own.
-fn shops(config: &mut Config) -> Result<Shops, StartError> {
-    let shops = std::mem::take(&mut config.shops);
-    let made = shops.into_iter().map(|shop| {
-        let upstreams = upstreams(config, shop.ca_file)?;
-        Shop::new(shop.intake, upstreams, shop.idle, shop.requests)
-            .map_err(|_| StartError::ShopHost)
-    });
-    Ok(Shops::new(made.collect::<Result<Vec<_>, _>>()?.into_iter()))
-}
-
-/// Connections towards providers, applications and shops.
-fn upstreams(config: &Config, ca_file: Option<PathBuf>) -> Result<Upstreams, StartError> {
-    let tls = UpstreamTls { ca_file: ca_file.or_else(|| config.upstream.ca_file.clone()) };
-    let timeouts = Timeouts {
-        connect: config.upstream.connect_timeout,
-        total: config.upstream.total_timeout,
-        ..Timeouts::default()
-    };
-    let upstreams =
-        Upstreams::new(&tls, timeouts).map_err(|error| StartError::Tls("upstream", error))?;
-    Ok(upstreams.with_answer_max(config.upstream.answer_limit))
 }
 
 /// The log, and where it leaves its lines if they are exported.

@@ -52,6 +52,7 @@ fn the_documented_file_writes_every_key_that_is_read() {
         "src/config/root_keys.rs",
         "src/config/secrets.rs",
         "src/config/telemetry.rs",
+        "src/config/upstream.rs",
     ];
     let missing: Vec<_> = sources
         .iter()
@@ -373,6 +374,7 @@ fn documented_keys(text: &str) -> Vec<Key> {
             table = name.replacen("app", "app[0]", usize::from(name == "app"));
             accounts += usize::from(name == "account");
             cards += usize::from(name == "intake.card");
+            table = table.replacen("upstream.host", "upstream.host[0]", 1);
             if name.split('.').next() == Some("intake") {
                 table = name.replacen("intake", "intake[0]", 1);
                 table = table.replace(".card", &format!(".card[{}]", cards.max(1) - 1));

@@ -1,8 +1,7 @@
-//! Listeners and the way out.
+//! Listeners.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use url::Url;
 
@@ -21,23 +20,6 @@ pub struct Listen {
     pub key: PathBuf,
     /// Authorities of client certificates; callers without one are refused when this is set.
     pub client_ca: Option<PathBuf>,
-}
-
-/// How providers and applications are called.
-#[derive(Debug, Clone)]
-pub struct Upstream {
-    /// Authorities of their certificates; the system's own when unset.
-    pub ca_file: Option<PathBuf>,
-    /// Until the connection stands, TLS included.
-    pub connect_timeout: Duration,
-    /// Until the whole answer is there.
-    pub total_timeout: Duration,
-    /// Longest answer in bytes.
-    pub answer_limit: usize,
-    /// Whether relay and callback targets may be on private networks.
-    pub danger_allow_private_addresses: bool,
-    /// Whether upstreams may be named with http.
-    pub danger_plain_http: bool,
 }
 
 pub(super) fn public(root: &Table<'_>) -> (Option<Listen>, Option<Url>, Hops) {
@@ -105,20 +87,4 @@ pub(super) fn admin(root: &Table<'_>) -> Option<SocketAddr> {
     }
     table.finish();
     address
-}
-
-pub(super) fn upstream(root: &Table<'_>) -> Upstream {
-    let table = root.table_or_empty("upstream");
-    let millis = |key, default| Duration::from_millis(table.number(key, default, 10..=300_000));
-    let upstream = Upstream {
-        ca_file: table.optional_text("ca_file").map(|file| table.beside(&file)),
-        connect_timeout: millis("connect_timeout_ms", 5_000),
-        total_timeout: millis("total_timeout_ms", 60_000),
-        answer_limit: usize::try_from(table.number("answer_limit_bytes", 1 << 20, 1024..=1 << 24))
-            .unwrap_or(usize::MAX),
-        danger_allow_private_addresses: table.flag("danger_allow_private_addresses", false),
-        danger_plain_http: table.flag("danger_plain_http", false),
-    };
-    table.finish();
-    upstream
 }

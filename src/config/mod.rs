@@ -17,13 +17,15 @@ mod root_keys;
 mod secrets;
 mod shares;
 mod telemetry;
+mod upstream;
 
 pub use intake::Shop;
-pub use listener::{Listen, Upstream};
+pub use listener::Listen;
 pub use reader::{Problem, Resolved};
 pub use root_keys::{RootKey, RootKeySource, new_root_key, read_root_key, root_keys};
 pub use shares::{Gathering, SHARES_MAX, ShareError, new_root_key_shares};
 pub use telemetry::{Collector, Telemetry};
+pub use upstream::{Host, Upstream};
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -169,7 +171,8 @@ fn config(root: &Table<'_>, elsewhere: &mut Vec<Problem>) -> Option<Config> {
     let private = listener::private(root);
     let admin = listener::admin(root);
     let (vault, root_keys) = vault(root);
-    let upstream = listener::upstream(root);
+    let way_out = root.table_or_empty("upstream");
+    let mut upstream = upstream::upstream(&way_out);
     let (caps, concurrency) = limits(root);
     let (rates, rate_keys) = rates::rates(root);
     let server = root.table_or_empty("server");
@@ -187,6 +190,8 @@ fn config(root: &Table<'_>, elsewhere: &mut Vec<Problem>) -> Option<Config> {
     let apps = merchant::apps(root);
     let registry = merchant::accounts(root, &profiles, &apps, upstream.danger_plain_http);
     merchant::check_grants(root, &apps, &registry);
+    upstream.hosts = upstream::hosts(&way_out, &registry);
+    way_out.finish();
     let shops = intake::shops(root, &apps, public_url.as_ref());
     Some(Config {
         public: public?,

@@ -18,6 +18,7 @@ use super::exchange::{
 };
 use super::front::Shops;
 use super::message::Reply;
+use super::peer::{PeerSettings, Told};
 use super::reply::{self, RequestId};
 use super::signing::Signers;
 use super::tracing::{Behalf, Exchange, Traced, Tracing};
@@ -60,9 +61,28 @@ pub struct Desk {
 pub struct Targets(Vec<(ProviderHost, Target)>);
 
 impl Targets {
-    /// Targets of these hosts; one that cannot be a target is refused when it is called.
-    pub fn of<'h>(hosts: impl Iterator<Item = &'h ProviderHost>) -> Self {
-        Self(hosts.filter_map(|host| Some((host.clone(), target_of(host)?))).collect())
+    /// Targets of these hosts, each watched as its settings say; one that cannot be a target is
+    /// refused when it is called.
+    pub fn of<'h>(
+        hosts: impl Iterator<Item = &'h ProviderHost>,
+        told: &Told,
+        settings: impl Fn(&HostPort) -> PeerSettings,
+    ) -> Self {
+        let mut targets = Self::default();
+        for host in hosts {
+            if targets.find(host).is_none()
+                && let Some(target) = target_of(host)
+            {
+                let target = target.watched(settings(host.host()), Some(told.clone()));
+                targets.0.push((host.clone(), target));
+            }
+        }
+        targets
+    }
+
+    /// Every target.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Target> {
+        self.0.iter().map(|(_, target)| target)
     }
 
     /// A linear search: an installation has a handful.

@@ -1,11 +1,11 @@
-//! Opens connections to providers: name resolution, address policy, TCP, TLS.
+//! Opens connections to providers: which addresses, TCP, TLS.
 //!
 //! The address that was checked is the address that is dialled, so a name that changes its mind in
 //! between (DNS rebinding) gains nothing. Certificates are always verified, for the name in the
 //! target.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -20,6 +20,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::exchange::{SendErrorKind, Target};
+use super::peer::Address;
 use super::tls::{HTTP_1_1, TlsError, read_roots};
 use super::wiping::Wiping;
 
@@ -79,22 +80,97 @@ impl Dialler {
         Ok(Self { connector: TlsConnector::from(Arc::new(config)) })
     }
 
-    /// A connection to `target`, ready to be written to, before `until`.
+    /// A connection to `target`, ready to be written to, before `until`. One address after the
+    /// other is tried, TLS included, and each gets its share of the time that is left: nothing of
+    /// a request has left before a connection stands.
     pub(crate) async fn dial(
         &self,
         target: &Target,
         policy: AddressPolicy,
         until: Instant,
+    ) -> Result<(Socket, Option<Arc<Address>>), SendErrorKind> {
+        let late = SendErrorKind::ConnectTimeout;
+        let Some(peer) = target.peer() else {
+            let found = timeout_at(until, resolve(target, policy)).await.map_err(|_| late)??;
+            let mut tries = Tries::new(found.len(), until);
+            for ip in found {
+                match self.open(target, ip, tries.next()).await {
+                    Ok(socket) => return Ok((socket, None)),
+                    Err(kind) => tries.failed(kind),
+                }
+            }
+            return Err(tries.furthest);
+        };
+        let found = timeout_at(until, peer.candidates(policy)).await.map_err(|_| late)??;
+        let mut tries = Tries::new(found.len(), until);
+        for address in found {
+            match self.open(target, address.ip(), tries.next()).await {
+                Ok(socket) => {
+                    peer.connected(&address);
+                    return Ok((socket, Some(address)));
+                }
+                Err(kind) => {
+                    peer.failed(&address, kind.as_str());
+                    tries.failed(kind);
+                }
+            }
+        }
+        Err(tries.furthest)
+    }
+
+    /// A connection to one address of `target`, before `until`.
+    pub(crate) async fn open(
+        &self,
+        target: &Target,
+        ip: IpAddr,
+        until: Instant,
     ) -> Result<Socket, SendErrorKind> {
         let late = SendErrorKind::ConnectTimeout;
-        let addresses = timeout_at(until, resolve(target, policy)).await.map_err(|_| late)??;
-        let stream = Wiping::new(connect(&addresses, until).await?);
+        let connecting = TcpStream::connect((ip, target.port()));
+        let stream = timeout_at(until, connecting).await.map_err(|_| late)?;
+        let stream = stream.map_err(|_| SendErrorKind::Connect)?;
+        stream.set_nodelay(true).map_err(|_| SendErrorKind::Connect)?;
+        let stream = Wiping::new(stream);
         let Some(name) = target.server_name() else { return Ok(Socket::Plain(stream)) };
-        let handshake = self.connector.connect(name, stream);
-        match timeout_at(until, handshake).await {
+        match timeout_at(until, self.connector.connect(name, stream)).await {
             Ok(Ok(stream)) => Ok(Socket::Tls(Box::new(stream))),
             Ok(Err(_)) => Err(SendErrorKind::Tls),
             Err(_) => Err(late),
+        }
+    }
+}
+
+/// The addresses of one connection that are tried: how much time each has, and which failure tells
+/// most.
+struct Tries {
+    left: usize,
+    until: Instant,
+    furthest: SendErrorKind,
+}
+
+impl Tries {
+    const fn new(left: usize, until: Instant) -> Self {
+        Self { left, until, furthest: SendErrorKind::Connect }
+    }
+
+    /// Until when the next one may take.
+    fn next(&mut self) -> Instant {
+        let now = Instant::now();
+        let share = u32::try_from(self.left.max(1)).unwrap_or(u32::MAX);
+        self.left = self.left.saturating_sub(1);
+        now + self.until.saturating_duration_since(now) / share
+    }
+
+    fn failed(&mut self, kind: SendErrorKind) {
+        const fn depth(kind: SendErrorKind) -> u8 {
+            match kind {
+                SendErrorKind::Connect => 0,
+                SendErrorKind::ConnectTimeout => 1,
+                _ => 2,
+            }
+        }
+        if depth(kind) > depth(self.furthest) {
+            self.furthest = kind;
         }
     }
 }
@@ -105,35 +181,16 @@ fn system_roots() -> Result<RootCertStore, TlsError> {
     if roots.is_empty() { Err(TlsError::Authorities) } else { Ok(roots) }
 }
 
-async fn resolve(target: &Target, policy: AddressPolicy) -> Result<Vec<SocketAddr>, SendErrorKind> {
+/// Addresses of a host that the configuration does not name.
+async fn resolve(target: &Target, policy: AddressPolicy) -> Result<Vec<IpAddr>, SendErrorKind> {
     let found = lookup_host((target.host(), target.port())).await;
-    let found: Vec<_> = found.map_err(|_| SendErrorKind::Resolve)?.collect();
+    let found: Vec<_> = found.map_err(|_| SendErrorKind::Resolve)?.map(|a| a.ip()).collect();
     if found.is_empty() {
         return Err(SendErrorKind::Resolve);
     }
-    let allowed =
-        found.into_iter().filter(|address| policy.allow_private || is_public(address.ip()));
+    let allowed = found.into_iter().filter(|ip| policy.allow_private || is_public(*ip));
     let allowed: Vec<_> = allowed.take(ADDRESSES_MAX).collect();
     if allowed.is_empty() { Err(SendErrorKind::PrivateAddress) } else { Ok(allowed) }
-}
-
-/// Tries one address after the other; each gets its share of the time that is left.
-async fn connect(addresses: &[SocketAddr], until: Instant) -> Result<TcpStream, SendErrorKind> {
-    let mut failure = SendErrorKind::Connect;
-    for (tried, address) in addresses.iter().enumerate() {
-        let now = Instant::now();
-        let left = u32::try_from(addresses.len() - tried).unwrap_or(1);
-        let share = until.saturating_duration_since(now) / left;
-        match timeout_at(now + share, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => {
-                stream.set_nodelay(true).map_err(|_| SendErrorKind::Connect)?;
-                return Ok(stream);
-            }
-            Ok(Err(_)) => failure = SendErrorKind::Connect,
-            Err(_) => failure = SendErrorKind::ConnectTimeout,
-        }
-    }
-    Err(failure)
 }
 
 /// Whether an address belongs to the public Internet. Everything with a special meaning in the IANA

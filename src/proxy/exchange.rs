@@ -5,6 +5,7 @@
 //! kernel accepted below TLS. No redirects, no decoding, no retries.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +18,7 @@ use super::dial::Dialler;
 use super::fields::is_hop_by_hop;
 use super::h1::reply::{push_decimal, push_field};
 use super::line::Line;
+use super::peer::{Peer, PeerSettings, Told};
 use super::pool::{Key, Pool};
 use super::target;
 use super::tls::TlsError;
@@ -26,6 +28,8 @@ pub use super::dial::{AddressPolicy, UpstreamTls, is_public};
 
 /// Largest answer body by default.
 const ANSWER_MAX: usize = 1024 * 1024;
+/// Largest answer to a check.
+const PROBE_MAX: usize = 64 * 1024;
 
 /// Where requests go. Checked once, then cheap to use.
 #[derive(Clone)]
@@ -35,6 +39,7 @@ pub struct Target {
     name: Option<ServerName<'static>>,
     host_field: HeaderValue,
     authority: Arc<str>,
+    peer: Option<Arc<Peer>>,
 }
 
 /// The host of a target is not a DNS name or an IP address, or its port is zero.
@@ -72,6 +77,7 @@ impl Target {
             host: host.into(),
             port,
             name: tls.then_some(name),
+            peer: None,
         })
     }
 
@@ -91,6 +97,19 @@ impl Target {
     #[must_use]
     pub const fn is_tls(&self) -> bool {
         self.name.is_some()
+    }
+
+    /// The same place, with its addresses known and watched.
+    #[must_use]
+    pub fn watched(mut self, settings: PeerSettings, told: Option<Told>) -> Self {
+        let label = self.authority.split_once("://").map_or("", |(_, place)| place);
+        self.peer = Some(Arc::new(Peer::new(Arc::clone(&self.host), label, settings, told)));
+        self
+    }
+
+    /// Its addresses, when they are watched.
+    pub(crate) const fn peer(&self) -> Option<&Arc<Peer>> {
+        self.peer.as_ref()
     }
 
     /// The same place, asked for under another name: what `Host` says.
@@ -290,13 +309,37 @@ impl Upstreams {
             return Ok((line, key));
         }
         let until = Instant::now() + self.timeouts.connect;
-        let socket = self.dialler.dial(target, policy, until).await?;
-        Ok((Line::new(socket), key))
+        let (socket, address) = self.dialler.dial(target, policy, until).await?;
+        Ok((Line::to(socket, address), key))
     }
 
     /// Takes such a connection back.
     pub(crate) fn give_back(&self, line: Line, key: Key) {
         self.pool.put(key, line);
+    }
+
+    /// Connects to one address of `target` and, where a path is named, asks for it without
+    /// credentials. Returns the status of the answer.
+    pub(crate) async fn probe(
+        &self,
+        target: &Target,
+        ip: IpAddr,
+        path: Option<&str>,
+    ) -> Result<Option<u16>, SendErrorKind> {
+        let until = Instant::now() + self.timeouts.connect;
+        let mut line = Line::new(self.dialler.open(target, ip, until).await?);
+        let Some(path) = path else { return Ok(None) };
+        let out = Outgoing {
+            method: Method::GET,
+            path_and_query: path.to_owned(),
+            headers: Vec::new(),
+            body: CleartextBody::with_capacity(0),
+        };
+        let head = write_head(target, &out).ok_or(SendErrorKind::BadRequest)?;
+        line.until(until);
+        line.write(&head, &out.body).await?;
+        let (answer, _) = line.read_answer(false, PROBE_MAX).await?;
+        Ok(Some(answer.status))
     }
 
     /// Sends `out` to `target`, once.
@@ -320,7 +363,8 @@ impl Upstreams {
                 let until = until.min(begun + self.timeouts.connect);
                 // Boxed: most exchanges find a connection, and need no room for making one.
                 let dialled = Box::pin(self.dialler.dial(target, policy, until)).await;
-                Line::new(dialled.map_err(not_sent)?)
+                let (socket, address) = dialled.map_err(not_sent)?;
+                Line::to(socket, address)
             }
         };
         line.until(until);

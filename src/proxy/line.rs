@@ -4,6 +4,7 @@
 //! beyond the exchange's deadline.
 
 use std::future::poll_fn;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use super::exchange::{Answer, SendErrorKind};
 use super::h1::Pair;
 use super::h1::head::HeadEnd;
 use super::message::Caps;
+use super::peer::Address;
 use crate::secret::CleartextBody;
 
 /// Interim answers skipped before the final one.
@@ -30,11 +32,23 @@ pub(crate) struct Line {
     pub(super) socket: Socket,
     pub(super) buffer: ReadBuffer,
     deadline: Deadline,
+    /// Where it leads, when the configuration names the host.
+    address: Option<Arc<Address>>,
 }
 
 impl Line {
     pub(crate) fn new(socket: Socket) -> Self {
-        Self { socket, buffer: ReadBuffer::new(), deadline: Deadline::after(Duration::ZERO) }
+        Self::to(socket, None)
+    }
+
+    pub(crate) fn to(socket: Socket, address: Option<Arc<Address>>) -> Self {
+        let deadline = Deadline::after(Duration::ZERO);
+        Self { socket, buffer: ReadBuffer::new(), deadline, address }
+    }
+
+    /// Whether it leads where the host was once.
+    pub(crate) fn is_astray(&self) -> bool {
+        self.address.as_ref().is_some_and(|address| address.is_gone())
     }
 
     /// Bytes the kernel has accepted since the connection was opened.

@@ -1,7 +1,8 @@
 //! Idle connections to providers, few and not for long.
 //!
 //! A connection comes back only when its last answer left no doubt, and goes out only when nothing
-//! has arrived since: a provider that closed it or spoke out of turn must not meet a payment.
+//! has arrived since and its address is still one of the host's: a provider that closed it or spoke
+//! out of turn must not meet a payment.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -43,7 +44,7 @@ impl Pool {
     pub(crate) fn take(&self, key: &Key) -> Option<Line> {
         loop {
             let Idle { mut line, since } = self.with(|lines| lines.get_mut(key)?.pop())?;
-            if since.elapsed() < self.idle && line.is_silent() {
+            if since.elapsed() < self.idle && !line.is_astray() && line.is_silent() {
                 return Some(line);
             }
         }
@@ -52,7 +53,7 @@ impl Pool {
     /// Keeps a connection whose last answer was complete. Asking whether it is silent also makes
     /// rustls' buffer be wiped: it still holds that answer.
     pub(crate) fn put(&self, key: Key, mut line: Line) {
-        if !line.is_silent() {
+        if line.is_astray() || !line.is_silent() {
             return;
         }
         let fresh = Idle { line, since: Instant::now() };

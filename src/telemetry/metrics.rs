@@ -55,6 +55,7 @@ pub struct Metrics {
     audit_up: IntGauge,
     certificates: IntGaugeVec,
     export_lost: IntCounterVec,
+    upstreams: IntGaugeVec,
 }
 
 impl Metrics {
@@ -115,6 +116,7 @@ impl Metrics {
             "1 when reveals can be recorded; at 0 no card leaves.",
         )?;
         Ok(Self {
+            upstreams: addresses(&registry)?,
             registry,
             start,
             answers,
@@ -175,6 +177,16 @@ impl Metrics {
         self.certificates.with_label_values(&[listener]).set(ends);
     }
 
+    /// Notes whether an address of a configured host is in use.
+    pub fn upstream_up(&self, host: &str, address: &str, up: bool) {
+        self.upstreams.with_label_values(&[host, address]).set(i64::from(up));
+    }
+
+    /// A configured host has that address no longer.
+    pub fn upstream_gone(&self, host: &str, address: &str) {
+        let _ = self.upstreams.remove_label_values(&[host, address]);
+    }
+
     /// The text that Prometheus reads.
     pub fn text(&self, records: usize, audit_up: bool) -> Vec<u8> {
         let mut text = Vec::new();
@@ -223,6 +235,11 @@ fn levels(
     let levels = IntGaugeVec::new(Opts::new(name, help), labels)?;
     registry.register(Box::new(levels.clone()))?;
     Ok(levels)
+}
+
+fn addresses(registry: &Registry) -> Result<IntGaugeVec, prometheus::Error> {
+    let help = "1 when an address of a configured host can be connected to, as far as is known.";
+    levels(registry, "portcullis_upstream_up", help, &["host", "address"])
 }
 
 fn level(registry: &Registry, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {

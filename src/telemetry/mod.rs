@@ -132,6 +132,34 @@ pub enum Event<'e> {
         #[serde(skip_serializing_if = "Option::is_none")]
         upstream_us: Option<u64>,
     },
+    /// An address of a configured host is left out: connections to it failed.
+    UpstreamDown {
+        /// The host, as the configuration names it, with its port.
+        host: &'e str,
+        /// The address.
+        address: &'e str,
+        /// How the last one failed.
+        reason: &'static str,
+    },
+    /// That address works again.
+    UpstreamUp {
+        /// The host.
+        host: &'e str,
+        /// The address.
+        address: &'e str,
+    },
+    /// A configured host has other addresses than before.
+    UpstreamResolved {
+        /// The host.
+        host: &'e str,
+        /// How many.
+        addresses: usize,
+    },
+    /// The addresses of a configured host could not be looked up; the last ones stay in use.
+    UpstreamUnresolved {
+        /// The host.
+        host: &'e str,
+    },
     /// An anchor was written into the audit record. Kept elsewhere, this line shows whether the
     /// record's end was cut off.
     Anchored {

@@ -7,6 +7,6 @@ mod corpus;
 mod http1;
 mod http2;
 mod service;
-mod support;
+pub(crate) mod support;
 mod tls;
-mod upstream;
+pub(crate) mod upstream;

@@ -28,3 +28,4 @@ mod telemetry;
 mod testing;
 mod transport;
 mod upgrade;
+mod upstream;

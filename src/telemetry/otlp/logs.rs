@@ -52,7 +52,12 @@ fn severity(line: &Line) -> (i32, &'static str) {
     match line.event() {
         "panicked" => ERROR,
         "answered" if line.number("status").is_some_and(|status| status >= 500) => ERROR,
-        "warned" | "reload_refused" | "root_key_removed" | "lines_lost" => WARN,
+        "warned"
+        | "reload_refused"
+        | "root_key_removed"
+        | "lines_lost"
+        | "upstream_down"
+        | "upstream_unresolved" => WARN,
         _ => INFO,
     }
 }

@@ -114,7 +114,7 @@ pub(super) fn deadlines() -> Deadlines {
 }
 
 impl Server {
-    pub(super) fn new(tls: Option<&TlsSetup>, deadlines: Deadlines, caps: Caps) -> Self {
+    pub(crate) fn new(tls: Option<&TlsSetup>, deadlines: Deadlines, caps: Caps) -> Self {
         let room = Arc::new(Room::default());
         let listener = Arc::new(Listener::new(Arc::clone(&room), tls, deadlines, caps));
         Self { room, listener, shutdown: watch::channel(false).0 }
@@ -163,13 +163,13 @@ pub(super) async fn read_until<IO: AsyncReadExt + Unpin>(io: &mut IO, ending: &s
 }
 
 /// A throw-away authority with certificates in files.
-pub(super) struct Authority {
+pub(crate) struct Authority {
     pub(super) folder: tempfile::TempDir,
     issuer: Issuer<'static, KeyPair>,
 }
 
 impl Authority {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(Vec::new()).unwrap();
@@ -179,12 +179,12 @@ impl Authority {
         Self { folder, issuer: Issuer::new(params, key) }
     }
 
-    pub(super) fn path(&self, file: &str) -> PathBuf {
+    pub(crate) fn path(&self, file: &str) -> PathBuf {
         self.folder.path().join(file)
     }
 
     /// Writes `<file>.pem` and `<file>.key` for these names.
-    pub(super) fn issue(&self, file: &str, names: &[&str]) {
+    pub(crate) fn issue(&self, file: &str, names: &[&str]) {
         let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
         let key = KeyPair::generate().unwrap();
         let params = CertificateParams::new(names).unwrap();
@@ -253,7 +253,7 @@ pub(super) async fn listen() -> (TcpListener, u16) {
 }
 
 /// Reads one request with a content-length body from a mock's socket.
-pub(super) async fn read_request(stream: &mut TcpStream) -> Vec<u8> {
+pub(crate) async fn read_request(stream: &mut TcpStream) -> Vec<u8> {
     let mut got = Vec::new();
     let mut buf = [0; 4096];
     loop {

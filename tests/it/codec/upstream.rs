@@ -33,12 +33,12 @@ pub(super) fn timeouts() -> Timeouts {
     }
 }
 
-pub(super) fn upstreams(authority: &Authority) -> Upstreams {
+pub(crate) fn upstreams(authority: &Authority) -> Upstreams {
     let tls = UpstreamTls { ca_file: Some(authority.path("ca.pem")) };
     Upstreams::new(&tls, timeouts()).unwrap()
 }
 
-pub(super) fn sale() -> Outgoing {
+pub(crate) fn sale() -> Outgoing {
     Outgoing {
         method: Method::POST,
         path_and_query: "/api/sale?x=1".to_owned(),
@@ -60,7 +60,7 @@ pub(super) async fn send(upstreams: &Upstreams, port: u16, tls: bool) -> Result<
 }
 
 /// A provider that says `answer` to every request, on as many connections as come.
-pub(super) fn provider(listener: TcpListener, answer: &str) -> Arc<AtomicUsize> {
+pub(crate) fn provider(listener: TcpListener, answer: &str) -> Arc<AtomicUsize> {
     let (connections, answer) = (Arc::new(AtomicUsize::new(0)), answer.to_owned());
     let counter = Arc::clone(&connections);
     tokio::spawn(async move {
@@ -266,7 +266,7 @@ async fn a_silent_provider_leaves_the_outcome_unknown_after_the_total_deadline()
 }
 
 /// A provider that speaks TLS with the certificate `file`, and what it received.
-fn tls_provider(
+pub(crate) fn tls_provider(
     authority: &Authority,
     file: &str,
     listener: TcpListener,

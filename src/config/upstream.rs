@@ -1,0 +1,164 @@
+//! The way out: how providers and applications are called.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::provider::{HostPort, Registry};
+use crate::proxy::peer::{Check, CheckKind, HealthRules, PeerSettings};
+
+use super::reader::Table;
+
+/// How providers and applications are called.
+#[derive(Debug, Clone)]
+pub struct Upstream {
+    /// Authorities of their certificates; the system's own when unset.
+    pub ca_file: Option<PathBuf>,
+    /// Until the connection stands, TLS included.
+    pub connect_timeout: Duration,
+    /// Until the whole answer is there.
+    pub total_timeout: Duration,
+    /// Longest answer in bytes.
+    pub answer_limit: usize,
+    /// How often the addresses of configured hosts are looked up.
+    pub resolve_every: Duration,
+    /// When an address is left out.
+    pub health: HealthRules,
+    /// Whether relay and callback targets may be on private networks.
+    pub danger_allow_private_addresses: bool,
+    /// Whether upstreams may be named with http.
+    pub danger_plain_http: bool,
+    /// Hosts with settings of their own.
+    pub hosts: Vec<Host>,
+}
+
+/// Settings of one host of an account.
+#[derive(Debug, Clone)]
+pub struct Host {
+    /// Its name and port.
+    pub host: HostPort,
+    /// Where it is; looked up when empty.
+    pub addresses: Vec<IpAddr>,
+    /// How each address is tried without a payment.
+    pub check: Option<Check>,
+}
+
+impl Upstream {
+    /// How the addresses of a host are found and watched.
+    #[must_use]
+    pub fn peer(&self, host: &HostPort) -> PeerSettings {
+        let own = self.hosts.iter().find(|known| known.host == *host);
+        PeerSettings {
+            addresses: own.map(|own| own.addresses.clone()).unwrap_or_default(),
+            resolve_every: self.resolve_every,
+            health: self.health,
+            check: own.and_then(|own| own.check.clone()),
+            ..PeerSettings::default()
+        }
+    }
+}
+
+pub(super) fn upstream(table: &Table<'_>) -> Upstream {
+    let millis = |key, default| Duration::from_millis(table.number(key, default, 10..=300_000));
+    let seconds = |key, default| Duration::from_secs(table.number(key, default, 1..=3600));
+    Upstream {
+        ca_file: table.optional_text("ca_file").map(|file| table.beside(&file)),
+        connect_timeout: millis("connect_timeout_ms", 5_000),
+        total_timeout: millis("total_timeout_ms", 60_000),
+        answer_limit: usize::try_from(table.number("answer_limit_bytes", 1 << 20, 1024..=1 << 24))
+            .unwrap_or(usize::MAX),
+        resolve_every: seconds("resolve_every_seconds", 30),
+        health: health(table),
+        danger_allow_private_addresses: table.flag("danger_allow_private_addresses", false),
+        danger_plain_http: table.flag("danger_plain_http", false),
+        hosts: Vec::new(),
+    }
+}
+
+fn health(table: &Table<'_>) -> HealthRules {
+    let after = table.number("down_after_failures", 3, 1..=1000);
+    let first = table.number("down_seconds", 2, 1..=3600);
+    let longest = table.number("down_seconds_max", 60, 1..=3600);
+    if longest < first {
+        table.fail("down_seconds_max", "must not be shorter than down_seconds");
+    }
+    HealthRules {
+        after: u32::try_from(after).unwrap_or(u32::MAX),
+        first: Duration::from_secs(first),
+        longest: Duration::from_secs(longest),
+    }
+}
+
+/// `[[upstream.host]]`: what differs for single hosts of the accounts.
+pub(super) fn hosts(upstream: &Table<'_>, registry: &Registry) -> Vec<Host> {
+    let mut hosts: Vec<Host> = Vec::new();
+    for table in upstream.tables("host") {
+        if let Some(host) = host(&table) {
+            let accounts = registry.accounts();
+            let mut called = accounts.flat_map(|account| account.upstreams.iter().flatten());
+            if !called.any(|upstream| *upstream.host() == host.host) {
+                table.fail("host", "is not the host and port of an account's upstreams");
+            }
+            if hosts.iter().any(|known| known.host == host.host) {
+                table.fail("host", "has a table already");
+            }
+            hosts.push(host);
+        }
+        table.finish();
+    }
+    hosts
+}
+
+fn host(table: &Table<'_>) -> Option<Host> {
+    let expected = "must be a DNS name, with a port where that is not 443";
+    let host = table.parsed("host", expected, HostPort::parse);
+    let addresses = addresses(table);
+    let check = check(table);
+    Some(Host { host: host?, addresses, check })
+}
+
+/// As many as are kept of a name, and no more.
+fn addresses(table: &Table<'_>) -> Vec<IpAddr> {
+    let texts = table.texts("addresses");
+    let parsed: Option<Vec<IpAddr>> = texts.iter().map(|text| text.parse().ok()).collect();
+    let usable = |ip: &IpAddr| !ip.is_unspecified() && !ip.is_multicast();
+    let parsed = parsed.filter(|ips| ips.len() <= 8 && ips.iter().all(usable));
+    let Some(ips) = parsed else {
+        table.fail("addresses", "must list at most 8 IP addresses, such as 192.0.2.10");
+        return Vec::new();
+    };
+    if ips.iter().collect::<BTreeSet<_>>().len() < ips.len() {
+        table.fail("addresses", "names an address twice");
+    }
+    ips
+}
+
+fn check(table: &Table<'_>) -> Option<Check> {
+    let kind = table.text_or("check", "off");
+    let every = Duration::from_secs(table.number("check_every_seconds", 10, 1..=3600));
+    let expected = "must be a path, such as /health";
+    let path = table.optional_parsed("check_path", expected, |text| {
+        let plain = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');
+        (text.starts_with('/') && plain).then(|| text.to_owned())
+    });
+    let status = u16::try_from(table.number("check_status", 200, 200..=599)).unwrap_or(200);
+    let asks = kind == "get";
+    if asks != table.has("check_path") {
+        let (key, needs) = match asks {
+            true => ("check", "needs the path that is asked for, in check_path"),
+            false => ("check_path", "is for check = \"get\""),
+        };
+        table.fail(key, needs);
+    }
+    let kind = match kind.as_str() {
+        "off" => return None,
+        "connect" => CheckKind::Connect,
+        "get" => CheckKind::Get { path: path?, status },
+        _ => {
+            table.fail("check", "must be off, connect or get");
+            return None;
+        }
+    };
+    Some(Check { every, kind })
+}

@@ -1,0 +1,126 @@
+//! Orders of addresses, and what becomes of them when names move.
+
+use super::*;
+
+const ANY: AddressPolicy = AddressPolicy { allow_private: true };
+
+fn ips(texts: &[&str]) -> Vec<IpAddr> {
+    texts.iter().map(|text| text.parse().unwrap()).collect()
+}
+
+/// A host whose look-ups find what is in the cell; nothing means that they fail.
+fn looked_up(check: Option<Check>) -> (Peer, Arc<Mutex<Vec<IpAddr>>>) {
+    let found = Arc::new(Mutex::new(Vec::new()));
+    let cell = Arc::clone(&found);
+    let names: Names = Arc::new(move |_| {
+        let found: Vec<_> = cell.lock().unwrap().clone();
+        Box::pin(
+            async move { if found.is_empty() { Err(io::Error::other("")) } else { Ok(found) } },
+        )
+    });
+    let settings = PeerSettings { names, check, ..PeerSettings::default() };
+    (Peer::new("provider.test".into(), "provider.test", settings, None), found)
+}
+
+async fn order(peer: &Peer) -> Vec<String> {
+    let found = peer.candidates(ANY).await.unwrap();
+    found.iter().map(|address| address.ip.to_string()).collect()
+}
+
+fn address(peer: &Peer, ip: &str) -> Arc<Address> {
+    let ip: IpAddr = ip.parse().unwrap();
+    peer.addresses().into_iter().find(|address| address.ip == ip).unwrap()
+}
+
+fn take_down(peer: &Peer, ip: &str) {
+    (0..3).for_each(|_| peer.failed(&address(peer, ip), "connect"));
+}
+
+#[tokio::test]
+async fn addresses_take_turns_and_the_two_kinds_alternate() {
+    let (peer, found) = looked_up(None);
+    *found.lock().unwrap() = ips(&["2a00::1", "2a00::2", "9.9.9.1", "9.9.9.2", "9.9.9.3"]);
+    assert_eq!(order(&peer).await, ["2a00::1", "9.9.9.1", "2a00::2", "9.9.9.2"]);
+    assert_eq!(order(&peer).await, ["2a00::2", "9.9.9.2", "2a00::1", "9.9.9.3"]);
+    // The resolver puts first what this machine can reach.
+    *found.lock().unwrap() = ips(&["9.9.9.1", "2a00::1"]);
+    peer.look_up().await;
+    for _ in 0..3 {
+        assert_eq!(order(&peer).await, ["9.9.9.1", "2a00::1"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_that_fails_comes_last_until_its_time_has_passed() {
+    let (peer, found) = looked_up(None);
+    *found.lock().unwrap() = ips(&["9.9.9.1", "9.9.9.2"]);
+    peer.look_up().await;
+    take_down(&peer, "9.9.9.1");
+    for _ in 0..3 {
+        assert_eq!(order(&peer).await, ["9.9.9.2", "9.9.9.1"]);
+    }
+    tokio::time::advance(HealthRules::default().first).await;
+    let firsts = [order(&peer).await[0].clone(), order(&peer).await[0].clone()];
+    assert!(firsts.contains(&"9.9.9.1".to_owned()), "it is never tried again: {firsts:?}");
+    // All are out: the one that comes back first is tried first.
+    take_down(&peer, "9.9.9.1");
+    take_down(&peer, "9.9.9.2");
+    assert_eq!(order(&peer).await, ["9.9.9.2", "9.9.9.1"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_checks_are_made_only_a_check_brings_an_address_back() {
+    let check = Check { every: Duration::from_secs(5), kind: CheckKind::Connect };
+    let (peer, found) = looked_up(Some(check));
+    *found.lock().unwrap() = ips(&["9.9.9.1", "9.9.9.2"]);
+    peer.look_up().await;
+    take_down(&peer, "9.9.9.1");
+    tokio::time::advance(HealthRules::default().longest).await;
+    peer.connected(&address(&peer, "9.9.9.1"));
+    for _ in 0..2 {
+        assert_eq!(order(&peer).await, ["9.9.9.2", "9.9.9.1"]);
+    }
+    peer.is_well(&address(&peer, "9.9.9.1"));
+    let firsts = [order(&peer).await[0].clone(), order(&peer).await[0].clone()];
+    assert!(firsts.contains(&"9.9.9.1".to_owned()), "{firsts:?}");
+}
+
+#[tokio::test]
+async fn a_changed_answer_is_taken_over_and_a_failed_look_up_changes_nothing() {
+    let (peer, found) = looked_up(None);
+    assert_eq!(peer.candidates(ANY).await.err(), Some(SendErrorKind::Resolve));
+    *found.lock().unwrap() = ips(&["9.9.9.1", "9.9.9.2"]);
+    assert_eq!(order(&peer).await, ["9.9.9.1", "9.9.9.2"]);
+    let [first, second] = ["9.9.9.1", "9.9.9.2"].map(|ip| address(&peer, ip));
+    found.lock().unwrap().clear();
+    peer.look_up().await;
+    assert_eq!(peer.addresses().len(), 2);
+    assert!(!first.is_gone() && !second.is_gone());
+    *found.lock().unwrap() = ips(&["9.9.9.2", "9.9.9.3"]);
+    peer.look_up().await;
+    assert!(first.is_gone() && !second.is_gone());
+    assert!(Arc::ptr_eq(&second, &address(&peer, "9.9.9.2")), "what is known of it is kept");
+    // Numbers stay with their addresses, and one that was in use is not given to another at once.
+    let labels = |ip| address(&peer, ip).label.clone();
+    assert_eq!([labels("9.9.9.2"), labels("9.9.9.3")], ["1", "2"]);
+}
+
+#[tokio::test]
+async fn private_addresses_are_left_out_where_they_are_not_allowed() {
+    let (peer, found) = looked_up(None);
+    *found.lock().unwrap() = ips(&["10.0.0.1", "9.9.9.1", "::1"]);
+    let strict = AddressPolicy { allow_private: false };
+    let allowed = peer.candidates(strict).await.unwrap();
+    assert_eq!(allowed.iter().map(|a| a.ip()).collect::<Vec<_>>(), ips(&["9.9.9.1"]));
+    *found.lock().unwrap() = ips(&["10.0.0.1"]);
+    peer.look_up().await;
+    assert_eq!(peer.candidates(strict).await.err(), Some(SendErrorKind::PrivateAddress));
+}
+
+#[tokio::test]
+async fn no_more_addresses_are_kept_than_the_bound() {
+    let (peer, found) = looked_up(None);
+    *found.lock().unwrap() = (0..200).map(|last| IpAddr::from([9, 9, 9, last])).collect();
+    peer.look_up().await;
+    assert_eq!((peer.addresses().len(), order(&peer).await.len()), (KEPT_MAX, TRIED_MAX));
+}
