@@ -202,6 +202,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("hashbrown", &["vault/memory.rs"]),
     ("governor", &["limit/"]),
     ("prometheus", &["telemetry/metrics.rs", "telemetry/otlp/metrics.rs"]),
+    ("opentelemetry_proto", &["telemetry/otlp/"]),
     ("prost", &["telemetry/otlp/"]),
     ("log", &["telemetry/mod.rs"]),
     ("clap", &["cli.rs"]),

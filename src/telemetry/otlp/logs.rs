@@ -2,26 +2,34 @@
 
 use std::time::Duration;
 
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, KeyValue};
+use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs, SeverityNumber};
 use prost::Message as _;
 use serde_json::Value as Json;
 
 use super::super::line::Line;
 use super::super::trace::unhexed;
-use super::messages::{AnyValue, Array, KeyValue, LogRecord, Logs, ResourceLogs, ScopeLogs, Value};
 use super::{Speaker, nanos, pair, scope};
 
-const INFO: (i32, &str) = (9, "INFO");
-const WARN: (i32, &str) = (13, "WARN");
-const ERROR: (i32, &str) = (17, "ERROR");
+const INFO: (SeverityNumber, &str) = (SeverityNumber::Info, "INFO");
+const WARN: (SeverityNumber, &str) = (SeverityNumber::Warn, "WARN");
+const ERROR: (SeverityNumber, &str) = (SeverityNumber::Error, "ERROR");
 
 /// One export of these lines, handed on `now`.
 #[must_use]
 pub fn logs(speaker: &Speaker, lines: &[u8], now: Duration) -> Vec<u8> {
     let lines = lines.split(|byte| *byte == b'\n').filter_map(Line::read);
     let records = lines.map(|line| record(&line, nanos(now))).collect();
-    let scopes = vec![ScopeLogs { scope: Some(scope()), records }];
-    let resource = ResourceLogs { resource: Some(speaker.resource()), scopes };
-    Logs { resources: vec![resource] }.encode_to_vec()
+    let scopes =
+        vec![ScopeLogs { scope: Some(scope()), log_records: records, ..ScopeLogs::default() }];
+    let resource = ResourceLogs {
+        resource: Some(speaker.resource()),
+        scope_logs: scopes,
+        ..ResourceLogs::default()
+    };
+    ExportLogsServiceRequest { resource_logs: vec![resource] }.encode_to_vec()
 }
 
 fn record(line: &Line, observed: u64) -> LogRecord {
@@ -36,19 +44,20 @@ fn record(line: &Line, observed: u64) -> LogRecord {
     }
     let id = |name| line.text(name).map(str::as_bytes);
     LogRecord {
-        time: nanos(Duration::from_millis(line.time_ms())),
-        observed,
-        severity,
+        time_unix_nano: nanos(Duration::from_millis(line.time_ms())),
+        observed_time_unix_nano: observed,
+        severity_number: severity.into(),
         severity_text: severity_text.to_owned(),
-        body: Some(AnyValue { value: Some(Value::Text(line.event().to_owned())) }),
+        body: Some(AnyValue { value: Some(Value::StringValue(line.event().to_owned())) }),
         attributes,
-        trace: id("trace_id").and_then(unhexed::<16>).map(Vec::from).unwrap_or_default(),
-        span: id("span_id").and_then(unhexed::<8>).map(Vec::from).unwrap_or_default(),
-        event: format!("portcullis.{}", line.event()),
+        trace_id: id("trace_id").and_then(unhexed::<16>).map(Vec::from).unwrap_or_default(),
+        span_id: id("span_id").and_then(unhexed::<8>).map(Vec::from).unwrap_or_default(),
+        event_name: format!("portcullis.{}", line.event()),
+        ..LogRecord::default()
     }
 }
 
-fn severity(line: &Line) -> (i32, &'static str) {
+fn severity(line: &Line) -> (SeverityNumber, &'static str) {
     match line.event() {
         "panicked" => ERROR,
         "answered" if line.number("status").is_some_and(|status| status >= 500) => ERROR,
@@ -74,13 +83,13 @@ fn attribute(key: &str, value: &Json, to: &mut Vec<KeyValue>) {
 
 fn any(value: &Json) -> Option<Value> {
     match value {
-        Json::String(text) => Some(Value::Text(text.clone())),
-        Json::Bool(flag) => Some(Value::Flag(*flag)),
+        Json::String(text) => Some(Value::StringValue(text.clone())),
+        Json::Bool(flag) => Some(Value::BoolValue(*flag)),
         // There are whole numbers alone; the largest one of ours means "no bound".
-        Json::Number(number) => Some(Value::Number(number.as_i64().unwrap_or(i64::MAX))),
+        Json::Number(number) => Some(Value::IntValue(number.as_i64().unwrap_or(i64::MAX))),
         Json::Array(all) => {
             let values = all.iter().map(|value| AnyValue { value: any(value) }).collect();
-            Some(Value::Array(Array { values }))
+            Some(Value::ArrayValue(ArrayValue { values }))
         }
         Json::Null | Json::Object(_) => None,
     }

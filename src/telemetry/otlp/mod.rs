@@ -5,7 +5,6 @@
 //! `user_agent.original`, `client.address`) are left out.
 
 mod logs;
-mod messages;
 mod metrics;
 mod traces;
 
@@ -13,7 +12,10 @@ pub use logs::logs;
 pub(super) use metrics::metrics;
 pub use traces::traces;
 
-use messages::{AnyValue, KeyValue, Resource, Scope, Value};
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
+use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message as _;
 
 /// Who speaks: what the collector is told with everything.
@@ -35,31 +37,38 @@ impl Speaker {
             text("telemetry.sdk.name", "portcullis"),
             text("telemetry.sdk.version", env!("CARGO_PKG_VERSION")),
         ];
-        Resource { attributes }
+        Resource { attributes, ..Resource::default() }
     }
 }
 
 /// How many of what was sent the collector did not take, by its answer.
 #[must_use]
 pub fn rejected(answer: &[u8]) -> u64 {
-    let partial = messages::Taken::decode(answer).ok().and_then(|taken| taken.partial);
-    partial.map_or(0, |partial| u64::try_from(partial.rejected).unwrap_or(0))
+    // Each kind of export has an answer of its own, of the same form.
+    let answer = ExportLogsServiceResponse::decode(answer).ok();
+    let partial = answer.and_then(|answer| answer.partial_success);
+    partial.map_or(0, |partial| u64::try_from(partial.rejected_log_records).unwrap_or(0))
 }
 
-fn scope() -> Scope {
-    Scope { name: "portcullis".to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() }
+fn scope() -> InstrumentationScope {
+    InstrumentationScope {
+        name: "portcullis".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        ..InstrumentationScope::default()
+    }
 }
 
 fn text(key: &str, value: &str) -> KeyValue {
-    pair(key, Value::Text(value.to_owned()))
+    pair(key, Value::StringValue(value.to_owned()))
 }
 
 fn number(key: &str, value: impl TryInto<i64>) -> KeyValue {
-    pair(key, Value::Number(value.try_into().unwrap_or(i64::MAX)))
+    pair(key, Value::IntValue(value.try_into().unwrap_or(i64::MAX)))
 }
 
 fn pair(key: &str, value: Value) -> KeyValue {
-    KeyValue { key: key.to_owned(), value: Some(AnyValue { value: Some(value) }) }
+    let value = Some(AnyValue { value: Some(value) });
+    KeyValue { key: key.to_owned(), value, ..KeyValue::default() }
 }
 
 /// Nanoseconds, as the protocol counts time.

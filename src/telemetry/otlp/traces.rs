@@ -1,30 +1,32 @@
 //! Spans as OTLP.
 
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::KeyValue;
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
+use opentelemetry_proto::tonic::trace::v1::{self as otlp, ResourceSpans, ScopeSpans, SpanFlags};
 use prost::Message as _;
 
 use super::super::span::{Sent, Served, Side, Span};
-use super::messages::{KeyValue, ResourceSpans, ScopeSpans, SpanMessage, Status, Traces};
 use super::{Speaker, nanos, number, scope, text};
 
-const KIND_SERVER: i32 = 2;
-const KIND_CLIENT: i32 = 3;
-const STATUS_ERROR: i32 = 2;
-
-/// Flags of a span: sampled; whether its parent is another process's is known; it is.
+/// The flag of a span that was sampled (W3C Trace Context); the protocol names the others.
 const SAMPLED: u32 = 1;
-const REMOTE_KNOWN: u32 = 0x100;
-const REMOTE: u32 = 0x200;
 
 /// One export of these spans.
 #[must_use]
 pub fn traces(speaker: &Speaker, spans: &[Span]) -> Vec<u8> {
     let spans = spans.iter().map(message).collect();
-    let scopes = vec![ScopeSpans { scope: Some(scope()), spans }];
-    let resource = ResourceSpans { resource: Some(speaker.resource()), scopes };
-    Traces { resources: vec![resource] }.encode_to_vec()
+    let scopes = vec![ScopeSpans { scope: Some(scope()), spans, ..ScopeSpans::default() }];
+    let resource = ResourceSpans {
+        resource: Some(speaker.resource()),
+        scope_spans: scopes,
+        ..ResourceSpans::default()
+    };
+    ExportTraceServiceRequest { resource_spans: vec![resource] }.encode_to_vec()
 }
 
-fn message(span: &Span) -> SpanMessage {
+fn message(span: &Span) -> otlp::Span {
     let mut attributes = vec![
         text("http.request.method", span.method),
         text("portcullis.request_id", &span.request_id),
@@ -36,22 +38,25 @@ fn message(span: &Span) -> SpanMessage {
             if let Some(route) = &served.route {
                 name = format!("{name} {route}");
             }
-            (KIND_SERVER, server(served, span.status, &mut attributes))
+            (SpanKind::Server, server(served, span.status, &mut attributes))
         }
-        Side::Client(sent) => (KIND_CLIENT, client(sent, span.status, &mut attributes)),
+        Side::Client(sent) => (SpanKind::Client, client(sent, span.status, &mut attributes)),
     };
-    let remote = if span.parent_is_remote { REMOTE } else { 0 };
-    SpanMessage {
-        trace: span.context.trace().to_vec(),
-        span: span.context.span().to_vec(),
-        parent: span.parent.map(|parent| parent.to_vec()).unwrap_or_default(),
+    let known = SpanFlags::ContextHasIsRemoteMask as u32;
+    let remote = if span.parent_is_remote { SpanFlags::ContextIsRemoteMask as u32 } else { 0 };
+    otlp::Span {
+        trace_id: span.context.trace().to_vec(),
+        span_id: span.context.span().to_vec(),
+        parent_span_id: span.parent.map(|parent| parent.to_vec()).unwrap_or_default(),
         name,
-        kind,
-        begun: nanos(span.begun),
-        ended: nanos(span.begun.saturating_add(span.took)),
+        kind: kind.into(),
+        start_time_unix_nano: nanos(span.begun),
+        end_time_unix_nano: nanos(span.begun.saturating_add(span.took)),
         attributes,
-        status: failed.then_some(Status { code: STATUS_ERROR }),
-        flags: SAMPLED | REMOTE_KNOWN | remote,
+        status: failed
+            .then(|| otlp::Status { code: StatusCode::Error.into(), ..Default::default() }),
+        flags: SAMPLED | known | remote,
+        ..otlp::Span::default()
     }
 }
 
