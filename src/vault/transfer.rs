@@ -206,6 +206,7 @@ impl Vault {
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Duration;
 
     use super::super::{
@@ -330,16 +331,18 @@ mod tests {
     #[test]
     fn a_security_code_that_both_sides_want_at_once_goes_to_one() {
         let (giver, taker) = (vault(1), vault(1));
-        let kept = (0..50).map(|_| giver.keep_card(capture(), &owner(), NOW).unwrap());
+        let kept = (0..1000).map(|_| giver.keep_card(capture(), &owner(), NOW).unwrap());
         let kept: Vec<_> = kept.collect();
-        let taken = Mutex::new(0);
+        let (taken, over) = (Mutex::new(0), AtomicBool::new(false));
         std::thread::scope(|scope| {
             for _ in 0..4 {
                 scope.spawn(|| {
-                    for card in &kept {
-                        let cvv_token = card.cvv_token.as_ref().unwrap();
-                        let got = giver.take_cvv(cvv_token, &card.token, &audience(), NOW);
-                        *taken.lock().unwrap() += usize::from(got.is_ok());
+                    while !over.load(Ordering::SeqCst) {
+                        for card in &kept {
+                            let cvv_token = card.cvv_token.as_ref().unwrap();
+                            let got = giver.take_cvv(cvv_token, &card.token, &audience(), NOW);
+                            *taken.lock().unwrap() += usize::from(got.is_ok());
+                        }
                     }
                 });
             }
@@ -349,6 +352,7 @@ mod tests {
                 let got = taker.take_cvv(cvv_token, &card.token, &audience(), NOW);
                 *taken.lock().unwrap() += usize::from(got.is_ok());
             }
+            over.store(true, Ordering::SeqCst);
         });
         assert_eq!(*taken.lock().unwrap(), kept.len());
     }

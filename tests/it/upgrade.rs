@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use http::Method;
 use portcullis::vault::{Keyring, Limits, Role, Vault};
+use portcullis_sandbox::client::Answer;
 use portcullis_sandbox::visitor::tokens_of;
 use portcullis_sandbox::world::Options;
 use portcullis_sandbox::world::accounts::App;
@@ -209,6 +210,8 @@ async fn connections_of_the_old_process_are_served_to_their_end_from_the_one_vau
         } else {
             line.pay(&ready).await;
         }
+        let third = up.in_vain(&format!("third-{version:?}.toml"), |text| text).await;
+        assert!(third.contains("it still finishes requests of the one before"), "{third}");
         let answer = slow.answer(begun).await.unwrap();
         assert_eq!(answer.status, 200, "{}", answer.text());
         up.house.assert_charged_once(&other);
@@ -217,6 +220,7 @@ async fn connections_of_the_old_process_are_served_to_their_end_from_the_one_vau
         assert_eq!(again.body, answer.body);
         up.ends(old).await;
     }
+    assert_eq!(up.refused(2).await, ["finishing", "finishing"]);
     let reveals = up.house.audited("reveal").len();
     assert_eq!(up.house.audited_soon("outcome", reveals).await.len(), reveals);
     assert_eq!(reveals, 4);
@@ -239,23 +243,33 @@ impl Payer {
     }
 
     /// The answer, whatever happens to the server meanwhile. An HTTP/2 connection that takes no
-    /// more requests says so before one is sent; one of HTTP/1.1 says so in an answer.
-    async fn ask(&mut self, public: bool, ask: &Ask) -> portcullis_sandbox::client::Answer {
-        let mut begun = loop {
+    /// more requests says so before one is sent, or says of one that crossed its word that it was
+    /// not looked at; one of HTTP/1.1 says so in an answer.
+    async fn ask(&mut self, public: bool, ask: &Ask) -> Answer {
+        loop {
             let line = if public { &mut self.public } else { &mut self.private };
-            match line.begin(ask, ask.body.len()).await {
-                Ok(begun) => break begun,
-                Err(_) if self.version == Version::Http2 => self.reopen(public).await,
-                Err(error) => panic!("not sent: {error}"),
+            let answer = match line.begin(ask, ask.body.len()).await {
+                Ok(mut begun) => match line.complete(&mut begun).await {
+                    Ok(()) => line.answer(begun).await,
+                    Err(error) => Err(error),
+                },
+                Err(_) if self.version == Version::Http2 => {
+                    self.reopen(public).await;
+                    continue;
+                }
+                Err(error) => Err(error),
+            };
+            match answer {
+                Ok(answer) => {
+                    if answer.header("connection") == Some("close") {
+                        self.reopen(public).await;
+                    }
+                    return answer;
+                }
+                Err(error) if was_not_looked_at(&error) => self.reopen(public).await,
+                Err(error) => panic!("no answer: {error}"),
             }
-        };
-        let line = if public { &mut self.public } else { &mut self.private };
-        line.complete(&mut begun).await.unwrap();
-        let answer = line.answer(begun).await.unwrap_or_else(|error| panic!("no answer: {error}"));
-        if answer.header("connection") == Some("close") {
-            self.reopen(public).await;
         }
-        answer
     }
 
     async fn reopen(&mut self, public: bool) {
@@ -281,6 +295,14 @@ impl Payer {
         assert_eq!(answer.status, 200, "{}", answer.text());
         self.house.assert_charged_once(ready);
     }
+}
+
+/// RFC 9113, 6.8: a request behind the last one that a GOAWAY names may be sent again.
+fn was_not_looked_at(error: &std::io::Error) -> bool {
+    let error = error.get_ref().and_then(|error| error.downcast_ref::<h2::Error>());
+    error.is_some_and(|error| {
+        error.is_go_away() && error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR)
+    })
 }
 
 /// Takes cards and pays with each a while later, until told to stop; returns how often.

@@ -184,7 +184,15 @@ impl Giver {
         wire.within(PAUSE_MAX);
         let begun = Instant::now();
         let held = self.vault.hold();
-        let records = send_vault(&mut wire, &held, nonces)?;
+        let records = match send_vault(&mut wire, &held, nonces) {
+            // Whoever says no does not read to the end.
+            Err(Failure::Broken(Broken::Gone))
+                if matches!(wire.receive(), Ok((Word::Refused, _))) =>
+            {
+                return Err(Failure::Declined);
+            }
+            sent => sent?,
+        };
         match wire.receive()? {
             (Word::Taken, _) => {}
             (Word::Refused, _) => return Err(Failure::Declined),
