@@ -19,6 +19,8 @@ use portcullis_sandbox::world::accounts::App;
 use portcullis_sandbox::world::{Options, Proxy, World};
 
 const RATE: u32 = 50;
+/// More than the sales that are under way together.
+const INVOICES: u32 = 256;
 const SECONDS: u32 = 6;
 const ROUNDS: usize = 2;
 const LOADERS: usize = 16;
@@ -27,7 +29,7 @@ const LOADERS: usize = 16;
 async fn main() {
     let proxy = Proxy::Binary(env!("CARGO_BIN_EXE_portcullis").into());
     let world = World::start(Options { proxy, ..Options::default() }).await.unwrap();
-    let sale = sale(&world).await;
+    let sales = sales(&world).await;
     let highhelp = world.highhelp("highhelp", App::Shop).unwrap();
     let body = format!(r#"{{"general":{{"project_id":"{}"}}}}"#, highhelp.project_id);
     let signed = highhelp.call("balance/info", body, unix_now());
@@ -37,14 +39,14 @@ async fn main() {
         assert_eq!(world.client.send(signed).await.unwrap().status, 200);
         return;
     }
-    paced(&world.client, &sale).await;
+    paced(&world.client, &sales).await;
     for round in 1..=ROUNDS {
-        let alone = paced(&world.client, &sale).await;
+        let alone = paced(&world.client, &sales).await;
         let load = Load::start(&world.client, &signed);
-        let beside = paced(&world.client, &sale).await;
+        let beside = paced(&world.client, &sales).await;
         let signatures = load.stop().await;
         let load = Load::start(&world.client, &plain);
-        let control = paced(&world.client, &sale).await;
+        let control = paced(&world.client, &sales).await;
         let calls = load.stop().await;
         let of = |sorted: &[Duration], share: usize| sorted[sorted.len() * share / 100];
         let (before, after) = (of(&alone, 99), of(&beside, 99));
@@ -61,8 +63,8 @@ async fn main() {
     }
 }
 
-/// A sale that can be sent again and again: the card without its CVV.
-async fn sale(world: &World) -> Call {
+/// Sales that can be sent again and again: the card without its CVV, each of an invoice of its own.
+async fn sales(world: &World) -> Vec<Call> {
     let (client, at, origin) = (&world.client, &world.addresses, world.shop.url());
     let session = open_session(client, &at.private, world.key(App::Shop), origin).await.unwrap();
     let card = TypedCard::number("5519283812030000");
@@ -76,7 +78,6 @@ async fn sale(world: &World) -> Call {
         return_url: origin.to_owned(),
         callback_url: String::new(),
     };
-    let invoice = gateway.create_invoice(&invoice).await.unwrap().json().unwrap();
     let fields = CardFields {
         number: tokens.token,
         holder: card.holder.clone(),
@@ -85,17 +86,23 @@ async fn sale(world: &World) -> Call {
         year: card.year.clone(),
         browser_info: serde_json::Value::Null,
     };
-    gateway.sale_call(bearer_of(&invoice).unwrap(), &fields)
+    let mut sales = Vec::new();
+    for _ in 0..INVOICES {
+        let invoice = gateway.create_invoice(&invoice).await.unwrap().json().unwrap();
+        sales.push(gateway.sale_call(bearer_of(&invoice).unwrap(), &fields));
+    }
+    sales
 }
 
 /// Latencies of calls at a constant rate, sorted, each from the moment it was due.
-async fn paced(client: &Client, call: &Call) -> Vec<Duration> {
+async fn paced(client: &Client, sales: &[Call]) -> Vec<Duration> {
     let begun = Instant::now();
     let mut calls = Vec::new();
     for number in 0..RATE * SECONDS {
         let due = begun + Duration::from_secs(1) / RATE * number;
         tokio::time::sleep_until(due.into()).await;
-        let (client, call) = (client.clone(), call.clone());
+        let call = sales[number as usize % sales.len()].clone();
+        let client = client.clone();
         calls.push(tokio::spawn(async move {
             client.send(call).await.unwrap();
             due.elapsed()

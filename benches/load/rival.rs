@@ -23,6 +23,8 @@ pub const CONNECTIONS: usize = 64;
 const WARM_UP: usize = 10 * CONNECTIONS;
 /// Cards that one capture session takes.
 const CARDS_PER_SESSION: usize = 100;
+/// Many times the sales that are under way together.
+const INVOICES: usize = 2048;
 
 /// A running proxy and what it takes to speak to it.
 pub struct Rival {
@@ -30,11 +32,12 @@ pub struct Rival {
     pub running: Running,
     connector: TlsConnector,
     /// `Authorization` of sales by hop.
-    authorization: [String; 2],
+    authorization: [Vec<String>; 2],
     /// `Authorization` of captures, where it is one for all.
     session: Option<String>,
     seen: Arc<Seen>,
     cards: AtomicUsize,
+    sales: AtomicUsize,
 }
 
 /// What a measured load came to.
@@ -75,16 +78,16 @@ impl Rival {
         connector: &TlsConnector,
         seen: &Arc<Seen>,
     ) -> Self {
-        let mut authorization = [world.real_bearer.clone(), world.real_bearer.clone()];
+        let mut authorization = [(); 2].map(|()| vec![world.real_bearer.clone()]);
         let mut session = None;
         match running.peer {
             Peer::Portcullis => {
                 for (at, hop) in Hop::BOTH.into_iter().enumerate() {
-                    authorization[at] = handle(world, connector, hop).await;
+                    authorization[at] = handles(world, connector, hop).await;
                 }
             }
             Peer::Lua => {
-                authorization = [world.lua_virtual.clone(), world.lua_virtual.clone()];
+                authorization = [(); 2].map(|()| vec![world.lua_virtual.clone()]);
                 session = Some(world.lua_session.clone());
             }
             _ => {}
@@ -96,6 +99,7 @@ impl Rival {
             session,
             seen: Arc::clone(seen),
             cards: AtomicUsize::new(0),
+            sales: AtomicUsize::new(0),
         }
     }
 
@@ -166,7 +170,8 @@ impl Rival {
             (Peer::Portcullis, Hop::Tls) => "/tls/cardgate/payment/sale",
             _ => "/payment/sale",
         };
-        let authorization = &self.authorization[usize::from(hop == Hop::Tls)];
+        let known = &self.authorization[usize::from(hop == Hop::Tls)];
+        let authorization = &known[self.sales.fetch_add(1, Ordering::Relaxed) % known.len()];
         wire::post(path, &[("Authorization", authorization)], &sale::body(kind, card))
     }
 
@@ -263,8 +268,9 @@ impl Rival {
     }
 }
 
-/// `Authorization` of sales under an invoice that is made for it.
-async fn handle(world: &World, connector: &TlsConnector, hop: Hop) -> String {
+/// `Authorization` of sales under invoices that are made for them: two sales of one invoice are
+/// not let through at a time.
+async fn handles(world: &World, connector: &TlsConnector, hop: Hop) -> Vec<String> {
     let mut line = Line::open(connector, Peer::Portcullis.port(hop)).await.unwrap();
     let basic = format!("Basic {}", STANDARD.encode(&world.virtual_pair));
     let body =
@@ -272,10 +278,14 @@ async fn handle(world: &World, connector: &TlsConnector, hop: Hop) -> String {
     let body = body.replace("https://example.com/payments", &format!("{ORIGIN}/payments"));
     let path = format!("/{}/api/payment-invoices", hop.name());
     let request = wire::post(&path, &[("Authorization", &basic)], &body);
-    let (status, body) = line.exchange(&request).await.unwrap();
-    let body = std::str::from_utf8(body).unwrap();
-    assert_eq!(status, 201, "an invoice was refused: {body}");
-    format!("Bearer {}", member(body, "token"))
+    let mut handles = Vec::new();
+    for _ in 0..INVOICES {
+        let (status, body) = line.exchange(&request).await.unwrap();
+        let body = std::str::from_utf8(body).unwrap();
+        assert_eq!(status, 201, "an invoice was refused: {body}");
+        handles.push(format!("Bearer {}", member(body, "token")));
+    }
+    handles
 }
 
 /// The tokens of a capture's answer.

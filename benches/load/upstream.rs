@@ -24,7 +24,7 @@ const HALF_PADDED: usize = sale::PADDED / 2;
 /// The same.
 const HALF_LARGE: usize = sale::LARGE / 2;
 
-/// The token of the invoice above.
+/// What the token of every invoice begins with: the one of the invoice above.
 pub fn bearer() -> &'static str {
     let rest = INVOICE.split("\"token\":\"").nth(1).unwrap();
     rest.split('"').next().unwrap()
@@ -46,7 +46,7 @@ struct Provider {
     padded: Vec<u8>,
     large: Vec<u8>,
     challenge: Vec<u8>,
-    invoice: Vec<u8>,
+    invoices: AtomicU64,
 }
 
 /// Listens on both ports; `authorization` is what a sale has to show.
@@ -59,7 +59,7 @@ pub async fn start(acceptor: TlsAcceptor, authorization: &str) -> Arc<Seen> {
         padded: wire::answer(200, &sale::answer(sale::PADDED)),
         large: wire::answer(200, &sale::answer(sale::LARGE)),
         challenge: wire::answer(200, CHALLENGE),
-        invoice: wire::answer(201, INVOICE),
+        invoices: AtomicU64::new(0),
     });
     for hop in Hop::BOTH {
         let listener = TcpListener::bind(hop.upstream()).await.expect("a port of the provider");
@@ -110,7 +110,10 @@ impl Provider {
 
     fn answer(&self, head: &[u8], body: &[u8]) -> std::borrow::Cow<'_, [u8]> {
         if !head.starts_with(b"POST /payment/sale ") && !head.starts_with(b"POST /sale ") {
-            return (&self.invoice[..]).into();
+            // Each invoice has a token of its own, as with the provider.
+            let number = self.invoices.fetch_add(1, Ordering::Relaxed);
+            let invoice = INVOICE.replace(bearer(), &format!("{}{number}", bearer()));
+            return wire::answer(201, &invoice).into();
         }
         self.seen.sales.fetch_add(1, Ordering::Relaxed);
         let start = &body[..body.len().min(sale::FIELDS_WITHIN)];

@@ -8,7 +8,7 @@ use crate::credential::access_headers::{BoolStyle, NormaliseRules, NullStyle};
 use crate::credential::{BodyHmac, KeyEncoding, Prehash, Scheme, SignatureEncoding};
 use crate::provider::{
     Access, AnswerRules, Api, BodySignature, CallbackRules, Challenge, HostPort, Inside, Part,
-    PathPattern, Payform, Profile, Proof, ProviderHost, RequestRules, Reveal, Route,
+    PathPattern, Payform, PaymentKey, Profile, Proof, ProviderHost, RequestRules, Reveal, Route,
 };
 use crate::wire::{Encoding, Pointer};
 
@@ -157,6 +157,7 @@ fn route(table: Table<'_>, apis: &[Api]) -> Option<Route> {
     let request = RequestRules {
         reveal: table.tables("reveal").into_iter().filter_map(reveal).collect(),
         sign: pointers(&table, "sign"),
+        payment_key: payment_key(&table, method.as_ref(), api.and_then(|at| apis.get(at))),
         repeatable: table.flag("repeatable", false),
         callback_url: pointers(&table, "callback_url"),
         sealed: pointers(&table, "sealed"),
@@ -166,6 +167,9 @@ fn route(table: Table<'_>, apis: &[Api]) -> Option<Route> {
     let rules = answer_rules(&answer);
     answer.finish();
     let status_call = table.optional_text("status_call");
+    if !request.payment_key.is_empty() && status_call.is_none() {
+        table.fail("payment_key", "needs status_call: whoever is refused is told how to find out");
+    }
     table.finish();
     let body_limit = usize::try_from(body_limit).unwrap_or(usize::MAX);
     let (api, method, path) = (api?, method?, path?);
@@ -180,6 +184,25 @@ fn route(table: Table<'_>, apis: &[Api]) -> Option<Route> {
         answer: rules,
         status_call,
     })
+}
+
+/// What names the payment: values of a request, or the secret behind the caller's handle.
+fn payment_key(table: &Table<'_>, method: Option<&Method>, api: Option<&Api>) -> Vec<PaymentKey> {
+    let texts = table.texts("payment_key");
+    let keys: Option<Vec<_>> = texts.iter().map(|text| PaymentKey::named(text)).collect();
+    let keys = keys.unwrap_or_else(|| {
+        table.fail("payment_key", "must list JSON pointers such as /data/id, or \"handle\"");
+        Vec::new()
+    });
+    if !keys.is_empty() && method.is_some_and(|method| *method != Method::POST) {
+        table.fail("payment_key", "guards POST alone");
+    }
+    let schemes = [Scheme::BearerHandle, Scheme::HandleValue];
+    let holds_handle = api.is_none_or(|api| schemes.contains(&api.credential));
+    if keys.contains(&PaymentKey::Handle) && !holds_handle {
+        table.fail("payment_key", "asks for what callers of this interface do not show");
+    }
+    keys
 }
 
 fn encoding(table: &Table<'_>) -> Encoding {

@@ -101,13 +101,9 @@ impl Pending {
         flow: &Flow,
         now: Timestamp,
     ) -> Result<Scrubbed, Refusal> {
-        let claim = self.claim.take();
+        let claims = std::mem::take(&mut self.claims);
         let scrubbed = self.scrub(answer, flow, now);
-        match (&claim, &scrubbed) {
-            (Some(claim), Ok(scrubbed)) => flow.keep_answer(claim, scrubbed, now),
-            (Some(claim), Err(_)) => flow.vault.lose_once(claim, now),
-            (None, _) => {}
-        }
+        flow.settle(&claims, &scrubbed, now);
         scrubbed
     }
 

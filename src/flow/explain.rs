@@ -117,6 +117,7 @@ impl Flow {
         if self.would_repeat(incoming, known.app, *place, now)? {
             return Ok(Told::Repeated);
         }
+        self.check_payment(arrived, now)?;
         let audience = audience(known.app, place.account);
         self.walk(arrived, tokens, &audience, outline, now)?;
         note_return_url(arrived, outline)?;

@@ -15,7 +15,7 @@ use crate::credential::Scheme;
 use crate::limit::Exceeded;
 use crate::provider::{Account, Api, ProviderHost, Reveal, Route, is_plain_path};
 use crate::secret::{CleartextBody, SecretBytes};
-use crate::vault::{Audience, Bearer, Claim, CvvLease, Mark, VaultError};
+use crate::vault::{Audience, Bearer, CvvLease, Mark, VaultError};
 use crate::wire::{Encoding, Known, Pointer, contains_card};
 
 use super::changes::Changes;
@@ -23,6 +23,7 @@ use super::fields::{self, Content, Fields};
 use super::identify::{Asked, Identified, Shown};
 use super::once::{Claimed, Repeated};
 use super::passed;
+use super::payment::Claims;
 use super::pen::{Pen, Put};
 use super::proof::Draft;
 use super::reveal::{Clear, Disclosure, Revealed, Tokens};
@@ -121,7 +122,7 @@ pub struct Pending {
     pub(super) signature: Option<SecretBytes>,
     pub(super) bearer: Option<SecretBytes>,
     pub(super) once: Option<Vec<u8>>,
-    pub(super) claim: Option<Claim>,
+    pub(super) claims: Claims,
 }
 
 /// What is to be done about a request.
@@ -154,10 +155,10 @@ impl Pending {
     /// request may come again; otherwise both are gone.
     pub fn unanswered(self, forwarded: Forwarded, flow: &Flow, now: Timestamp) {
         if forwarded != Forwarded::No {
-            self.claim.inspect(|claim| flow.vault.lose_once(claim, now));
+            flow.lose(&self.claims, now);
             return;
         }
-        self.claim.inspect(|claim| flow.vault.release_once(claim));
+        flow.release(&self.claims);
         if let Some((_, lease)) = self.cvv {
             flow.vault.restore_cvv(lease, now);
         }
@@ -191,16 +192,17 @@ impl Flow {
     ) -> Result<Ready, Refusal> {
         let arrived = self.arrive(&incoming, allow, now)?;
         let tokens = self.check(&incoming, &arrived)?;
-        let claim = match self.claim(&incoming, arrived.known.app, arrived.place, now)? {
-            Claimed::Without => None,
-            Claimed::First(claim) => Some(claim),
+        let mut claims = Claims::default();
+        match self.claim(&incoming, arrived.known.app, arrived.place, now)? {
+            Claimed::Without => {}
+            Claimed::First(claim) => claims.once = Some(claim),
             Claimed::Repeated(repeated) => return Ok(Ready::Repeated(repeated)),
-        };
-        let made = self.put_in(&incoming, arrived, tokens, now);
+        }
+        let made = self.claim_and_put_in(&incoming, arrived, tokens, &mut claims, now);
         match made {
-            Ok((draft, pending)) => Ok(Ready::Send(draft, Pending { claim, ..pending })),
+            Ok((draft, pending)) => Ok(Ready::Send(draft, Pending { claims, ..pending })),
             Err(refusal) => {
-                claim.inspect(|claim| self.vault.release_once(claim));
+                self.release(&claims);
                 Err(refusal)
             }
         }
@@ -267,6 +269,19 @@ impl Flow {
         self.reveal(tokens?, audience, pen, now)
     }
 
+    /// Claims the payment, then puts the card in.
+    fn claim_and_put_in(
+        &self,
+        incoming: &Incoming<'_>,
+        arrived: Arrived<'_, '_>,
+        tokens: Result<Tokens<'_>, Refusal>,
+        claims: &mut Claims,
+        now: Timestamp,
+    ) -> Result<(Draft, Pending), Refusal> {
+        claims.payment = self.claim_payment(&arrived, now)?;
+        self.put_in(incoming, arrived, tokens, now)
+    }
+
     /// Puts the card in and fixes the body that will be sent.
     fn put_in(
         &self,
@@ -308,7 +323,7 @@ impl Flow {
             signature: None,
             bearer,
             once: known.once,
-            claim: None,
+            claims: Claims::default(),
         };
         Ok((draft, pending))
     }

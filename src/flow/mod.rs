@@ -26,6 +26,7 @@ mod packed;
 mod passed;
 mod pasted;
 mod payform;
+mod payment;
 mod pen;
 mod proof;
 mod relay;
@@ -162,6 +163,19 @@ pub enum Refusal {
     RepeatedInFlight,
     /// The first request with this idempotency key may have been made; its answer is not here.
     RepeatedUnknown,
+    /// A request about the same payment is under way; the field that names the payment, where it is
+    /// one.
+    PaymentInFlight {
+        /// A pointer out of the profile.
+        field: Option<String>,
+    },
+    /// A request about the same payment may have been made, and nobody knows what became of it.
+    PaymentUnknown {
+        /// A pointer out of the profile.
+        field: Option<String>,
+        /// The provider's call that tells.
+        status_call: Option<String>,
+    },
     /// A field that the signature covers is missing.
     SignedFieldMissing(String),
     /// A field that the signature covers is neither text nor a number.

@@ -21,6 +21,10 @@ impl Packer {
         self
     }
 
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+
     pub(super) fn close(self) -> SecretBytes {
         SecretBytes::from_slice(self.0.as_bytes())
     }

@@ -17,7 +17,7 @@ pub use host::{HostPort, ProviderHost};
 pub use path::{PathPattern, is_plain_path};
 pub use profile::{
     Access, AnswerRules, Api, BodySignature, CallbackRules, Challenge, Inside, Part, Payform,
-    Profile, Proof, RequestRules, Reveal, Route,
+    PaymentKey, Profile, Proof, RequestRules, Reveal, Route,
 };
 
 use std::sync::Arc;

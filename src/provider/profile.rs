@@ -98,6 +98,9 @@ pub struct RequestRules {
     pub reveal: Vec<Reveal>,
     /// Fields that the signature covers, for [`Scheme::SortedDigest`].
     pub sign: Vec<Pointer>,
+    /// What names the payment at the provider; a second request about a payment that is under way,
+    /// or whose outcome is unknown, stays here. Empty where the provider takes repetitions.
+    pub payment_key: Vec<PaymentKey>,
     /// Whether the same signed request may come twice: reads.
     pub repeatable: bool,
     /// Where the application names its callback URLs; ours take their place.
@@ -107,6 +110,33 @@ pub struct RequestRules {
     /// Where the application says the customer returns to, tried in this order. Kept for a 3-D
     /// Secure return whose outcome is unknown.
     pub return_url: Vec<Pointer>,
+}
+
+/// A part of what names a payment at its provider.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PaymentKey {
+    /// A value of the request.
+    Field(Pointer),
+    /// The secret of this payment that the caller's handle stands for.
+    Handle,
+}
+
+impl PaymentKey {
+    /// The part as a profile writes it.
+    pub fn named(text: &str) -> Option<Self> {
+        match text {
+            "handle" => Some(Self::Handle),
+            _ => Pointer::parse(text).ok().map(Self::Field),
+        }
+    }
+
+    /// The field, where it is one.
+    pub fn field(&self) -> Option<&Pointer> {
+        match self {
+            Self::Field(pointer) => Some(pointer),
+            Self::Handle => None,
+        }
+    }
 }
 
 /// A field that carries a part of a card.

@@ -148,13 +148,17 @@ pub(super) fn refused(refusal: &Refusal, id: &RequestId) -> Refused {
         Refusal::AnswerWithheld(_) => Forwarded::Yes,
         // The first request with the same key: it is the same payment.
         Refusal::RepeatedInFlight | Refusal::RepeatedUnknown => Forwarded::Unknown,
+        Refusal::PaymentInFlight { .. } | Refusal::PaymentUnknown { .. } => Forwarded::Unknown,
         _ => Forwarded::No,
     };
     let about = About {
         forwarded: Some(forwarded),
         detail: detail(refusal),
         field: field(refusal),
-        status_call: None,
+        status_call: match refusal {
+            Refusal::PaymentUnknown { status_call, .. } => status_call.clone(),
+            _ => None,
+        },
     };
     let mut refused = build(&row(refusal), about, id);
     refused.guess = is_guess(refusal);
@@ -288,6 +292,8 @@ fn row(refusal: &Refusal) -> Problem {
         Refusal::RepeatedDiffers => (422, "idempotency_key_reused", Policy, Unsafe, "Another request came with the same Idempotency-Key."),
         Refusal::RepeatedInFlight => (409, "idempotency_in_flight", Policy, After, "The first request with this Idempotency-Key has no answer yet."),
         Refusal::RepeatedUnknown => (409, "idempotency_outcome_unknown", Policy, Unsafe, "The first request with this Idempotency-Key may have reached the provider; ask it what became of the payment."),
+        Refusal::PaymentInFlight { .. } => (409, "payment_in_flight", Policy, After, "A request about this payment has no answer yet; nothing was sent again."),
+        Refusal::PaymentUnknown { .. } => (409, "payment_outcome_unknown", Policy, Unsafe, "A request about this payment may have reached the provider; nothing was sent again. Pay anew, under a new key, only if the provider has no such payment."),
         Refusal::SignedFieldMissing(_) => (422, "signed_field_missing", Policy, Safe, "A field that the signature covers is missing."),
         Refusal::SignedFieldNotScalar(_) => (422, "signed_field_not_scalar", Policy, Safe, "A field that the signature covers must be a string or a number."),
         Refusal::SigningFailed => (500, "signing_failed", Proxy, After, "The provider's signature could not be made."),
@@ -432,7 +438,9 @@ fn field(refusal: &Refusal) -> Option<String> {
         | Refusal::SignedFieldMissing(field)
         | Refusal::SignedFieldNotScalar(field)
         | Refusal::TokensOfTwoCards(field) => Some(field.clone()),
-        Refusal::RawCard(field) => field.clone(),
+        Refusal::RawCard(field)
+        | Refusal::PaymentInFlight { field }
+        | Refusal::PaymentUnknown { field, .. } => field.clone(),
         Refusal::Card(error) => Some(card_field(*error).to_owned()),
         _ => None,
     }

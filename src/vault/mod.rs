@@ -18,6 +18,7 @@ mod keyring;
 mod mark;
 mod memory;
 mod once;
+mod payment;
 mod record;
 mod relay;
 mod seal;
@@ -32,6 +33,7 @@ pub use fingerprint::Fingerprint;
 pub use keyring::{Keyring, KeyringError, Rotation, Versioned};
 pub use mark::Mark;
 pub use once::{Claim, Once};
+pub use payment::{Guarded, Payment};
 pub use relay::{Begun, Relay, RelayState};
 pub use session::Session;
 pub use transfer::{Ask, HeldVault, Left, NONCE_BYTES, Proofs, Role, TransferError};
@@ -123,7 +125,7 @@ pub struct Limits {
     pub states: usize,
     /// The most bytes of those together: a step holds what a provider sent.
     pub states_bytes: usize,
-    /// The most marks of callbacks and signed requests at a time.
+    /// The most marks of callbacks, signed requests and payments under way at a time.
     pub marks: usize,
     /// The most capture sessions that one application has open at a time.
     pub sessions_per_app: usize,

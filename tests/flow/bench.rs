@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -25,6 +26,7 @@ pub const OTHER_KEY: &str = "pk_other";
 
 pub struct Bench {
     pub flow: Flow,
+    invoices: AtomicU32,
     _folder: tempfile::TempDir,
 }
 
@@ -139,7 +141,7 @@ mode = "test"
         });
         let vault = Arc::new(Vault::new(Keyring::random(), config.vault));
         let flow = Flow::new(vault, config.registry, config.apps, config.public_url);
-        Self { flow, _folder: folder }
+        Self { flow, invoices: AtomicU32::new(0), _folder: folder }
     }
 
     /// Opens a capture session for an application and returns its id.
@@ -235,14 +237,23 @@ mode = "test"
         pending.finish(Answer { status, headers, body: body(json) }, &self.flow, NOW)
     }
 
-    /// Creates an invoice whose answer hands out a bearer token; returns the application's handle.
+    /// Creates an invoice whose answer hands out a bearer token of its own, `jwt.of.one` first;
+    /// returns the application's handle.
     pub fn handle(&self, account: &str) -> String {
+        let before = self.invoices.fetch_add(1, Ordering::Relaxed);
+        let more = "x".repeat(before.try_into().unwrap());
+        self.handle_of(account, &format!("jwt.of.one{more}"))
+    }
+
+    /// The same with this token.
+    pub fn handle_of(&self, account: &str, token: &str) -> String {
         let request = br#"{"data":{"attributes":{"return_url":"https://shop.example/back"}}}"#;
         let (_, pending) =
             self.call("POST", &format!("/{account}/api/payment-invoices"), request).unwrap();
-        let answer =
-            br#"{"data":{"attributes":{"flow_data":{"metadata":{"token":"jwt.of.one"}}}}}"#;
-        let scrubbed = self.answer(pending, 201, answer).unwrap();
+        let answer = format!(
+            r#"{{"data":{{"attributes":{{"flow_data":{{"metadata":{{"token":"{token}"}}}}}}}}}}"#
+        );
+        let scrubbed = self.answer(pending, 201, answer.as_bytes()).unwrap();
         member(scrubbed.into_parts().2.as_bytes(), "token")
     }
 

@@ -22,8 +22,9 @@ fn compare(
 ) -> Value {
     let told = bench.explain(method, target, headers, body.as_bytes()).unwrap();
     assert_eq!(told.refusal, None);
-    let (draft, _) = bench.prepare(method, target, headers, body.as_bytes()).unwrap();
+    let (draft, pending) = bench.prepare(method, target, headers, body.as_bytes()).unwrap();
     let sent = sent(draft);
+    bench.answer(pending, 400, b"{}").unwrap();
     let explained: Value = serde_json::from_str(&told.json).unwrap();
     let request = &explained["request"];
     assert_eq!(request["method"], sent.method.as_str());
@@ -232,7 +233,8 @@ fn a_signed_request_of_highhelp_is_explained_and_may_be_sent_afterwards_once() {
     // The CVV's token is told first; without one it is the signature that came before.
     let without = highhelp::payin(&token, "");
     let map = highhelp::access(highhelp::OTHER, without.as_bytes(), now);
-    assert!(bench.prepare("POST", highhelp::PAYIN, &map, without.as_bytes()).is_ok());
+    let sent = bench.prepare("POST", highhelp::PAYIN, &map, without.as_bytes());
+    bench.answer(sent.unwrap().1, 400, b"{}").unwrap();
     let again = bench.explain("POST", highhelp::PAYIN, &map, without.as_bytes()).unwrap();
     assert_eq!(again.refusal.as_deref(), Some("CallerReplayed"));
 }

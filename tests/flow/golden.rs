@@ -159,8 +159,9 @@ fn tokens_in_lists_become_handles_too() {
 #[test]
 fn the_same_bearer_token_is_the_same_handle_and_another_applications_is_not() {
     let bench = Bench::new();
-    assert_eq!(bench.handle("paymega"), bench.handle("paymega"));
-    assert_ne!(bench.handle("paymega"), bench.handle("milkypay"));
+    let handle = |account| bench.handle_of(account, "jwt.of.one");
+    assert_eq!(handle("paymega"), handle("paymega"));
+    assert_ne!(handle("paymega"), handle("milkypay"));
 }
 
 #[test]

@@ -158,12 +158,14 @@ fn wrong_stale_and_repeated_requests_are_refused_and_use_nothing_up() {
     assert!(seen.contains("JsonDuplicateKey"), "{seen}");
 
     let (_, pending) = call(&bench, PAYIN, &json, OTHER, now).unwrap();
-    assert_eq!(refusal(call(&bench, PAYIN, &json, OTHER, now)), "TokenUnknown(\"/sender/cvv\")");
+    let other = json.replace("ord-7", "ord-8");
+    assert_eq!(refusal(call(&bench, PAYIN, &other, OTHER, now)), "TokenUnknown(\"/sender/cvv\")");
     pending.unanswered(portcullis::flow::Forwarded::No, &bench.flow, NOW);
     let (_, pending) = call(&bench, PAYIN, &json, OTHER, now).unwrap();
     drop(pending);
-    let without = payin(&token, "");
-    assert!(call(&bench, PAYIN, &without, OTHER, now).is_ok());
+    let without = payin(&token, "").replace("ord-7", "ord-8");
+    let (_, pending) = call(&bench, PAYIN, &without, OTHER, now).unwrap();
+    bench.answer(pending, 200, b"{}").unwrap();
     assert_eq!(refusal(call(&bench, PAYIN, &without, OTHER, now)), "CallerReplayed");
     let mut padded = access(OTHER, without.as_bytes(), now);
     let signature = format!("{}==", padded["x-access-signature"].to_str().unwrap());
@@ -205,7 +207,9 @@ fn judge(
 /// The sealed part of the informative callback URL.
 fn sealed_url(bench: &Bench) -> String {
     let (token, _) = bench.shop_card();
-    let (draft, _) = call(bench, PAYIN, &payin(&token, ""), OTHER, NOW.as_secs()).unwrap();
+    let json = payin(&token, "");
+    let (draft, pending) = call(bench, PAYIN, &json, OTHER, NOW.as_secs()).unwrap();
+    bench.answer(pending, 200, b"{}").unwrap();
     let ours = member(&sent(draft).body, "merchant_callback_url");
     ours.rsplit('/').next().unwrap().to_owned()
 }

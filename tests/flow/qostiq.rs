@@ -149,8 +149,9 @@ fn big_and_odd_numbers_are_signed_as_they_were_written() {
                 digest(&signed, secret)
             )
         };
-        let (draft, _) = call(&bench, "core/invoice/create", &pairs(VIRTUAL)).unwrap();
+        let (draft, pending) = call(&bench, "core/invoice/create", &pairs(VIRTUAL)).unwrap();
         assert_eq!(String::from_utf8(sent(draft).body).unwrap(), pairs(REAL), "{amount}");
+        bench.answer(pending, 400, b"{}").unwrap();
     }
 }
 
@@ -158,7 +159,7 @@ fn big_and_odd_numbers_are_signed_as_they_were_written() {
 fn a_withdrawal_to_a_card_is_revealed_and_then_signed() {
     let bench = bench();
     let (token, _) = bench.shop_card();
-    let order = |account: &str, secret: &str| {
+    let order = |id: &str, account: &str, secret: &str| {
         let signed = [
             ("account", account),
             ("amount", "10.00"),
@@ -166,28 +167,28 @@ fn a_withdrawal_to_a_card_is_revealed_and_then_signed() {
             ("payway", "card_uah"),
             ("shop_currency", "980"),
             ("shop_id", "158"),
-            ("shop_payment_id", "w-1"),
+            ("shop_payment_id", id),
         ];
         format!(
-            r#"{{"account":"{account}","amount":"10.00","amount_type":"ps_amount","payway":"card_uah","shop_currency":"980","shop_id":"158","shop_payment_id":"w-1","sign":"{}"}}"#,
+            r#"{{"account":"{account}","amount":"10.00","amount_type":"ps_amount","payway":"card_uah","shop_currency":"980","shop_id":"158","shop_payment_id":"{id}","sign":"{}"}}"#,
             digest(&signed, secret)
         )
     };
     let (draft, mut pending) =
-        call(&bench, "core/withdraw/create", &order(&token, VIRTUAL)).unwrap();
+        call(&bench, "core/withdraw/create", &order("w-1", &token, VIRTUAL)).unwrap();
     let signed = draft.sign(NOW).unwrap();
     pending.signed(signed.signature);
     let seen = parts(signed.prepared);
-    assert_eq!(String::from_utf8(seen.body).unwrap(), order(PAN, REAL));
-    let signature = member(order(PAN, REAL).as_bytes(), "sign");
+    assert_eq!(String::from_utf8(seen.body).unwrap(), order("w-1", PAN, REAL));
+    let signature = member(order("w-1", PAN, REAL).as_bytes(), "sign");
     let echo = format!(r#"{{"data":null,"message":"bad sign {signature}","result":false}}"#);
     let seen = refusal(bench.answer(pending, 200, echo.as_bytes()));
     assert_eq!(seen, "AnswerWithheld(HoldsSignature)", "it narrows the card down");
 
-    let wallet = order("U123456789", VIRTUAL);
+    let wallet = order("w-2", "U123456789", VIRTUAL);
     let (draft, _) = call(&bench, "core/withdraw/create", &wallet).unwrap();
-    assert_eq!(String::from_utf8(sent(draft).body).unwrap(), order("U123456789", REAL));
-    let raw = refusal(call(&bench, "core/withdraw/create", &order(PAN, VIRTUAL)));
+    assert_eq!(String::from_utf8(sent(draft).body).unwrap(), order("w-2", "U123456789", REAL));
+    let raw = refusal(call(&bench, "core/withdraw/create", &order("w-2", PAN, VIRTUAL)));
     assert!(raw.starts_with("RawCard"), "{raw}");
 }
 
@@ -379,8 +380,9 @@ fn callbacks_in_json_and_form_are_verified_sealed_and_signed_anew() {
         let told = bench.explain("POST", path, &map, again.as_bytes()).unwrap().json;
         assert_eq!(member(told.as_bytes(), "pay_token"), "***");
         assert!(told.contains(r#""rule":"sealed","field":"/pay_token""#), "{told}");
-        let (draft, _) = call(&bench, "core/invoice/create", &again).unwrap();
+        let (draft, pending) = call(&bench, "core/invoice/create", &again).unwrap();
         assert_eq!(member(&sent(draft).body, "pay_token"), "9af6");
+        bench.answer(pending, 400, b"{}").unwrap();
     }
     let foreign = invoice(VIRTUAL, r#","pay_token":"pyt_AAAA""#);
     assert!(refusal(call(&bench, "core/invoice/create", &foreign)).starts_with("TokenUnknown"));

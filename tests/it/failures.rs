@@ -8,7 +8,7 @@ use portcullis_sandbox::world::Options;
 use portcullis_sandbox::world::accounts::App;
 use serde_json::Value;
 
-use super::house::{House, assert_problem};
+use super::house::{House, Ready, assert_problem};
 use super::line::Version;
 
 const STATUS_CALL: &str = "GET /payment-invoices/{id}";
@@ -42,7 +42,8 @@ async fn a_silent_provider_leaves_the_outcome_unknown_and_its_status_call_tells(
             house.world.milkypay.faults().clear();
             assert_in_doubt(&assert_problem(&answer, 504, "upstream_silent", "unknown"));
             house.assert_charged_once(&ready);
-            let again = line.send(&ready.ask()).await;
+            let elsewhere = Ready { tokens: ready.tokens.clone(), ..house.ready("milkypay").await };
+            let again = line.send(&elsewhere.ask()).await;
             let problem = assert_problem(&again, 422, "token_unknown", "no");
             assert_eq!(problem["field"], "/data/attributes/cvv");
             assert_eq!(house.sales_received(), before + 1, "{version:?} {warm}");
@@ -85,7 +86,8 @@ async fn a_refusal_by_the_provider_comes_through_without_the_card_and_burns_the_
             assert_eq!(answer.header("portcullis-upstream-status"), Some(&*status.to_string()));
             assert_eq!(answer.header("portcullis-replaced"), Some("pan=1, cvv=1"));
             super::house::assert_no_card(&answer);
-            let again = line.send(&ready.ask()).await;
+            let elsewhere = Ready { tokens: ready.tokens, ..house.ready("paymega").await };
+            let again = line.send(&elsewhere.ask()).await;
             assert_problem(&again, 422, "token_unknown", "no");
             assert_eq!(house.sales_received(), before + 1);
         }

@@ -19,6 +19,7 @@ mod line;
 mod merchant;
 mod once;
 mod operation;
+mod payments;
 mod process;
 mod refused;
 mod rotation;

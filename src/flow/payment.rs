@@ -1,0 +1,122 @@
+//! The provider's own key of a payment, told by its profile, as a guard without any header: while a
+//! POST with it is under way, or after one whose outcome nobody knows, another one stays here.
+//!
+//! What is kept is a mark under a keyed hash of the key's values: nothing of them can be read out.
+
+use crate::card::Timestamp;
+use crate::provider::PaymentKey;
+use crate::vault::{Claim, Guarded, Payment};
+
+use super::forward::Arrived;
+use super::packed::Packer;
+use super::{Flow, Refusal, Scrubbed};
+
+/// What a request has claimed, and must give back or say what became of it.
+#[derive(Debug, Default)]
+pub(super) struct Claims {
+    /// Its `Idempotency-Key`.
+    pub once: Option<Claim>,
+    /// The provider's own key of the payment.
+    pub payment: Option<Payment>,
+}
+
+impl Flow {
+    /// Claims the payment that a request is about, where its route has a key and the request has
+    /// all of it. Applications that share an account share its payments.
+    pub(super) fn claim_payment(
+        &self,
+        arrived: &Arrived<'_, '_>,
+        now: Timestamp,
+    ) -> Result<Option<Payment>, Refusal> {
+        let Some(key) = key_of(arrived)? else { return Ok(None) };
+        first(self.vault.claim_payment(key.as_bytes(), now)?, arrived).map(Some)
+    }
+
+    /// Whether the payment could be claimed; nothing is.
+    pub(super) fn check_payment(
+        &self,
+        arrived: &Arrived<'_, '_>,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        let Some(key) = key_of(arrived)? else { return Ok(()) };
+        first(self.vault.look_payment(key.as_bytes(), now), arrived).map(drop)
+    }
+
+    /// Nothing was sent: whoever comes next is the first.
+    pub(super) fn release(&self, claims: &Claims) {
+        claims.once.as_ref().inspect(|claim| self.vault.release_once(claim));
+        claims.payment.as_ref().inspect(|payment| self.vault.release_payment(payment));
+    }
+
+    /// It may have been sent, and nobody knows what became of it.
+    pub(super) fn lose(&self, claims: &Claims, now: Timestamp) {
+        claims.once.as_ref().inspect(|claim| self.vault.lose_once(claim, now));
+        claims.payment.as_ref().inspect(|payment| self.vault.lose_payment(payment, now));
+    }
+
+    /// The provider answered, and the answer is passed on or not.
+    pub(super) fn settle(
+        &self,
+        claims: &Claims,
+        scrubbed: &Result<Scrubbed, Refusal>,
+        now: Timestamp,
+    ) {
+        let Ok(scrubbed) = scrubbed else { return self.lose(claims, now) };
+        claims.once.as_ref().inspect(|claim| self.keep_answer(claim, scrubbed, now));
+        claims.payment.as_ref().inspect(|payment| match is_definite(scrubbed.status()) {
+            true => self.vault.release_payment(payment),
+            false => self.vault.lose_payment(payment, now),
+        });
+    }
+}
+
+fn first(guarded: Guarded, arrived: &Arrived<'_, '_>) -> Result<Payment, Refusal> {
+    let route = arrived.place.route;
+    let field = || {
+        let named = route.request.payment_key.iter().rev().find_map(PaymentKey::field);
+        named.map(ToString::to_string)
+    };
+    match guarded {
+        Guarded::First(payment) => Ok(payment),
+        Guarded::UnderWay => Err(Refusal::PaymentInFlight { field: field() }),
+        Guarded::Unknown => {
+            let status_call = route.status_call.clone();
+            Err(Refusal::PaymentUnknown { field: field(), status_call })
+        }
+    }
+}
+
+/// What a provider accepted or refused it knows; its own failure (5xx) says nothing about the
+/// payment.
+const fn is_definite(status: u16) -> bool {
+    status < 500
+}
+
+/// The account, the route and the values of the key, each behind its length; none where a value is
+/// missing.
+fn key_of(arrived: &Arrived<'_, '_>) -> Result<Option<Packer>, Refusal> {
+    let Arrived { place, body, known, .. } = arrived;
+    let (account, route) = (place.account, place.route);
+    let keys = &route.request.payment_key;
+    if keys.is_empty() {
+        return Ok(None);
+    }
+    let mut packer = Packer::of(&account.name).put(route.name.as_bytes());
+    for key in keys {
+        packer = match (key, body, &known.bearer) {
+            (PaymentKey::Handle, _, Some(bearer)) => {
+                bearer.secret.reveal(|secret| packer.put(secret))
+            }
+            (PaymentKey::Field(pointer), Some(fields), _) => {
+                let field = fields.find(pointer)?;
+                let value = field.as_ref().and_then(|field| field.content.signed());
+                match value.filter(|value| !value.is_empty()) {
+                    Some(value) => packer.put(value),
+                    None => return Ok(None),
+                }
+            }
+            _ => return Ok(None),
+        };
+    }
+    Ok(Some(packer))
+}
