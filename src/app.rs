@@ -2,8 +2,10 @@
 
 mod export;
 mod reload;
+mod serving;
 mod upgrade;
 mod upstreams;
+mod watch;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -18,29 +20,28 @@ use pingora::services::background::{BackgroundService, background_service};
 
 use crate::audit::{Audit, Hash, JournalError, KeySource, Record};
 use crate::card::Timestamp;
-use crate::config::{Config, Listen, RootKey};
-use crate::flow::Flow;
-use crate::limit::{Busy, Gates, Limit, Limits};
+use crate::config::{Config, Fixed, Listen, RootKey};
+use crate::limit::{Busy, Limit};
 use crate::pci::digest;
 use crate::process::{Applied, Guarded, ProcessError};
 use crate::proxy::accept::{Listener, Open};
-use crate::proxy::admin::Admin;
-use crate::proxy::desk::Desk;
+use crate::proxy::admin::{Admin, Changes};
+use crate::proxy::desk::Desks;
 use crate::proxy::listening::Bound;
 use crate::proxy::message::{Caps, ConnectionEvent, Deadlines};
-use crate::proxy::peer::Told;
 use crate::proxy::private::Private;
 use crate::proxy::public::Public;
 use crate::proxy::signing::Signers;
-use crate::proxy::tls::{TlsError, TlsFiles, TlsSetup};
+use crate::proxy::tls::{TlsError, TlsSetup};
 use crate::secret::{KeyMemory, key_memory};
 use crate::telemetry::{Copies, Event, Log, Metrics, Protection, Signal, Warning};
 use crate::vault::{Keyring, KeyringError, Vault};
 
 use export::Export;
 use reload::Reload;
+use serving::{Lasting, Ways};
 use upgrade::{Meeting, Predecessor, Start, UpgradeError};
-use upstreams::{Hosts, shops, targets, upstreams};
+use upstreams::Hosts;
 
 /// How often a part of the expired records is taken out. They are refused from the moment they
 /// expire.
@@ -67,10 +68,10 @@ pub enum StartError {
     Metrics,
     /// The audit record cannot be continued.
     Audit(JournalError),
-    /// An intake's `upstream` is no host that could be called.
-    ShopHost,
     /// `telemetry.endpoint` is no host that could be called.
     Collector,
+    /// A value cannot be used: its key, and why.
+    Unusable(String),
     /// Threads could not be started.
     Threads,
     /// The process that runs cannot be taken over.
@@ -90,8 +91,8 @@ impl fmt::Display for StartError {
             Self::Process(error) => write!(out, "{error}"),
             Self::Audit(error) => write!(out, "{error}"),
             Self::Upgrade(error) => write!(out, "{error}"),
-            Self::ShopHost => write!(out, "intake.upstream: is no host that could be called"),
             Self::Collector => write!(out, "telemetry.endpoint: is no host that could be called"),
+            Self::Unusable(error) => write!(out, "{error}"),
             Self::Threads => write!(out, "threads could not be started"),
             Self::Metrics => write!(out, "metrics could not be registered"),
         }
@@ -123,76 +124,59 @@ pub fn run(mut config: Config, guarded: Guarded, upgrade: bool) -> Result<(), St
     let (log, copies) = log(&config)?;
     let public_tls = tls("public", &config.public)?;
     let private_tls = tls("private", &config.private)?;
-    let shops = shops(&mut config)?;
     let listeners = [("public", public_tls.clone()), ("private", private_tls.clone())];
     let metrics = Arc::new(metrics(&listeners)?);
-    let (upstreams, outside) = (upstreams(&config, None)?, upstreams(&config, None)?);
+    let fixed = Fixed::of(&config, applied.landlock >= PORT_RULES);
+    let ways = Ways::of(&mut config).map_err(|error| StartError::Unusable(error.to_string()))?;
     let (mut upgrade, sockets) = sockets(&config, meeting, &vault)?;
     let carrier = export::carrier(&config, &metrics)?;
-    let signers = Signers::new(threads).map_err(|_| StartError::Threads)?;
+    let signers = Arc::new(Signers::new(threads).map_err(|_| StartError::Threads)?);
     // Last before the record, which the other process gives up now: its requests wait.
     upgrade.take(&vault)?;
     let audit = Arc::new(audit(&config, random_root_key, &key_id, &log)?);
     let (tracing, export) = export::start(carrier, &config, copies, levels(&vault, &audit))?;
     let (predecessor, over) = upgrade.go(&vault, &audit, &log)?;
     announce(&log, &config, &applied, random_root_key);
-    let limits = Arc::new(Limits::new(config.rates, config.rate_keys));
-    let forget = Forget { limits: limits.clone(), metrics: metrics.clone() };
-    let desk = Arc::new(Desk {
-        targets: targets(&config, &Told { log: log.clone(), metrics: metrics.clone() }),
-        flow: Flow::new(vault.clone(), config.registry, config.apps, config.public_url),
-        upstreams,
-        outside,
-        shops,
-        allow_private: config.upstream.danger_allow_private_addresses,
-        limits,
-        gates: Gates::new(config.concurrency),
-        hops: config.hops,
-        signers,
-        audit: audit.clone(),
-        metrics,
-        log: log.clone(),
-        tracing,
-    });
+    let lasting = Lasting { vault, signers, audit, metrics, log, tracing: Arc::new(tracing) };
 
-    let reload = Reload {
-        file: config.file,
-        vault: vault.clone(),
-        listeners,
-        metrics: desk.metrics.clone(),
-        log: log.clone(),
-        audit: audit.clone(),
-    };
     let mut server = server(threads, config.shutdown);
-    let terms = (deadlines(&config.caps), caps(&config.caps));
-    let (open, admin) = listen(&mut server, &desk, [&public_tls, &private_tls], terms, sockets);
-    let last = Last { log, audit, export };
-    let drain = Drain { open, last: last.clone() };
+    let (terms, file) = (serving::terms(&config.caps), config.file.clone());
+    let desks = Arc::new(Desks::new(serving::desk(config, ways, lasting.clone())));
+    let (changes, asked) = Changes::channel();
+    let ([public, private, to_admin], admin) =
+        listen(&mut server, &desks, changes, [&public_tls, &private_tls], terms, sockets);
+    let last = Last { log: lasting.log.clone(), audit: lasting.audit.clone(), export };
+    let drain = Drain { open: vec![public.clone(), private.clone()], last: last.clone() };
+    let open = vec![public, private, to_admin];
+    let reload = Reload::new(file, fixed, lasting.clone(), desks.clone(), listeners, open, asked);
     let reload = server.add_service(background_service("reload", reload));
     server.add_service(background_service("drain", drain));
     // Who is told that this process is ready may send it SIGHUP.
     admin.add_dependency(reload);
-    look_after(&mut server, (vault, forget, Hosts(desk)), predecessor);
+    look_after(&mut server, lasting.vault, desks, predecessor);
     server.bootstrap();
     server.run(RunArgs { shutdown_signal: Box::new(over) });
     last.lines();
     Ok(())
 }
 
-/// Adds the listeners; returns what counts connections of two of them, and the admin listener.
+/// Adds the listeners; returns the connections of each, and the admin listener.
 fn listen(
     server: &mut Server,
-    desk: &Arc<Desk>,
+    desks: &Arc<Desks>,
+    changes: Changes,
     [public_tls, private_tls]: [&TlsSetup; 2],
     (deadlines, caps): (Deadlines, Caps),
     [public_socket, private_socket, admin_socket]: [Bound; 3],
-) -> (Vec<Open>, ServiceHandle) {
-    let public = Arc::new(Public(desk.clone()));
+) -> ([Open; 3], ServiceHandle) {
+    let [for_public, for_private, for_admin] = [0; 3].map(|_| Arc::clone(desks));
+    let public = move || Public(for_public.now());
     let public = Listener::new(public, Some(public_tls), deadlines, caps);
-    let private = Arc::new(Private(desk.clone()));
+    let private = move || Private(for_private.now());
     let private = Listener::new(private, Some(private_tls), deadlines, caps);
-    let admin = Listener::new(Arc::new(Admin(desk.clone())), None, deadlines, caps);
-    let open = vec![public.open(), private.open()];
+    let admin = move || Admin { desk: for_admin.now(), changes: changes.clone() };
+    let admin = Listener::new(admin, None, deadlines, caps);
+    let open = [public.open(), private.open(), admin.open()];
     server.add_service(public.into_service("public", public_socket));
     server.add_service(private.into_service("private", private_socket));
     (open, server.add_service(admin.into_service("admin", admin_socket)))
@@ -201,12 +185,13 @@ fn listen(
 /// Adds what works beside the listeners.
 fn look_after(
     server: &mut Server,
-    (vault, forget, hosts): (Arc<Vault>, Forget, Hosts),
+    vault: Arc<Vault>,
+    desks: Arc<Desks>,
     predecessor: Option<Predecessor>,
 ) {
     server.add_service(background_service("sweep", Sweep(vault)));
-    server.add_service(background_service("forget", forget));
-    server.add_service(background_service("hosts", hosts));
+    server.add_service(background_service("forget", Forget(desks.clone())));
+    server.add_service(background_service("hosts", Hosts(desks)));
     if let Some(predecessor) = predecessor {
         server.add_service(background_service("predecessor", predecessor));
     }
@@ -371,12 +356,7 @@ fn bind(
 }
 
 fn tls(which: &'static str, listen: &Listen) -> Result<TlsSetup, StartError> {
-    TlsSetup::load(TlsFiles {
-        certificate: listen.certificate.clone(),
-        key: listen.key.clone(),
-        client_ca: listen.client_ca.clone(),
-    })
-    .map_err(|error| StartError::Tls(which, error))
+    TlsSetup::load(serving::tls_files(listen)).map_err(|error| StartError::Tls(which, error))
 }
 
 /// Pingora's chassis: no daemon, no pid file, and no upgrade socket in a folder that all can write.
@@ -391,24 +371,6 @@ fn server(threads: usize, shutdown: Duration) -> Server {
         ..ServerConf::default()
     };
     Server::new_with_opt_and_conf(None, conf)
-}
-
-fn deadlines(caps: &crate::config::Caps) -> Deadlines {
-    Deadlines {
-        handshake: caps.handshake,
-        head: caps.head,
-        body: caps.body,
-        idle: caps.idle,
-        ..Deadlines::default()
-    }
-}
-
-fn caps(caps: &crate::config::Caps) -> Caps {
-    Caps {
-        connections: caps.connections,
-        per_address: caps.connections_per_address,
-        ..Caps::default()
-    }
 }
 
 /// Ends the process when it was asked to stop and nothing runs any more. Pingora alone would wait
@@ -469,16 +431,15 @@ impl BackgroundService for Sweep {
 }
 
 /// Forgets keys of rates, on a thread that serves nobody.
-struct Forget {
-    limits: Arc<Limits>,
-    metrics: Arc<Metrics>,
-}
+struct Forget(Arc<Desks>);
 
 #[async_trait]
 impl BackgroundService for Forget {
     async fn start(&self, mut shutdown: ShutdownWatch) {
         loop {
-            self.limits.sweep(|limit, keys| self.metrics.limit_keys(limit.name(), keys));
+            let desk = self.0.now();
+            desk.limits.sweep(|limit, keys| desk.metrics.limit_keys(limit.name(), keys));
+            drop(desk);
             tokio::select! {
                 () = tokio::time::sleep(FORGET) => {}
                 _ = shutdown.changed() => return,

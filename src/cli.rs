@@ -39,8 +39,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Serve until a signal ends it (SIGTERM: finish what runs first; SIGHUP: read root keys and
-    /// certificates again).
+    /// Serve until a signal ends it (SIGTERM: finish what runs first; SIGHUP: read the
+    /// configuration again).
     Run {
         /// The configuration file.
         #[arg(long)]

@@ -147,7 +147,10 @@ const DOORS: &[(&str, &[&str])] = &[
     ("tokio_rustls", &["proxy/accept.rs", "proxy/dial.rs"]),
     ("rustls_native_certs", &["proxy/dial.rs"]),
     ("x509_parser", &["proxy/certificates.rs", "proxy/tls.rs"]),
-    ("arc_swap", &["proxy/tls.rs", "vault/keyring.rs", "vault/mod.rs"]),
+    (
+        "arc_swap",
+        &["proxy/accept.rs", "proxy/desk.rs", "proxy/tls.rs", "vault/keyring.rs", "vault/mod.rs"],
+    ),
     ("h2", &["proxy/accept.rs", "proxy/h2.rs", "proxy/h2/"]),
     ("httparse", &["proxy/answer.rs", "proxy/h1/"]),
     ("std::net", &["app.rs", "app/", "cli.rs", "config/", "proxy/"]),
@@ -191,8 +194,11 @@ const DOORS: &[(&str, &[&str])] = &[
     ("zeroizing_alloc", &["main.rs"]),
     // Formats.
     ("toml", &["config/reader.rs"]),
-    ("serde", &["audit/", "pci/", "proxy/reply.rs", "telemetry/"]),
-    ("serde_json", &["audit/record.rs", "pci/mod.rs", "proxy/reply.rs", "telemetry/"]),
+    ("serde", &["app/reload.rs", "audit/", "pci/", "proxy/reply.rs", "telemetry/"]),
+    (
+        "serde_json",
+        &["app/reload.rs", "audit/record.rs", "pci/mod.rs", "proxy/reply.rs", "telemetry/"],
+    ),
     ("base64", &["config/root_keys.rs", "credential/", "flow/bearer.rs", "page/", "vault/text.rs"]),
     ("aws_lc_rs", &["credential/keys.rs"]),
     ("memchr", &["flow/answer.rs", "flow/conceal.rs", "flow/passed.rs", "proxy/", "wire/"]),
@@ -212,7 +218,10 @@ const DOORS: &[(&str, &[&str])] = &[
     ("seccompiler", &["process/calls.rs"]),
     ("libc", &["process/calls.rs", "secret/locked.rs"]),
     // Files, environment and time of day: given to the rooms below, never fetched by them.
-    ("std::fs", &["audit/", "cli.rs", "config/", "process/limits.rs", "process/passing.rs"]),
+    (
+        "std::fs",
+        &["app/watch.rs", "audit/", "cli.rs", "config/", "process/limits.rs", "process/passing.rs"],
+    ),
     ("std::env", &["config/secrets.rs", "process/calls.rs"]),
     ("std::process", &["app.rs", "cli.rs", "main.rs", "secret/", "proxy/listening.rs"]),
     ("std::time::SystemTime", &["card/time.rs", "telemetry/log.rs"]),

@@ -1,5 +1,8 @@
-//! What changes while serving: SIGHUP has root keys and certificates read anew. Whatever cannot be
-//! used leaves what is in use as it is.
+//! What changes while serving: SIGHUP and `POST /reload` have the whole configuration read anew;
+//! certificates, their keys and client authorities are taken up when their files change.
+//!
+//! Everything is read and checked first, then put in place of what is in use, which requests under
+//! way keep to their end. Whatever cannot be used leaves all of it as it is. One change at a time.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,24 +11,73 @@ use async_trait::async_trait;
 use pingora::server::ShutdownWatch;
 use pingora::services::ServiceReadyNotifier;
 use pingora::services::background::BackgroundService;
-use tokio::signal::unix::{SignalKind, signal};
+use serde::Serialize;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::time::{MissedTickBehavior, interval};
 
-use crate::audit::{Audit, KeySource, Record};
+use crate::audit::{KeySource, NotRecorded, Record};
 use crate::card::Timestamp;
-use crate::config::{self, RootKey};
-use crate::proxy::tls::{TlsError, TlsSetup};
-use crate::telemetry::{Event, Log, Metrics, Refusal, Warning};
-use crate::vault::{KeyringError, Rotation, Vault, Versioned};
+use crate::config::{self, Caps, Config, Fixed, Problem, RootKey};
+use crate::pci::digest;
+use crate::proxy::accept::Open;
+use crate::proxy::admin::Outcome;
+use crate::proxy::desk::Desks;
+use crate::proxy::tls::{Fresh, News, TlsError, TlsFiles, TlsSetup};
+use crate::telemetry::{Event, Refusal, Warning};
+use crate::vault::{KeyringError, Rotation, Versioned};
 
-/// Waits for SIGHUP, on a thread that serves nobody.
+use super::serving::{self, Lasting, Ways};
+use super::watch::{LOOK, Watch};
+
+/// The name of the whole in metrics; listeners have their own.
+const CONFIGURATION: &str = "configuration";
+
+/// Waits for SIGHUP and for operators, on a thread that serves nobody.
 pub(super) struct Reload {
     /// The configuration.
-    pub(super) file: PathBuf,
-    pub(super) vault: Arc<Vault>,
-    pub(super) listeners: [(&'static str, TlsSetup); 2],
-    pub(super) metrics: Arc<Metrics>,
-    pub(super) log: Arc<Log>,
-    pub(super) audit: Arc<Audit>,
+    file: PathBuf,
+    lasting: Lasting,
+    desks: Arc<Desks>,
+    listeners: [(&'static str, TlsSetup); 2],
+    open: Vec<Open>,
+    state: Mutex<State>,
+}
+
+struct State {
+    fixed: Fixed,
+    watches: [Watch; 2],
+    asked: mpsc::Receiver<oneshot::Sender<Outcome>>,
+}
+
+/// Something that cannot be used.
+struct Wrong {
+    problem: Problem,
+    reason: Refusal,
+}
+
+/// A configuration that can be used, and is not yet.
+struct Ready {
+    ways: Ways,
+    tls: Vec<Fresh>,
+    config: Config,
+}
+
+impl Reload {
+    pub(super) fn new(
+        file: PathBuf,
+        fixed: Fixed,
+        lasting: Lasting,
+        desks: Arc<Desks>,
+        listeners: [(&'static str, TlsSetup); 2],
+        open: Vec<Open>,
+        asked: mpsc::Receiver<oneshot::Sender<Outcome>>,
+    ) -> Self {
+        let names = listeners.iter().map(|(listener, _)| *listener);
+        names.chain([CONFIGURATION]).for_each(|of| lasting.metrics.may_change(of));
+        let state = Mutex::new(State { fixed, watches: Default::default(), asked });
+        Self { file, lasting, desks, listeners, open, state }
+    }
 }
 
 #[async_trait]
@@ -36,86 +88,205 @@ impl BackgroundService for Reload {
         mut shutdown: ShutdownWatch,
         ready: ServiceReadyNotifier,
     ) {
-        let hangups = signal(SignalKind::hangup());
+        let mut hangups = signal(SignalKind::hangup()).ok();
         ready.notify_ready();
-        let Ok(mut hangups) = hangups else {
-            self.log.write(&Event::Warned { warning: Warning::NoReload });
-            return;
-        };
+        if hangups.is_none() {
+            self.lasting.log.write(&Event::Warned { warning: Warning::NoReload });
+        }
+        let mut looks = interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut state = self.state.lock().await;
         loop {
+            let State { fixed, watches, asked } = &mut *state;
             tokio::select! {
-                _ = hangups.recv() => self.read_again(),
+                _ = looks.tick() => self.look(watches),
+                () = next(&mut hangups) => drop(self.read_again(fixed).await),
+                Some(answer) = asked.recv() => drop(answer.send(self.read_again(fixed).await)),
                 _ = shutdown.changed() => return,
             }
         }
     }
 }
 
+/// The next signal; never, where the system does not let us wait for it.
+async fn next(hangups: &mut Option<Signal>) {
+    match hangups {
+        Some(hangups) => drop(hangups.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
 impl Reload {
-    fn read_again(&self) {
-        self.root_keys();
-        for (listener, tls) in &self.listeners {
-            match tls.reload() {
-                Ok(()) => {
-                    super::tell_end(&self.metrics, listener, tls);
-                    self.log.write(&Event::CertificateRead { listener });
-                }
-                Err(error) => {
-                    let (key, reason) = told(error);
-                    self.refuse(&format!("{listener}.{key}"), reason);
-                }
+    async fn read_again(&self, fixed: &mut Fixed) -> Outcome {
+        let outcome = match self.prepare(fixed) {
+            Ok(ready) => self.take(ready, fixed).await,
+            Err(wrongs) => Err(wrongs),
+        };
+        self.lasting.metrics.changed(CONFIGURATION, outcome.is_ok());
+        match outcome {
+            Ok(digest) => {
+                Outcome { taken: true, document: document(&Taken { configuration: &digest }) }
+            }
+            Err(wrongs) => {
+                wrongs.iter().for_each(|wrong| self.refuse(wrong));
+                Outcome { taken: false, document: document(&Refused::of(&wrongs)) }
             }
         }
     }
 
-    fn root_keys(&self) {
-        let keys = match config::root_keys(&self.file) {
-            Ok(keys) => keys,
-            Err(problems) => {
-                problems.iter().for_each(|problem| self.refuse(&problem.key, Refusal::Unusable));
-                return;
-            }
-        };
-        let versioned: Vec<Versioned<'_>> =
-            keys.iter().map(|root| (root.version, root.read())).collect();
-        match self.vault.rotate(&versioned, Timestamp::system()) {
-            Ok(rotation) => self.tell(&rotation),
-            Err(error) => {
-                let (version, reason) = match error {
-                    KeyringError::KeyLength(version) | KeyringError::DuplicateVersion(version) => {
-                        (Some(version), Refusal::Unusable)
-                    }
-                    KeyringError::Changed(version) => (Some(version), Refusal::Changed),
-                    KeyringError::NotAtHand(version) => (Some(version), Refusal::TypedAtStart),
-                    KeyringError::Missing => (None, Refusal::Missing),
-                };
-                self.refuse(path(&keys, version), reason);
-            }
+    /// Reads and checks everything. Nothing changes.
+    fn prepare(&self, fixed: &Fixed) -> Result<Ready, Vec<Wrong>> {
+        let config = config::load(&self.file);
+        let mut config = config.map_err(|problems| all(problems, Refusal::Unusable))?;
+        let problems = fixed.refuses(&config);
+        if !problems.is_empty() {
+            return Err(all(problems, Refusal::NeedsRestart));
         }
+        let would = self.lasting.vault.would_rotate(&versioned(&config.root_keys));
+        would.map_err(|error| vec![of_keys(&config, error)])?;
+        let files = [&config.public, &config.private].map(serving::tls_files);
+        let now = Timestamp::system();
+        let tls = self.listeners.iter().zip(files).map(|((listener, tls), files)| {
+            tls.prepare(files, now).map_err(|error| vec![of_listener(&config, listener, error)])
+        });
+        let tls = tls.collect::<Result<Vec<_>, _>>()?;
+        // Takes the shops out, which are looked at no more.
+        let ways = Ways::of(&mut config).map_err(|unusable| {
+            let problem = config.problem(&unusable.key, &unusable.why);
+            vec![Wrong { problem, reason: Refusal::Unusable }]
+        })?;
+        Ok(Ready { ways, tls, config })
+    }
+
+    /// Puts it in place of what is in use, once the audit record says so. Returns its digest.
+    async fn take(&self, ready: Ready, fixed: &mut Fixed) -> Result<String, Vec<Wrong>> {
+        let Ready { ways, tls, mut config } = ready;
+        let (now, digest) = (Timestamp::system(), digest(&config));
+        let configured = Record::Configured { digest, dangers: &config.dangers };
+        let recorded = self.lasting.audit.record(&configured, now).await;
+        recorded.map_err(|error @ NotRecorded| {
+            let problem = config.problem("audit.folder", &error.to_string());
+            vec![Wrong { problem, reason: Refusal::NotRecorded }]
+        })?;
+        let root_keys = std::mem::take(&mut config.root_keys);
+        let rotated = self.lasting.vault.rotate(&versioned(&root_keys), now);
+        let rotation = rotated.map_err(|error| vec![of_keys(&config, error)])?;
+        fixed.learn(&config);
+        let (caps, dangers) = (config.caps, std::mem::take(&mut config.dangers));
+        let lasting = self.lasting.clone();
+        self.desks.replace(serving::successor(config, ways, lasting, &self.desks.now()));
+        self.hold_to(&caps);
+        self.tell(&rotation);
+        for ((listener, setup), fresh) in self.listeners.iter().zip(tls) {
+            self.tell_news(listener, setup, setup.take(fresh));
+        }
+        let digest = digest.to_string();
+        self.lasting.log.write(&Event::ConfigurationRead { digest: &digest, dangers: &dangers });
+        Ok(digest)
+    }
+
+    fn hold_to(&self, caps: &Caps) {
+        let (deadlines, caps) = serving::terms(caps);
+        self.open.iter().for_each(|open| open.hold_to(deadlines, caps));
     }
 
     fn tell(&self, rotation: &Rotation) {
         let Rotation { current, new_id, older, removed } = rotation;
         if let Some(key_id) = new_id {
             let keyed = Record::Keyed { source: KeySource::Configured, key_id };
-            self.audit.note(&keyed, Timestamp::system());
+            self.lasting.audit.note(&keyed, Timestamp::system());
         }
-        self.log.write(&Event::RootKeysRead { current: *current, older });
+        self.lasting.log.write(&Event::RootKeysRead { current: *current, older });
         for (version, live_records) in removed {
             let (version, live_records) = (*version, *live_records);
-            self.log.write(&Event::RootKeyRemoved { version, live_records });
+            self.lasting.log.write(&Event::RootKeyRemoved { version, live_records });
         }
     }
 
-    fn refuse(&self, key: &str, reason: Refusal) {
-        self.log.write(&Event::ReloadRefused { key, reason });
+    /// Takes up certificates, keys and authorities whose files are others now.
+    fn look(&self, watches: &mut [Watch; 2]) {
+        for ((listener, tls), watch) in self.listeners.iter().zip(watches) {
+            let files = tls.files();
+            let TlsFiles { certificate, key, client_ca } = files.clone();
+            let watched: Vec<_> = [certificate, key].into_iter().chain(client_ca).collect();
+            if !watch.look(&watched) {
+                continue;
+            }
+            match tls.prepare(files.clone(), Timestamp::system()) {
+                Ok(fresh) => self.tell_news(listener, tls, tls.take(fresh)),
+                Err(error) => {
+                    self.lasting.metrics.changed(listener, false);
+                    self.refuse(&of_files(files, listener, error));
+                }
+            }
+        }
+    }
+
+    fn tell_news(&self, listener: &'static str, tls: &TlsSetup, news: News) {
+        match news.any() {
+            true => self.lasting.metrics.changed(listener, true),
+            false => self.lasting.metrics.unchanged(listener),
+        }
+        if news.certificate {
+            super::tell_end(&self.lasting.metrics, listener, tls);
+            let certified = Record::Certified { listener, digest: tls.digest() };
+            self.lasting.audit.note(&certified, Timestamp::system());
+            self.lasting.log.write(&Event::CertificateRead { listener });
+        }
+        if news.authorities {
+            self.lasting.log.write(&Event::AuthoritiesRead { listener });
+        }
+    }
+
+    fn refuse(&self, wrong: &Wrong) {
+        let Wrong { problem, reason } = wrong;
+        self.lasting.log.write(&Event::ReloadRefused {
+            file: &problem.file.display().to_string(),
+            line: problem.line,
+            key: &problem.key,
+            reason: *reason,
+            message: &problem.message,
+        });
     }
 }
 
-/// Where the root key of this version stands in the configuration.
-fn path(keys: &[RootKey], version: Option<u32>) -> &str {
-    let found = keys.iter().find(|root| Some(root.version) == version);
-    found.map_or("vault.root_key", |root| &root.path)
+fn all(problems: Vec<Problem>, reason: Refusal) -> Vec<Wrong> {
+    problems.into_iter().map(|problem| Wrong { problem, reason }).collect()
+}
+
+fn versioned(keys: &[RootKey]) -> Vec<Versioned<'_>> {
+    keys.iter().map(|root| (root.version, root.read())).collect()
+}
+
+fn of_keys(config: &Config, error: KeyringError) -> Wrong {
+    let (version, reason) = match error {
+        KeyringError::KeyLength(version) | KeyringError::DuplicateVersion(version) => {
+            (Some(version), Refusal::Unusable)
+        }
+        KeyringError::Changed(version) => (Some(version), Refusal::Changed),
+        KeyringError::NotAtHand(version) => (Some(version), Refusal::TypedAtStart),
+        KeyringError::Missing => (None, Refusal::Missing),
+    };
+    let found = config.root_keys.iter().find(|root| Some(root.version) == version);
+    let key = found.map_or("vault.root_key", |root| &root.path);
+    Wrong { problem: config.problem(key, &error.to_string()), reason }
+}
+
+fn of_listener(config: &Config, listener: &str, error: TlsError) -> Wrong {
+    let (key, reason) = told(error);
+    Wrong { problem: config.problem(&format!("{listener}.{key}"), &error.to_string()), reason }
+}
+
+/// The same when nobody looked at the configuration: the file itself is named.
+fn of_files(files: TlsFiles, listener: &str, error: TlsError) -> Wrong {
+    let (key, reason) = told(error);
+    let file = match key {
+        "key" => files.key,
+        "client_ca" => files.client_ca.unwrap_or_default(),
+        _ => files.certificate,
+    };
+    let (key, message) = (format!("{listener}.{key}"), error.to_string());
+    Wrong { problem: Problem { file, line: 0, key, message }, reason }
 }
 
 /// The key of a listener that a fault is about.
@@ -123,8 +294,64 @@ const fn told(error: TlsError) -> (&'static str, Refusal) {
     match error {
         TlsError::Mismatch => ("key", Refusal::Mismatch),
         TlsError::Key => ("key", Refusal::Unusable),
-        TlsError::Certificate | TlsError::Authorities | TlsError::Configuration => {
-            ("certificate", Refusal::Unusable)
+        TlsError::Time => ("certificate", Refusal::NotValid),
+        TlsError::Authorities => ("client_ca", Refusal::Unusable),
+        TlsError::Certificate | TlsError::Configuration => ("certificate", Refusal::Unusable),
+    }
+}
+
+/// The answer when a change is in use.
+#[derive(Serialize)]
+struct Taken<'t> {
+    configuration: &'t str,
+}
+
+/// The answer when it is not: a problem document (RFC 9457).
+#[derive(Serialize)]
+struct Refused<'w> {
+    r#type: &'static str,
+    title: &'static str,
+    status: u16,
+    detail: &'static str,
+    code: &'static str,
+    errors: Vec<Told<'w>>,
+}
+
+#[derive(Serialize)]
+struct Told<'w> {
+    file: String,
+    #[serde(skip_serializing_if = "is_none")]
+    line: usize,
+    key: &'w str,
+    reason: Refusal,
+    detail: &'w str,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_none(line: &usize) -> bool {
+    *line == 0
+}
+
+impl<'w> Refused<'w> {
+    fn of(wrongs: &'w [Wrong]) -> Self {
+        let told = wrongs.iter().map(|Wrong { problem, reason }| Told {
+            file: problem.file.display().to_string(),
+            line: problem.line,
+            key: &problem.key,
+            reason: *reason,
+            detail: &problem.message,
+        });
+        Self {
+            r#type: "urn:portcullis:problem:configuration_refused",
+            title: "The configuration was not taken",
+            status: 422,
+            detail: "Nothing has changed; what was in use before stays in use.",
+            code: "configuration_refused",
+            errors: told.collect(),
         }
     }
+}
+
+fn document(answer: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(answer).unwrap_or_default()
 }

@@ -111,6 +111,14 @@ impl AnchorKey {
     }
 }
 
+impl PartialEq for AnchorKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.reveal(|own| other.0.ct_eq(own))
+    }
+}
+
+impl Eq for AnchorKey {}
+
 impl fmt::Debug for AnchorKey {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str("AnchorKey(..)")

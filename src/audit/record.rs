@@ -30,6 +30,13 @@ pub enum Record<'r> {
         /// Tells one key from another and says nothing else of it.
         key_id: &'r str,
     },
+    /// The certificate that a listener shows from now on.
+    Certified {
+        /// `public` or `private`.
+        listener: &'r str,
+        /// SHA-256 of it.
+        digest: Hash,
+    },
     /// Card data is about to leave. No byte has left yet.
     Reveal {
         /// For which application.

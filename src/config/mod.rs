@@ -5,6 +5,7 @@
 //! Must never: ignore a key, or put a value into an error.
 
 mod audit;
+mod change;
 mod credentials;
 mod intake;
 mod listener;
@@ -19,6 +20,7 @@ mod shares;
 mod telemetry;
 mod upstream;
 
+pub use change::{Fixed, needs_restart};
 pub use intake::Shop;
 pub use listener::Listen;
 pub use reader::{Problem, Resolved};

@@ -20,17 +20,29 @@ impl Config {
         for address in [self.public.address, self.private.address, self.admin] {
             reach.listen(address.port());
         }
-        let callbacks = self.apps.iter().flat_map(|app| &app.callback_hosts);
-        for host in callbacks.chain(self.registry.accounts().flat_map(|account| called(account))) {
-            reach.connect(host.port());
+        for (_, port) in self.called() {
+            reach.connect(port);
         }
         if let Some(telemetry) = &self.telemetry {
             reach.connect(telemetry.collector.port);
         }
-        for shop in &self.shops {
-            reach.connect(shop.intake.shop.port);
-        }
         reach
+    }
+
+    /// The ports of everything that may be called, each with the key that leads there.
+    pub(super) fn called(&self) -> impl Iterator<Item = (String, u16)> {
+        let apps = self.apps.iter().enumerate().flat_map(|(index, app)| {
+            let ports = app.callback_hosts.iter().map(HostPort::port);
+            ports.map(move |port| (format!("app[{index}].callback_hosts"), port))
+        });
+        let accounts = self.registry.accounts().enumerate().flat_map(|(index, account)| {
+            let ports = called(account).map(HostPort::port);
+            ports.map(move |port| (format!("account[{index}]"), port))
+        });
+        let shops = self.shops.iter().enumerate();
+        let shops =
+            shops.map(|(index, shop)| (format!("intake[{index}].upstream"), shop.intake.shop.port));
+        apps.chain(accounts).chain(shops)
     }
 }
 

@@ -47,6 +47,8 @@ pub struct Resolved {
     pub value: String,
     /// Whether the file was silent and this is the default.
     pub default: bool,
+    /// Its line, counted from 1; where the file was silent, that of its table.
+    pub line: usize,
 }
 
 /// What reading one file has found so far.
@@ -86,9 +88,13 @@ impl Notes {
         self.files.borrow().clone()
     }
 
-    fn note(&self, at: usize, key: &str, message: &str) {
+    fn line(&self, at: usize) -> usize {
         let before = self.text.get(..at).unwrap_or_default();
-        let line = 1 + before.bytes().filter(|byte| *byte == b'\n').count();
+        1 + before.bytes().filter(|byte| *byte == b'\n').count()
+    }
+
+    fn note(&self, at: usize, key: &str, message: &str) {
+        let line = self.line(at);
         self.problems.borrow_mut().push(Problem {
             file: self.file.clone(),
             line,
@@ -154,10 +160,11 @@ impl<'d> Table<'d> {
     }
 
     fn record(&self, key: &str, value: String, default: bool) {
+        let line = self.notes.line(self.entry(key).map_or(self.at, |(at, _)| at));
         let key = self.path_of(key);
         let mut resolved = self.notes.resolved.borrow_mut();
         if !resolved.iter().any(|known| known.key == key) {
-            resolved.push(Resolved { key, value, default });
+            resolved.push(Resolved { key, value, default, line });
         }
     }
 

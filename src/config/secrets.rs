@@ -1,4 +1,4 @@
-//! Secret references: `{ file = "…" }` or `{ env = "…" }`, read once at start.
+//! Secret references: `{ file = "…" }` or `{ env = "…" }`, read with the configuration.
 //!
 //! Must never put a secret, or a part of one, into an error.
 

@@ -42,6 +42,11 @@ impl Busy {
 #[derive(Debug)]
 pub struct Gates {
     bounds: Concurrency,
+    counts: Arc<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
     all: Arc<AtomicUsize>,
     hosts: DashMap<u64, Arc<AtomicUsize>>,
     hash: RandomState,
@@ -51,7 +56,13 @@ impl Gates {
     /// Gates with these bounds.
     #[must_use]
     pub fn new(bounds: Concurrency) -> Self {
-        Self { bounds, all: Arc::default(), hosts: DashMap::default(), hash: RandomState::new() }
+        Self { bounds, counts: Arc::default() }
+    }
+
+    /// The same gates with other bounds: what is under way goes on counting.
+    #[must_use]
+    pub fn successor(&self, bounds: Concurrency) -> Self {
+        Self { bounds, counts: Arc::clone(&self.counts) }
     }
 
     /// A place towards `host`, given back when dropped.
@@ -59,10 +70,11 @@ impl Gates {
     /// # Errors
     /// All places are taken.
     pub fn enter(&self, host: &impl Hash) -> Result<Pass, Busy> {
-        let all = Place::take(&self.all, self.bounds.all).ok_or(Busy::All)?;
-        let key = self.hash.hash_one(host);
-        let count = self.hosts.get(&key).map(|count| Arc::clone(&count));
-        let count = count.unwrap_or_else(|| Arc::clone(&self.hosts.entry(key).or_default()));
+        let Counts { all, hosts, hash } = &*self.counts;
+        let all = Place::take(all, self.bounds.all).ok_or(Busy::All)?;
+        let key = hash.hash_one(host);
+        let count = hosts.get(&key).map(|count| Arc::clone(&count));
+        let count = count.unwrap_or_else(|| Arc::clone(&hosts.entry(key).or_default()));
         let host = Place::take(&count, self.bounds.per_host).ok_or(Busy::Host)?;
         Ok(Pass { _places: [all, host] })
     }
@@ -70,7 +82,7 @@ impl Gates {
     /// How much is under way.
     #[must_use]
     pub fn taken(&self) -> usize {
-        self.all.load(Ordering::Relaxed)
+        self.counts.all.load(Ordering::Relaxed)
     }
 }
 
@@ -116,5 +128,15 @@ mod tests {
         drop(second);
         assert!(gates.enter(&"one").is_ok());
         assert_eq!(gates.taken(), 1);
+    }
+
+    #[test]
+    fn places_taken_before_a_change_count_after_it() {
+        let gates = Gates::new(Concurrency { all: 2, per_host: 2 });
+        let under_way = gates.enter(&"one").unwrap();
+        let narrower = gates.successor(Concurrency { all: 2, per_host: 1 });
+        assert_eq!(narrower.enter(&"one").unwrap_err(), Busy::Host);
+        drop(under_way);
+        assert!(narrower.enter(&"one").is_ok());
     }
 }

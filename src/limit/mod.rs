@@ -16,6 +16,7 @@ pub use rate::Rate;
 
 use std::fmt;
 use std::hash::{BuildHasher as _, Hash, RandomState};
+use std::sync::Arc;
 use std::time::Duration;
 
 use governor::clock::{Clock, MonotonicClock};
@@ -160,8 +161,10 @@ impl Exceeded {
 
 /// All rates with the keys that they count.
 pub struct Limits<C: Clock = MonotonicClock> {
-    limiters: [Option<Limiter<C>>; Limit::ALL.len()],
+    limiters: [Option<Arc<Limiter<C>>>; Limit::ALL.len()],
     hash: RandomState,
+    keys_max: usize,
+    clock: C,
 }
 
 impl Limits {
@@ -175,9 +178,25 @@ impl Limits {
 impl<C: Clock + Clone> Limits<C> {
     /// The same with a clock of one's own.
     pub fn with_clock(rates: Rates, keys_max: usize, clock: C) -> Self {
-        let limiter = |rate| Limiter::new(rate, keys_max, clock.clone());
-        let limiters = rates.0.map(|rate| rate.map(limiter));
-        Self { limiters, hash: RandomState::new() }
+        let none = [const { None }; Limit::ALL.len()];
+        let none = Self { limiters: none, hash: RandomState::new(), keys_max, clock };
+        none.successor(rates, keys_max)
+    }
+
+    /// The limits that follow these. A rate that stays goes on counting where it was; another one
+    /// begins anew.
+    #[must_use]
+    pub fn successor(&self, rates: Rates, keys_max: usize) -> Self {
+        let kept = self.keys_max == keys_max;
+        let limiters = Limit::ALL.map(|limit| {
+            let rate = rates.0.get(limit as usize).copied().flatten()?;
+            let before = self.limiters.get(limit as usize).and_then(Option::as_ref);
+            match before.filter(|before| kept && before.rate() == rate) {
+                Some(before) => Some(Arc::clone(before)),
+                None => Some(Arc::new(Limiter::new(rate, keys_max, self.clock.clone()))),
+            }
+        });
+        Self { limiters, hash: self.hash.clone(), keys_max, clock: self.clock.clone() }
     }
 }
 
@@ -214,7 +233,7 @@ impl<C: Clock> Limits<C> {
     }
 
     fn limiter(&self, limit: Limit) -> Option<&Limiter<C>> {
-        self.limiters.get(limit as usize).and_then(Option::as_ref)
+        self.limiters.get(limit as usize).and_then(Option::as_deref)
     }
 
     fn check(

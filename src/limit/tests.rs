@@ -56,6 +56,23 @@ fn a_refusal_says_when_to_come_back_and_coming_then_is_enough() {
 }
 
 #[test]
+fn a_rate_that_stays_goes_on_counting_and_another_one_begins_anew() {
+    let (limits, _clock) = limits("5/min", 100);
+    assert_eq!(passed(&limits, "card"), 5);
+    assert!(limits.pass(Limit::Bin, &"bin").is_ok());
+    let rates =
+        |card| Rates::new(|limit| Rate::parse(if limit == Limit::Card { card } else { "5/min" }));
+    let same = limits.successor(rates("5/min"), 100);
+    assert_eq!(passed(&same, "card"), 0);
+    let other = same.successor(rates("7/min"), 100);
+    assert_eq!(passed(&other, "card"), 7);
+    assert_eq!((0..9).filter(|_| other.pass(Limit::Bin, &"bin").is_ok()).count(), 4);
+    assert_eq!(passed(&same, "card"), 0, "whoever began before ends with what was");
+    let larger = other.successor(rates("7/min"), 101);
+    assert_eq!(passed(&larger, "card"), 7, "room for other keys");
+}
+
+#[test]
 fn keys_and_limits_do_not_disturb_one_another() {
     let (limits, _clock) = limits("5/min", 100);
     assert_eq!(passed(&limits, "one"), 5);

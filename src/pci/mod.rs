@@ -52,11 +52,12 @@ pub struct Filled {
     pub tests: &'static [&'static str],
 }
 
-/// Digest of every value in use, secrets as the references that name them.
+/// Digest of every value in use, secrets as the references that name them, and of every profile.
 #[must_use]
 pub fn digest(config: &Config) -> Hash {
     let used = config.resolved.iter().map(|value| format!("{} = {}\n", value.key, value.value));
-    Hash::of(used.collect::<String>().as_bytes())
+    let profiles = config.profiles.iter().map(|profile| format!("{profile:?}\n"));
+    Hash::of(used.chain(profiles).collect::<String>().as_bytes())
 }
 
 impl Report {

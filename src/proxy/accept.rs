@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use arc_swap::ArcSwap;
 use pingora::server::ShutdownWatch;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
@@ -16,8 +17,9 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::caps::Places;
+use super::drain::Drain;
 use super::listening::{Bound, Listening};
-use super::message::{Caps, ClientIdentity, ConnectionEvent, Deadlines, Handler};
+use super::message::{Caps, ClientIdentity, ConnectionEvent, Deadlines, Door, Handler as _};
 use super::tls::{self, TlsSetup};
 use super::wiping::Wiping;
 use super::{h1, h2};
@@ -43,54 +45,70 @@ impl Origin {
     }
 }
 
-/// One listener's application: hands accepted connections to the codecs, and their requests to a
-/// room.
-pub struct Listener<H> {
-    room: Arc<H>,
-    acceptor: Option<TlsAcceptor>,
-    terms: Terms,
-    places: Arc<Places>,
+/// One listener's application: hands accepted connections to the codecs, and their requests to the
+/// room behind its door.
+pub struct Listener<D> {
+    door: D,
+    tls: Option<TlsSetup>,
+    drain: Arc<Drain>,
+    open: Open,
 }
 
-/// Counts a listener's open connections.
-pub struct Open(Arc<Places>);
+/// A listener's open connections, and what new ones are held to.
+#[derive(Clone)]
+pub struct Open {
+    places: Arc<Places>,
+    terms: Arc<ArcSwap<Terms>>,
+}
 
 impl Open {
     /// Open connections at this moment.
     #[must_use]
     pub fn connections(&self) -> usize {
-        self.0.taken()
+        self.places.taken()
+    }
+
+    /// Holds connections that come from now on to these; open ones keep what they began with.
+    pub fn hold_to(&self, deadlines: Deadlines, caps: Caps) {
+        self.terms.store(Arc::new(Terms { deadlines, caps }));
     }
 }
 
-impl<H: Handler> Listener<H> {
-    /// A listener for `room`; without `tls` it speaks plain HTTP/1.1.
-    pub fn new(room: Arc<H>, tls: Option<&TlsSetup>, deadlines: Deadlines, caps: Caps) -> Self {
-        let acceptor = tls.map(|tls| TlsAcceptor::from(Arc::clone(&tls.config)));
-        let places = Arc::new(Places::new(caps.connections, caps.per_address));
-        Self { room, acceptor, terms: Terms { deadlines, caps }, places }
+impl<D: Door> Listener<D> {
+    /// A listener for the room behind `door`; without `tls` it speaks plain HTTP/1.1.
+    pub fn new(door: D, tls: Option<&TlsSetup>, deadlines: Deadlines, caps: Caps) -> Self {
+        let terms = Arc::new(ArcSwap::from_pointee(Terms { deadlines, caps }));
+        let open = Open { places: Arc::default(), terms };
+        Self { door, tls: tls.cloned(), drain: Arc::default(), open }
+    }
+
+    /// The same; once `drain` has begun, the next answer on each connection is its last.
+    #[must_use]
+    pub fn until(mut self, drain: Arc<Drain>) -> Self {
+        self.drain = drain;
+        self
     }
 
     /// The service that takes the socket's connections for this listener.
-    pub fn into_service(self, name: &'static str, bound: Bound) -> Listening<H> {
+    pub fn into_service(self, name: &'static str, bound: Bound) -> Listening<D> {
         Listening::new(name, self, bound)
     }
 
     /// Notes what happened to a connection.
     pub(super) fn note(&self, event: ConnectionEvent) {
-        self.room.note(event);
+        self.door.enter().note(event);
     }
 
-    /// Counts this listener's open connections after it was given away.
+    /// This listener's open connections after it was given away.
     #[must_use]
     pub fn open(&self) -> Open {
-        Open(Arc::clone(&self.places))
+        self.open.clone()
     }
 
     /// Open connections at this moment.
     #[must_use]
     pub fn connections(&self) -> usize {
-        self.places.taken()
+        self.open.connections()
     }
 
     /// Serves one accepted connection until it ends.
@@ -98,25 +116,31 @@ impl<H: Handler> Listener<H> {
     where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let _place = match self.places.take(peer.ip()) {
+        let terms = **self.open.terms.load();
+        let _place = match self.open.places.take(peer.ip(), &terms.caps) {
             Ok(place) => place,
-            Err(event) => return self.room.note(event),
+            Err(event) => return self.note(event),
         };
-        let closing = Closing::new(shutdown.clone());
-        let Some(acceptor) = &self.acceptor else {
+        let closing = Closing::new(shutdown.clone(), Arc::clone(&self.drain));
+        let Some(tls) = &self.tls else {
             let origin = Origin { peer, client: None };
-            return h1::serve(stream, &self.room, &self.terms, origin, closing).await;
+            return h1::serve(stream, &self.door, &terms, origin, closing).await;
         };
-        let handshake = acceptor.accept(Wiping::new(stream));
-        match timeout(self.terms.deadlines.handshake, handshake).await {
-            Ok(Ok(stream)) => self.serve_tls(stream, peer, closing).await,
-            Ok(Err(_)) => self.room.note(ConnectionEvent::HandshakeFailed),
-            Err(_) => self.room.note(ConnectionEvent::HandshakeTimeout),
+        let handshake = TlsAcceptor::from(tls.config()).accept(Wiping::new(stream));
+        match timeout(terms.deadlines.handshake, handshake).await {
+            Ok(Ok(stream)) => self.serve_tls(stream, peer, &terms, closing).await,
+            Ok(Err(_)) => self.note(ConnectionEvent::HandshakeFailed),
+            Err(_) => self.note(ConnectionEvent::HandshakeTimeout),
         }
     }
 
-    async fn serve_tls<IO>(&self, stream: TlsStream<Wiping<IO>>, peer: SocketAddr, closing: Closing)
-    where
+    async fn serve_tls<IO>(
+        &self,
+        stream: TlsStream<Wiping<IO>>,
+        peer: SocketAddr,
+        terms: &Terms,
+        closing: Closing,
+    ) where
         IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let (_, session) = stream.get_ref();
@@ -124,16 +148,16 @@ impl<H: Handler> Listener<H> {
         let client = certificate.and_then(tls::identity_of).map(Arc::new);
         let origin = Origin { peer, client };
         if session.alpn_protocol() == Some(tls::H2) {
-            h2::serve(stream, &self.room, &self.terms, origin, closing).await;
+            h2::serve(stream, &self.door, terms, origin, closing).await;
         } else {
-            h1::serve(stream, &self.room, &self.terms, origin, closing).await;
+            h1::serve(stream, &self.door, terms, origin, closing).await;
         }
     }
 }
 
-impl<H> fmt::Debug for Listener<H> {
+impl<D> fmt::Debug for Listener<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Listener").field("terms", &self.terms).finish_non_exhaustive()
+        f.debug_struct("Listener").field("terms", &self.open.terms).finish_non_exhaustive()
     }
 }
 
@@ -141,21 +165,28 @@ impl<H> fmt::Debug for Listener<H> {
 pub(crate) struct Closing {
     wait: Pin<Box<dyn Future<Output = ()> + Send>>,
     watch: ShutdownWatch,
+    drain: Arc<Drain>,
     closed: bool,
 }
 
 impl Closing {
-    pub(crate) fn new(watch: ShutdownWatch) -> Self {
+    pub(crate) fn new(watch: ShutdownWatch, drain: Arc<Drain>) -> Self {
         let mut waiting = watch.clone();
         let wait = Box::pin(async move {
             // A sender that is gone means the same: the server is.
             let _ = waiting.wait_for(|closing| *closing).await;
         });
-        Self { wait, watch, closed: false }
+        Self { wait, watch, drain, closed: false }
     }
 
-    pub(crate) fn is_closed(&self) -> bool {
-        self.closed || *self.watch.borrow()
+    /// Whether the next answer is to be the last on its connection: no further request may begin,
+    /// or clients are asked to take theirs elsewhere.
+    pub(crate) fn is_near(&self) -> bool {
+        self.closed || *self.watch.borrow() || self.drain.is_on()
+    }
+
+    pub(crate) fn drain(&self) -> Arc<Drain> {
+        Arc::clone(&self.drain)
     }
 
     pub(crate) fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {

@@ -1,16 +1,54 @@
-//! The room behind the admin listener: liveness, readiness, metrics.
+//! The room behind the admin listener: liveness, readiness, metrics, and what operators ask of the
+//! running process.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
+use http::header::{ALLOW, CONTENT_TYPE, ORIGIN};
 use http::{HeaderValue, Method, StatusCode};
+use tokio::sync::{mpsc, oneshot};
 
 use super::desk::Desk;
 use super::message::{BodyLimit, Handler, Head, Refusal, Reply, Request};
 
+/// Changes that may be asked for at a time; who comes later waits.
+const WAITING: usize = 4;
+
 /// Answers operators.
-pub struct Admin(pub Arc<Desk>);
+pub struct Admin {
+    /// What requests are served with.
+    pub desk: Arc<Desk>,
+    /// Where a change is asked for.
+    pub changes: Changes,
+}
+
+/// Asks whoever reads the configuration to read it again.
+#[derive(Debug, Clone)]
+pub struct Changes(mpsc::Sender<oneshot::Sender<Outcome>>);
+
+/// What became of a change.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Whether it is in use.
+    pub taken: bool,
+    /// The answer to whoever asked for it, as JSON.
+    pub document: Vec<u8>,
+}
+
+impl Changes {
+    /// Somewhere to ask, and where it arrives.
+    #[must_use]
+    pub fn channel() -> (Self, mpsc::Receiver<oneshot::Sender<Outcome>>) {
+        let (asking, asked) = mpsc::channel(WAITING);
+        (Self(asking), asked)
+    }
+
+    async fn ask(&self) -> Option<Outcome> {
+        let (answer, answered) = oneshot::channel();
+        self.0.send(answer).await.ok()?;
+        answered.await.ok()
+    }
+}
 
 impl Handler for Admin {
     fn admit(&self, _head: &Head) -> Result<BodyLimit, Reply> {
@@ -18,14 +56,13 @@ impl Handler for Admin {
     }
 
     async fn handle(&self, request: Request) -> Reply {
-        let read = matches!(request.head.method, Method::GET | Method::HEAD);
-        match request.head.path.as_str() {
-            _ if !read => Reply::empty(StatusCode::METHOD_NOT_ALLOWED),
-            "/healthz" | "/readyz" => text(Bytes::from_static(b"ok\n")),
-            "/metrics" => {
-                let records = self.0.flow.vault().len();
-                text(Bytes::from(self.0.metrics.text(records, self.0.audit.is_up())))
-            }
+        let head = &request.head;
+        match head.path.as_str() {
+            "/healthz" | "/readyz" | "/metrics" if is_read(head) => self.tell(&head.path),
+            "/healthz" | "/readyz" | "/metrics" => only("GET, HEAD"),
+            "/reload" if head.method != Method::POST => only("POST"),
+            "/reload" if !is_local(head) => Reply::empty(StatusCode::FORBIDDEN),
+            "/reload" => self.reload().await,
             _ => Reply::empty(StatusCode::NOT_FOUND),
         }
     }
@@ -35,8 +72,48 @@ impl Handler for Admin {
     }
 }
 
-fn text(body: Bytes) -> Reply {
-    let mut reply = Reply::empty(StatusCode::OK);
+impl Admin {
+    fn tell(&self, path: &str) -> Reply {
+        if path != "/metrics" {
+            return text(StatusCode::OK, Bytes::from_static(b"ok\n"));
+        }
+        let (desk, records) = (&self.desk, self.desk.flow.vault().len());
+        text(StatusCode::OK, Bytes::from(desk.metrics.text(records, desk.audit.is_up())))
+    }
+
+    async fn reload(&self) -> Reply {
+        let Some(outcome) = self.changes.ask().await else {
+            return Reply::empty(StatusCode::SERVICE_UNAVAILABLE);
+        };
+        let (status, kind) = match outcome.taken {
+            true => (StatusCode::OK, "application/json"),
+            false => (StatusCode::UNPROCESSABLE_ENTITY, "application/problem+json"),
+        };
+        let mut reply = Reply::empty(status);
+        reply.headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+        reply.body = Bytes::from(outcome.document);
+        reply
+    }
+}
+
+fn is_read(head: &Head) -> bool {
+    matches!(head.method, Method::GET | Method::HEAD)
+}
+
+/// Whether somebody on this machine asks who is no page in a browser: browsers say where a page is
+/// from, and the listener knows nobody by name.
+fn is_local(head: &Head) -> bool {
+    head.peer.ip().to_canonical().is_loopback() && !head.headers.contains_key(ORIGIN)
+}
+
+fn only(methods: &'static str) -> Reply {
+    let mut reply = Reply::empty(StatusCode::METHOD_NOT_ALLOWED);
+    reply.headers.insert(ALLOW, HeaderValue::from_static(methods));
+    reply
+}
+
+fn text(status: StatusCode, body: Bytes) -> Reply {
+    let mut reply = Reply::empty(status);
     let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     reply.headers.insert(CONTENT_TYPE, kind);
     reply.body = body;

@@ -1,8 +1,11 @@
 //! What the rooms behind all listeners share: the flow, the way out, and where things are noted.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
 
 use crate::audit::{Audit, NotRecorded, Record, Way};
 use crate::card::Timestamp;
@@ -23,17 +26,18 @@ use super::reply::{self, RequestId};
 use super::signing::Signers;
 use super::tracing::{Behalf, Exchange, Traced, Tracing};
 
-/// Shared by the public and the private room. Immutable.
+/// Shared by the public and the private room. Immutable: a change of the configuration puts another
+/// one in its place.
 pub struct Desk {
     /// The steps of a payment.
     pub flow: Flow,
     /// The configured upstreams as targets.
     pub targets: Targets,
     /// Connections to the configured upstreams.
-    pub upstreams: Upstreams,
+    pub upstreams: Arc<Upstreams>,
     /// Connections to addresses that came from outside: returns, card forms, callbacks. Kept apart,
     /// so that nothing which a browser wrote on one can be read as the answer to a sale.
-    pub outside: Upstreams,
+    pub outside: Arc<Upstreams>,
     /// Shops that we stand in front of, each with connections of its own.
     pub shops: Shops,
     /// Whether relay and callback targets may be on private networks.
@@ -45,7 +49,7 @@ pub struct Desk {
     /// Whose word about a client's address is taken on the public listener.
     pub hops: Hops,
     /// Threads for signatures that take long.
-    pub signers: Signers,
+    pub signers: Arc<Signers>,
     /// Where every reveal is recorded before it happens.
     pub audit: Arc<Audit>,
     /// Counters.
@@ -53,7 +57,35 @@ pub struct Desk {
     /// Events.
     pub log: Arc<Log>,
     /// Spans.
-    pub tracing: Tracing,
+    pub tracing: Arc<Tracing>,
+}
+
+/// The desk in use. A request takes it once, and ends at the one that it began at.
+pub struct Desks(ArcSwap<Desk>);
+
+impl Desks {
+    /// Begins with this one.
+    #[must_use]
+    pub fn new(desk: Desk) -> Self {
+        Self(ArcSwap::from_pointee(desk))
+    }
+
+    /// The one in use. Counted, not guarded: it is held for as long as a provider takes.
+    #[must_use]
+    pub fn now(&self) -> Arc<Desk> {
+        self.0.load_full()
+    }
+
+    /// Puts another one in its place, for requests that begin from now on.
+    pub fn replace(&self, desk: Desk) {
+        self.0.store(Arc::new(desk));
+    }
+}
+
+impl fmt::Debug for Desks {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Desks(..)")
+    }
 }
 
 /// Targets of every configured upstream, made once.
@@ -151,8 +183,8 @@ impl Desk {
         let allow_private = self.allow_private || origin == Origin::Configuration;
         let policy = AddressPolicy { allow_private };
         let upstreams = match origin {
-            Origin::Configuration => &self.upstreams,
-            Origin::Outside => &self.outside,
+            Origin::Configuration => &*self.upstreams,
+            Origin::Outside => &*self.outside,
         };
         if let Some(disclosure) = &disclosure {
             let recorded = self.disclose(disclosure, host.host(), Way::Server, behalf.id).await;

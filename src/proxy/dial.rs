@@ -60,6 +60,7 @@ impl Socket {
 /// Opens connections.
 pub(crate) struct Dialler {
     connector: TlsConnector,
+    roots: Arc<RootCertStore>,
 }
 
 impl Dialler {
@@ -68,16 +69,22 @@ impl Dialler {
             Some(path) => read_roots(path)?,
             None => system_roots()?,
         };
+        let roots = Arc::new(roots);
         let provider = Arc::new(ring::default_provider());
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
             .map_err(|_| TlsError::Configuration)?
-            .with_root_certificates(roots)
+            .with_root_certificates(Arc::clone(&roots))
             .with_no_client_auth();
         config.alpn_protocols = vec![HTTP_1_1.to_vec()];
         // A request in early data could be replayed; off by default, said here once more.
         config.enable_early_data = false;
-        Ok(Self { connector: TlsConnector::from(Arc::new(config)) })
+        Ok(Self { connector: TlsConnector::from(Arc::new(config)), roots })
+    }
+
+    /// Whether both trust the same authorities.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        self.roots.roots == other.roots.roots
     }
 
     /// A connection to `target`, ready to be written to, before `until`. One address after the

@@ -252,7 +252,7 @@ impl fmt::Display for SendError {
 impl std::error::Error for SendError {}
 
 /// Deadlines towards providers.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
     /// Resolution, TCP and TLS together.
     pub connect: Duration,
@@ -296,6 +296,14 @@ impl Upstreams {
     pub const fn with_answer_max(mut self, bytes: usize) -> Self {
         self.answer_max = bytes;
         self
+    }
+
+    /// Whether these would do the same as others, which then may stay, with their connections.
+    #[must_use]
+    pub fn is_like(&self, other: &Self) -> bool {
+        self.timeouts == other.timeouts
+            && self.answer_max == other.answer_max
+            && self.dialler.is_like(&other.dialler)
     }
 
     /// A connection to `target` for a request that passes through, and the key to give it back.

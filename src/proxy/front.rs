@@ -41,8 +41,9 @@ const FAREWELL: Duration = Duration::from_secs(10);
 pub struct Shop {
     intake: Intake,
     target: Target,
-    upstreams: Upstreams,
-    places: Semaphore,
+    upstreams: Arc<Upstreams>,
+    places: Arc<Semaphore>,
+    requests: usize,
     idle: Duration,
 }
 
@@ -53,13 +54,24 @@ impl Shop {
     /// When its host cannot be one.
     pub fn new(
         intake: Intake,
-        upstreams: Upstreams,
+        upstreams: Arc<Upstreams>,
         idle: Duration,
         requests: usize,
     ) -> Result<Self, BadTarget> {
         let target = Target::new(&intake.shop.host, intake.shop.port, intake.shop.tls)?;
-        let places = Semaphore::new(requests);
-        Ok(Self { intake, target, upstreams, places, idle })
+        let places = Arc::new(Semaphore::new(requests));
+        Ok(Self { intake, target, upstreams, places, requests, idle })
+    }
+
+    /// Takes over from the shop at the same place before a change what is the same: connections,
+    /// and the count of what is under way.
+    fn follow(&mut self, before: &Self) {
+        if self.upstreams.is_like(&before.upstreams) {
+            self.upstreams = Arc::clone(&before.upstreams);
+        }
+        if self.requests == before.requests {
+            self.places = Arc::clone(&before.places);
+        }
     }
 
     /// The shop's place, under the name by which the browser knows it.
@@ -83,6 +95,18 @@ impl Shops {
     /// Their names are unique; the configuration has checked that.
     pub fn new(shops: impl Iterator<Item = Shop>) -> Self {
         Self(shops.map(Arc::new).collect())
+    }
+
+    /// The same, which follow others; each takes over from the one at its place.
+    #[must_use]
+    pub fn following(shops: impl Iterator<Item = Shop>, before: &Self) -> Self {
+        Self::new(shops.map(|mut shop| {
+            let same = |known: &&Arc<Shop>| known.intake.shop == shop.intake.shop;
+            if let Some(known) = before.0.iter().find(same) {
+                shop.follow(known);
+            }
+            shop
+        }))
     }
 
     /// The shop that a request is for. A linear search: an installation has one or two.

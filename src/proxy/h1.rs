@@ -11,7 +11,6 @@ mod through;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use http::Method;
@@ -23,7 +22,7 @@ use super::chunked::{ChunkError, Chunked};
 use super::clock::Deadline;
 use super::fields::Framing;
 use super::linger::{LINGER, LINGER_BYTES};
-use super::message::{BodyLimit, ConnectionEvent, Handler, Refusal, Reply, Request};
+use super::message::{BodyLimit, ConnectionEvent, Door, Handler as _, Refusal, Reply, Request};
 use crate::secret::CleartextBody;
 use head::{HeadEnd, Parsed};
 
@@ -31,19 +30,14 @@ use head::{HeadEnd, Parsed};
 const BODY_READ: usize = 16 * 1024;
 
 /// Serves one connection until either side ends it.
-pub(crate) async fn serve<IO, H>(
-    io: IO,
-    room: &Arc<H>,
-    terms: &Terms,
-    origin: Origin,
-    closing: Closing,
-) where
+pub(crate) async fn serve<IO, D>(io: IO, door: &D, terms: &Terms, origin: Origin, closing: Closing)
+where
     IO: AsyncRead + AsyncWrite + Unpin + Send,
-    H: Handler,
+    D: Door,
 {
     let mut connection = Connection {
         io,
-        room,
+        door,
         terms,
         origin,
         closing,
@@ -82,9 +76,9 @@ impl From<Refusal> for Stop {
     }
 }
 
-struct Connection<'a, IO, H> {
+struct Connection<'a, IO, D> {
     io: IO,
-    room: &'a Arc<H>,
+    door: &'a D,
     terms: &'a Terms,
     origin: Origin,
     closing: Closing,
@@ -97,10 +91,10 @@ struct Connection<'a, IO, H> {
     leaving: bool,
 }
 
-impl<IO, H> Connection<'_, IO, H>
+impl<IO, D> Connection<'_, IO, D>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send,
-    H: Handler,
+    D: Door,
 {
     /// One request and its reply.
     async fn exchange(&mut self) -> Result<(), Stop> {
@@ -108,21 +102,22 @@ where
         let bytes = self.buffer.filled().get(..length).unwrap_or_default();
         let parsed = head::parse(bytes, &self.terms.caps, &self.origin)?;
         self.buffer.consume(length);
-        if self.room.passes(&parsed.head) {
-            return self.pass(parsed).await;
+        let room = self.door.enter();
+        if room.passes(&parsed.head) {
+            return self.pass(&room, parsed).await;
         }
         if let Some(refusal) = parsed.reserved {
             return Err(refusal.into());
         }
-        let limit = match self.room.admit(&parsed.head) {
+        let limit = match room.admit(&parsed.head) {
             Ok(limit) => limit,
             Err(reply) => return self.answer_early(&parsed, reply).await,
         };
         let body = self.read_body(&parsed, limit).await?;
         self.buffer.recycle();
         let bodiless = parsed.head.method == Method::HEAD;
-        let reply = self.room.handle(Request { head: parsed.head, body }).await;
-        let close = reply.close || parsed.close || self.closing.is_closed();
+        let reply = room.handle(Request { head: parsed.head, body }).await;
+        let close = reply.close || parsed.close || self.closing.is_near();
         self.write_reply(&reply, bodiless, close).await?;
         if close { Err(Stop::Linger) } else { Ok(()) }
     }
@@ -133,7 +128,7 @@ where
         let close = reply.close
             || parsed.close
             || parsed.framing != Framing::Empty
-            || self.closing.is_closed();
+            || self.closing.is_near();
         self.buffer.recycle();
         self.write_reply(&reply, parsed.head.method == Method::HEAD, close).await?;
         if close { Err(Stop::Linger) } else { Ok(()) }
@@ -253,7 +248,7 @@ where
     }
 
     async fn refuse(&mut self, refusal: Refusal) {
-        let reply = self.room.refuse(refusal);
+        let reply = self.door.enter().refuse(refusal);
         self.buffer.recycle();
         let _ = self.write_reply(&reply, false, true).await;
     }
@@ -272,7 +267,7 @@ where
         let outcome = self.write_all(&out, body).await;
         self.out = out;
         if outcome.is_err() {
-            self.room.note(ConnectionEvent::ReplyNotTaken);
+            self.door.enter().note(ConnectionEvent::ReplyNotTaken);
         }
         outcome
     }

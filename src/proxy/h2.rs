@@ -22,12 +22,13 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::accept::{Closing, Origin, Terms};
 use super::clock::Deadline;
+use super::drain::Drain;
 use super::fields::{Fields, Framing, is_hop_by_hop};
 use super::h1::head::accepted_method;
 use super::h1::reply::has_body;
 use super::linger::Lingering;
 use super::message::{
-    BodyLimit, Caps, ConnectionEvent, Handler, Head, Passing, Refusal, Reply, Request,
+    BodyLimit, Caps, ConnectionEvent, Door, Handler, Head, Passing, Refusal, Reply, Request,
 };
 use super::target;
 use crate::secret::CleartextBody;
@@ -43,19 +44,14 @@ const RESETS_PENDING: usize = 20;
 const RESETS_BY_US: usize = 100;
 
 /// Serves one connection until either side ends it.
-pub(crate) async fn serve<IO, H>(
-    io: IO,
-    room: &Arc<H>,
-    terms: &Terms,
-    origin: Origin,
-    closing: Closing,
-) where
+pub(crate) async fn serve<IO, D>(io: IO, door: &D, terms: &Terms, origin: Origin, closing: Closing)
+where
     IO: AsyncRead + AsyncWrite + Unpin + Send,
-    H: Handler,
+    D: Door,
 {
     let handshake = builder(&terms.caps).handshake::<_, Bytes>(Lingering::new(io));
     let Ok(Ok(connection)) = timeout(terms.deadlines.handshake, handshake).await else {
-        return room.note(ConnectionEvent::ProtocolError);
+        return door.enter().note(ConnectionEvent::ProtocolError);
     };
     let mut server = Server {
         connection,
@@ -75,15 +71,16 @@ pub(crate) async fn serve<IO, H>(
             }
             Event::Stream(request, respond) => {
                 let exchange = Exchange {
-                    room: Arc::clone(room),
+                    room: door.enter(),
                     terms: *terms,
                     origin: origin.clone(),
+                    drain: server.closing.drain(),
                     respond,
                 };
                 server.streams.0.spawn(exchange.run(request));
             }
             Event::Drain => server.drain(),
-            Event::Broken => return room.note(ConnectionEvent::ProtocolError),
+            Event::Broken => return door.enter().note(ConnectionEvent::ProtocolError),
             Event::Over => return,
         }
     }
@@ -173,9 +170,10 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Server<IO> {
 
 /// One stream.
 struct Exchange<H> {
-    room: Arc<H>,
+    room: H,
     terms: Terms,
     origin: Origin,
+    drain: Arc<Drain>,
     respond: SendResponse<Bytes>,
 }
 
@@ -204,10 +202,10 @@ impl<H: Handler> Exchange<H> {
                 let mut client = Through::new(&mut self.respond, body);
                 self.room.pass(passing, &mut client).await;
                 client.finish();
-                return false;
+                return self.drain.is_on();
             }
         };
-        let close = reply.close || !taken;
+        let close = reply.close || !taken || self.drain.is_on();
         if self.send(reply, bodiless).await.is_none() {
             self.room.note(ConnectionEvent::ReplyNotTaken);
         }

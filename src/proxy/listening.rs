@@ -17,7 +17,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 
 use super::accept::Listener;
-use super::message::{ConnectionEvent, Handler};
+use super::message::{ConnectionEvent, Door};
 
 /// How long nothing is accepted when the process has no descriptor or memory for a connection.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -60,14 +60,14 @@ impl Bound {
 }
 
 /// Accepts connections and gives each to the listener, in a task of its own.
-pub struct Listening<H> {
+pub struct Listening<D> {
     name: &'static str,
-    listener: Arc<Listener<H>>,
+    listener: Arc<Listener<D>>,
     bound: Option<Bound>,
 }
 
-impl<H: Handler> Listening<H> {
-    pub(super) fn new(name: &'static str, listener: Listener<H>, bound: Bound) -> Self {
+impl<D: Door> Listening<D> {
+    pub(super) fn new(name: &'static str, listener: Listener<D>, bound: Bound) -> Self {
         Self { name, listener: Arc::new(listener), bound: Some(bound) }
     }
 
@@ -97,7 +97,7 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 }
 
 #[async_trait]
-impl<H: Handler> Service for Listening<H> {
+impl<D: Door> Service for Listening<D> {
     async fn start_service(&mut self, _: Option<ListenFds>, mut shutdown: ShutdownWatch, _: usize) {
         let Some(Bound(socket)) = self.bound.take() else { return };
         // The runtime has no descriptor left: nothing can be served, and nothing should seem to be.

@@ -171,6 +171,24 @@ pub trait Handler: Send + Sync + 'static {
     fn note(&self, _event: ConnectionEvent) {}
 }
 
+/// The way to a listener's room. Asked once for each request, which ends in the room that it began
+/// in, whatever is put in its place meanwhile.
+pub trait Door: Send + Sync + 'static {
+    /// What is behind it.
+    type Room: Handler;
+
+    /// The room as it is now.
+    fn enter(&self) -> Self::Room;
+}
+
+impl<R: Handler, F: Fn() -> R + Send + Sync + 'static> Door for F {
+    type Room = R;
+
+    fn enter(&self) -> R {
+        self()
+    }
+}
+
 /// A request that passes through: its head, and what the codec took out of it.
 pub struct Passing {
     /// Its head.

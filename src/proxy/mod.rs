@@ -10,6 +10,7 @@ pub mod address;
 pub mod admin;
 pub mod certificates;
 pub mod desk;
+pub mod drain;
 pub mod exchange;
 mod explain;
 pub mod front;

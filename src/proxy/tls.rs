@@ -1,7 +1,8 @@
 //! TLS towards clients: certificate, versions, client verification.
 //!
-//! TLS 1.2 and 1.3 with AEAD suites, no early data, HTTP/2 and HTTP/1.1 by ALPN. Certificates are
-//! swapped under traffic. Must never start with a key that does not fit its certificate.
+//! TLS 1.2 and 1.3 with AEAD suites, no early data, HTTP/2 and HTTP/1.1 by ALPN. Certificates
+//! and authorities are swapped under traffic. Must never use a key that does not fit its
+//! certificate.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -11,12 +12,14 @@ use arc_swap::ArcSwap;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::server::{ClientHello, ProducesTickets, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
 use x509_parser::extensions::GeneralName;
 
 use super::message::ClientIdentity;
+use crate::audit::Hash;
+use crate::card::Timestamp;
 
 /// ALPN identifier of HTTP/2.
 pub(crate) const H2: &[u8] = b"h2";
@@ -24,7 +27,7 @@ pub(crate) const H2: &[u8] = b"h2";
 pub(crate) const HTTP_1_1: &[u8] = b"http/1.1";
 
 /// The files a TLS listener is set up from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsFiles {
     /// Certificate chain, leaf first, PEM.
     pub certificate: PathBuf,
@@ -43,6 +46,8 @@ pub enum TlsError {
     Key,
     /// Key and certificate do not belong together.
     Mismatch,
+    /// The certificate is not valid now: expired, or not yet.
+    Time,
     /// The file of authorities cannot be read or holds none.
     Authorities,
     /// The TLS library refused the configuration: a bug.
@@ -55,6 +60,7 @@ impl fmt::Display for TlsError {
             Self::Certificate => "certificate file is unreadable or empty",
             Self::Key => "key file is unreadable or holds no usable private key",
             Self::Mismatch => "private key does not belong to the certificate",
+            Self::Time => "certificate has expired, or is not valid yet",
             Self::Authorities => "file of certificate authorities is unreadable or empty",
             Self::Configuration => "TLS configuration was refused by the TLS library",
         })
@@ -63,12 +69,39 @@ impl fmt::Display for TlsError {
 
 impl std::error::Error for TlsError {}
 
-/// TLS of one listener. Cheap to clone; clones share the certificate.
+/// TLS of one listener. Cheap to clone; clones share what is in use.
 #[derive(Clone)]
-pub struct TlsSetup {
-    files: Arc<TlsFiles>,
-    certificate: Arc<Certificate>,
-    pub(crate) config: Arc<ServerConfig>,
+pub struct TlsSetup(Arc<ArcSwap<InUse>>);
+
+/// What new connections are given. Open ones keep what they began with.
+struct InUse {
+    files: TlsFiles,
+    key: Arc<CertifiedKey>,
+    roots: Option<Arc<RootCertStore>>,
+    config: Arc<ServerConfig>,
+}
+
+/// Files that were read and fit together, not yet in use.
+pub struct Fresh {
+    in_use: InUse,
+    news: News,
+}
+
+/// What is new.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct News {
+    /// Another certificate.
+    pub certificate: bool,
+    /// Other authorities of client certificates.
+    pub authorities: bool,
+}
+
+impl News {
+    /// Whether there are any.
+    #[must_use]
+    pub const fn any(self) -> bool {
+        self.certificate || self.authorities
+    }
 }
 
 impl TlsSetup {
@@ -78,60 +111,130 @@ impl TlsSetup {
     /// When a file is unusable.
     pub fn load(files: TlsFiles) -> Result<Self, TlsError> {
         let provider = Arc::new(ring::default_provider());
-        let key = read_certified_key(&files, &provider)?;
-        let certificate = Arc::new(Certificate(ArcSwap::from_pointee(key)));
-        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-            .map_err(|_| TlsError::Configuration)?;
-        let builder = match &files.client_ca {
-            None => builder.with_no_client_auth(),
-            Some(path) => {
-                let roots = Arc::new(read_roots(path)?);
-                let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider).build();
-                builder.with_client_cert_verifier(verifier.map_err(|_| TlsError::Authorities)?)
-            }
-        };
-        let mut config = builder.with_cert_resolver(Arc::clone(&certificate) as _);
-        config.alpn_protocols = vec![H2.to_vec(), HTTP_1_1.to_vec()];
-        // A replayed sale is a second sale: early data stays off (it is by default; said here once
-        // more).
-        config.max_early_data_size = 0;
-        config.send_tls13_tickets = 1;
-        config.ticketer = ring::Ticketer::new().map_err(|_| TlsError::Configuration)?;
-        Ok(Self { files: Arc::new(files), certificate, config: Arc::new(config) })
+        let key = Arc::new(read_certified_key(&files, &provider)?);
+        let roots = files.client_ca.as_deref().map(read_roots).transpose()?.map(Arc::new);
+        let ticketer = ring::Ticketer::new().map_err(|_| TlsError::Configuration)?;
+        let config = Arc::new(server_config(&key, roots.as_ref(), provider, ticketer)?);
+        Ok(Self(Arc::new(ArcSwap::from_pointee(InUse { files, key, roots, config }))))
+    }
+
+    /// What a new connection is given.
+    pub(crate) fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.0.load().config)
+    }
+
+    /// The files in use.
+    #[must_use]
+    pub fn files(&self) -> TlsFiles {
+        self.0.load().files.clone()
+    }
+
+    /// SHA-256 of the certificate in use, without its issuers'.
+    #[must_use]
+    pub fn digest(&self) -> Hash {
+        let in_use = self.0.load();
+        Hash::of(in_use.key.cert.first().map_or(&[], |certificate| certificate.as_ref()))
     }
 
     /// When the first certificate of the chain in use ends, in UNIX seconds; `None` when one cannot
     /// be read.
     #[must_use]
     pub fn ends(&self) -> Option<i64> {
-        let key = self.certificate.0.load();
-        let ends = key.cert.iter().map(|certificate| {
-            let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
-            Some(certificate.validity().not_after.timestamp())
-        });
-        ends.collect::<Option<Vec<_>>>()?.into_iter().min()
+        let ends = |certificate| validity(certificate).map(|validity| validity.1);
+        self.0.load().key.cert.iter().map(ends).collect::<Option<Vec<_>>>()?.into_iter().min()
     }
 
-    /// Reads certificate and key again; connections made from now on see them. On failure the
-    /// present ones stay in use.
+    /// Reads `files`, in place of those in use or the same ones again. Nothing is in use yet.
     ///
     /// # Errors
-    /// When a file is unusable.
-    pub fn reload(&self) -> Result<(), TlsError> {
-        let key = read_certified_key(&self.files, self.config.crypto_provider())?;
-        self.certificate.0.store(Arc::new(key));
-        Ok(())
+    /// When a file is unusable, or a certificate that is not in use already is not valid at `now`.
+    pub fn prepare(&self, files: TlsFiles, now: Timestamp) -> Result<Fresh, TlsError> {
+        let before = self.0.load();
+        let provider = Arc::clone(before.config.crypto_provider());
+        let key = Arc::new(read_certified_key(&files, &provider)?);
+        let roots = files.client_ca.as_deref().map(read_roots).transpose()?.map(Arc::new);
+        let of = |roots: &Option<Arc<RootCertStore>>| roots.as_ref().map(|all| all.roots.clone());
+        let certificate = key.cert != before.key.cert;
+        let authorities = of(&roots) != of(&before.roots);
+        if certificate && !is_valid(key.cert.first(), now) {
+            return Err(TlsError::Time);
+        }
+        let news = News { certificate, authorities };
+        let in_use = if news.any() {
+            // Who resumes a session is not verified anew: tickets from before would outlive the
+            // authorities that they were given under.
+            let ticketer = match authorities {
+                true => ring::Ticketer::new().map_err(|_| TlsError::Configuration)?,
+                false => Arc::clone(&before.config.ticketer),
+            };
+            let config = Arc::new(server_config(&key, roots.as_ref(), provider, ticketer)?);
+            InUse { files, key, roots, config }
+        } else {
+            let InUse { key, roots, config, .. } = &**before;
+            InUse { files, key: key.clone(), roots: roots.clone(), config: config.clone() }
+        };
+        Ok(Fresh { in_use, news })
     }
+
+    /// Gives connections that come from now on what was prepared.
+    pub fn take(&self, fresh: Fresh) -> News {
+        self.0.store(Arc::new(fresh.in_use));
+        fresh.news
+    }
+}
+
+fn server_config(
+    key: &Arc<CertifiedKey>,
+    roots: Option<&Arc<RootCertStore>>,
+    provider: Arc<CryptoProvider>,
+    ticketer: Arc<dyn ProducesTickets>,
+) -> Result<ServerConfig, TlsError> {
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+        .map_err(|_| TlsError::Configuration)?;
+    let builder = match roots {
+        None => builder.with_no_client_auth(),
+        Some(roots) => {
+            let roots = Arc::clone(roots);
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider).build();
+            builder.with_client_cert_verifier(verifier.map_err(|_| TlsError::Authorities)?)
+        }
+    };
+    let mut config = builder.with_cert_resolver(Arc::new(Certificate(Arc::clone(key))));
+    config.alpn_protocols = vec![H2.to_vec(), HTTP_1_1.to_vec()];
+    // A replayed sale is a second sale: early data stays off (it is by default; said here once
+    // more).
+    config.max_early_data_size = 0;
+    config.send_tls13_tickets = 1;
+    config.ticketer = ticketer;
+    Ok(config)
+}
+
+/// Beginning and end of a certificate's life, in UNIX seconds.
+fn validity(certificate: &CertificateDer<'_>) -> Option<(i64, i64)> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    let validity = certificate.validity();
+    Some((validity.not_before.timestamp(), validity.not_after.timestamp()))
+}
+
+fn is_valid(leaf: Option<&CertificateDer<'_>>, now: Timestamp) -> bool {
+    let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+    leaf.and_then(validity).is_some_and(|(from, until)| (from..=until).contains(&now))
 }
 
 impl fmt::Debug for TlsSetup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TlsSetup").field("files", &self.files).finish_non_exhaustive()
+        f.debug_struct("TlsSetup").field("files", &self.0.load().files).finish_non_exhaustive()
     }
 }
 
-struct Certificate(ArcSwap<CertifiedKey>);
+impl fmt::Debug for Fresh {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fresh").field("news", &self.news).finish_non_exhaustive()
+    }
+}
+
+struct Certificate(Arc<CertifiedKey>);
 
 impl fmt::Debug for Certificate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -141,7 +244,7 @@ impl fmt::Debug for Certificate {
 
 impl ResolvesServerCert for Certificate {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.load_full())
+        Some(Arc::clone(&self.0))
     }
 }
 

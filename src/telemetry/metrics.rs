@@ -56,6 +56,14 @@ pub struct Metrics {
     certificates: IntGaugeVec,
     export_lost: IntCounterVec,
     upstreams: IntGaugeVec,
+    changes: Changes,
+}
+
+/// Changes that were read while serving.
+#[derive(Debug)]
+struct Changes {
+    count: IntCounterVec,
+    refused: IntGaugeVec,
 }
 
 impl Metrics {
@@ -68,7 +76,6 @@ impl Metrics {
             "Answers by listener, call, status class and code.",
             &["listener", "call", "class", "code"],
         )?;
-        let seconds = times(&registry)?;
         let connections = counts(
             &registry,
             "portcullis_connections_ended_total",
@@ -117,10 +124,9 @@ impl Metrics {
         )?;
         Ok(Self {
             upstreams: addresses(&registry)?,
-            registry,
             start,
             answers,
-            seconds,
+            seconds: times(&registry)?,
             connections,
             limited,
             limit_keys,
@@ -128,6 +134,8 @@ impl Metrics {
             audit_up,
             certificates,
             export_lost,
+            changes: Changes::new(&registry)?,
+            registry,
         })
     }
 
@@ -187,6 +195,26 @@ impl Metrics {
         let _ = self.upstreams.remove_label_values(&[host, address]);
     }
 
+    /// Serves the counts of a kind of change, at nothing.
+    pub fn may_change(&self, of: &str) {
+        for outcome in ["taken", "refused"] {
+            self.changes.count.with_label_values(&[of, outcome]).inc_by(0);
+        }
+        self.changes.refused.with_label_values(&[of]).set(0);
+    }
+
+    /// Counts a change that was read while serving.
+    pub fn changed(&self, of: &str, taken: bool) {
+        let outcome = if taken { "taken" } else { "refused" };
+        self.changes.count.with_label_values(&[of, outcome]).inc();
+        self.changes.refused.with_label_values(&[of]).set(i64::from(!taken));
+    }
+
+    /// What is in use is what the files hold, though nothing was taken.
+    pub fn unchanged(&self, of: &str) {
+        self.changes.refused.with_label_values(&[of]).set(0);
+    }
+
     /// The text that Prometheus reads.
     pub fn text(&self, records: usize, audit_up: bool) -> Vec<u8> {
         let mut text = Vec::new();
@@ -212,6 +240,24 @@ impl Metrics {
         self.audit_up.set(i64::from(audit_up));
         self.records.set(i64::try_from(records).unwrap_or(i64::MAX));
         self.registry.gather()
+    }
+}
+
+impl Changes {
+    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let count = counts(
+            registry,
+            "portcullis_changes_total",
+            "Changes that were read while serving, and whether they were taken.",
+            &["of", "outcome"],
+        )?;
+        let refused = levels(
+            registry,
+            "portcullis_change_refused",
+            "1 when the files hold something that was refused, and what was there before is in use.",
+            &["of"],
+        )?;
+        Ok(Self { count, refused })
     }
 }
 

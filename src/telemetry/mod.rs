@@ -61,17 +61,35 @@ pub enum Event<'e> {
         /// Live records that it had sealed, and that nobody finds again.
         live_records: usize,
     },
-    /// A listener's certificate was read again and is in use.
+    /// A listener's new certificate is in use.
     CertificateRead {
         /// `public` or `private`.
         listener: &'static str,
     },
+    /// A listener's new authorities of client certificates are in use.
+    AuthoritiesRead {
+        /// `public` or `private`.
+        listener: &'static str,
+    },
+    /// The configuration was read again and is in use.
+    ConfigurationRead {
+        /// Its digest, as in the audit record.
+        digest: &'e str,
+        /// Keys that weaken protection and are on.
+        dangers: &'e [String],
+    },
     /// Something that was read again cannot be used; what is in use stays.
     ReloadRefused {
-        /// The key of the configuration.
+        /// The file of the configuration, or a profile.
+        file: &'e str,
+        /// Its line, counted from 1; 0 where there is none.
+        line: usize,
+        /// The key.
         key: &'e str,
         /// Why.
         reason: Refusal,
+        /// The same in words. Never a value.
+        message: &'e str,
     },
     /// A new process took over. This one accepts no more connections and finishes those it has.
     HandedOver {
@@ -237,6 +255,12 @@ pub enum Refusal {
     Missing,
     /// The private key does not belong to the certificate.
     Mismatch,
+    /// The certificate has expired, or is not valid yet.
+    NotValid,
+    /// A running process cannot take it on.
+    NeedsRestart,
+    /// The change could not be written into the audit record.
+    NotRecorded,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]

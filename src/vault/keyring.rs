@@ -246,6 +246,14 @@ impl Vault {
         Ok(Rotation { current, new_id, older: versions.collect(), removed })
     }
 
+    /// Whether [`Vault::rotate`] would take these keys. Nothing changes.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn would_rotate(&self, keys: &[Versioned<'_>]) -> Result<(), KeyringError> {
+        self.keyring.load().successor(keys).map(drop)
+    }
+
     /// Live records under this version.
     fn sealed_by(&self, version: u32, now: Timestamp) -> usize {
         let stores = [&self.cards, &self.states, &self.marks];

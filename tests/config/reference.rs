@@ -3,6 +3,8 @@
 
 use std::fs;
 
+use portcullis::config::needs_restart;
+
 use super::root;
 
 const HEAD: &str = "\
@@ -109,7 +111,7 @@ fn shown(table: &Table) -> String {
     if table.rows.is_empty() {
         return text;
     }
-    text.push_str("\n| Key | Default | Meaning |\n| --- | --- | --- |\n");
+    text.push_str("\n| Key | Default | Change by | Meaning |\n| --- | --- | --- | --- |\n");
     for row in &table.rows {
         let (meaning, told) = defaults(&row.comment);
         // What stands above the table speaks for keys without words of their own.
@@ -120,9 +122,20 @@ fn shown(table: &Table) -> String {
         let default =
             told.map_or(written.clone(), |told| format!("{}<br>such as {written}", plain(&told)));
         let meaning = plain(&meaning);
-        text.push_str(&format!("| {} | {default} | {meaning} |\n", keys.join("<br>")));
+        let change = change(table, row);
+        text.push_str(&format!("| {} | {default} | {change} | {meaning} |\n", keys.join("<br>")));
     }
     text
+}
+
+/// Whether a running process takes a change of these keys on.
+fn change(table: &Table, row: &Row) -> &'static str {
+    let place = table.heading.trim_matches(['`', '[', ']']);
+    let place = if table.heading.starts_with('`') { format!("{place}.") } else { String::new() };
+    let mut kinds = row.keys.iter().map(|(key, _)| needs_restart(&format!("{place}{key}")));
+    let first = kinds.next().unwrap();
+    assert!(kinds.all(|kind| kind == first), "keys under one comment: {}", row.comment);
+    if first { "restart" } else { "reload" }
 }
 
 /// What a comment says besides the default, and the default where it says one.

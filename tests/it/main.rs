@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that fails may panic")]
 
 mod audit;
+mod change;
 mod codec;
 mod deploy;
 mod explain;
@@ -22,6 +23,7 @@ mod operation;
 mod payments;
 mod process;
 mod refused;
+mod renewal;
 mod rotation;
 mod shares;
 mod tap;

@@ -1,13 +1,12 @@
 //! The HTTP/1.1 side of a request that passes through.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use http::{Method, StatusCode};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::super::message::{Begin, Client, Gone, Handler, Passing};
+use super::super::message::{Begin, Client, Door, Gone, Handler as _, Passing};
 use super::super::stream::body::Remaining;
 use super::head::Parsed;
 use super::reply::{has_body, push_decimal, push_field};
@@ -15,8 +14,8 @@ use super::{BODY_READ, Connection, Stop};
 use crate::secret::CleartextBody;
 
 /// The client of one request.
-struct Through<'c, 'a, IO, H> {
-    connection: &'c mut Connection<'a, IO, H>,
+struct Through<'c, 'a, IO, D> {
+    connection: &'c mut Connection<'a, IO, D>,
     incoming: Remaining,
     out: CleartextBody,
     written: usize,
@@ -27,22 +26,21 @@ struct Through<'c, 'a, IO, H> {
     ended: bool,
 }
 
-impl<IO, H> Connection<'_, IO, H>
+impl<IO, D> Connection<'_, IO, D>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send,
-    H: Handler,
+    D: Door,
 {
     /// Hands a request over to be passed through. The connection goes on when the request and its
     /// answer are both known to be whole.
-    pub(super) async fn pass(&mut self, parsed: Parsed) -> Result<(), Stop> {
-        let room = Arc::clone(self.room);
+    pub(super) async fn pass(&mut self, room: &D::Room, parsed: Parsed) -> Result<(), Stop> {
         let Parsed { head, framing, expect_continue, close, websocket, .. } = parsed;
         let mut client = Through {
             incoming: Remaining::of(framing),
             out: CleartextBody::new(),
             written: 0,
             chunked: false,
-            close: close || self.closing.is_closed(),
+            close: close || self.closing.is_near(),
             bodiless: head.method == Method::HEAD,
             received: false,
             ended: false,
@@ -60,10 +58,10 @@ where
     }
 }
 
-impl<IO, H> Client for Through<'_, '_, IO, H>
+impl<IO, D> Client for Through<'_, '_, IO, D>
 where
     IO: AsyncRead + AsyncWrite + Unpin + Send,
-    H: Handler,
+    D: Door,
 {
     fn poll_body(
         &mut self,

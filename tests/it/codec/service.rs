@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::support::{Room, deadlines, listen, read_until};
+use super::support::{Guest, Room, deadlines, listen, read_until};
 
 #[tokio::test]
 async fn a_listener_runs_as_a_pingora_service_until_shutdown() {
@@ -21,7 +21,7 @@ async fn a_listener_runs_as_a_pingora_service_until_shutdown() {
     drop(free);
     let address = SocketAddr::from(([127, 0, 0, 1], port));
     let room = Arc::new(Room::default());
-    let listener = Listener::new(Arc::clone(&room), None, deadlines(), Caps::default());
+    let listener = Listener::new(Guest(Arc::clone(&room)), None, deadlines(), Caps::default());
     let bound = Bound::to(address).unwrap();
     assert!(Bound::to(address).is_err(), "the address is taken from now on");
     // Before the service runs: whoever comes now waits.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use portcullis::proxy::accept::Listener;
 use portcullis::proxy::message::{
-    BodyLimit, Caps, ConnectionEvent, Deadlines, Handler, Head, Refusal, Reply, Request,
+    BodyLimit, Caps, ConnectionEvent, Deadlines, Door, Handler, Head, Refusal, Reply, Request,
 };
 use portcullis::proxy::tls::{TlsFiles, TlsSetup};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
@@ -48,7 +48,19 @@ impl Room {
     }
 }
 
-impl Handler for Room {
+/// The door of a room, and whoever is in it.
+#[derive(Clone)]
+pub(super) struct Guest(pub(super) Arc<Room>);
+
+impl Door for Guest {
+    type Room = Self;
+
+    fn enter(&self) -> Self {
+        self.clone()
+    }
+}
+
+impl Handler for Guest {
     fn admit(&self, head: &Head) -> Result<BodyLimit, Reply> {
         match head.path.as_str() {
             "/deny" => Err(Reply::empty(StatusCode::FORBIDDEN)),
@@ -58,13 +70,13 @@ impl Handler for Room {
     }
 
     async fn handle(&self, request: Request) -> Reply {
-        self.handled.fetch_add(1, Ordering::SeqCst);
+        self.0.handled.fetch_add(1, Ordering::SeqCst);
         let mut reply = Reply::empty(StatusCode::OK);
         match request.head.path.as_str() {
             "/slow" => {
-                self.entered.notify_one();
-                self.gate.notified().await;
-                self.finished.fetch_add(1, Ordering::SeqCst);
+                self.0.entered.notify_one();
+                self.0.gate.notified().await;
+                self.0.finished.fetch_add(1, Ordering::SeqCst);
             }
             "/large" => reply.body = Bytes::from(vec![b'x'; 1024 * 1024]),
             "/who" => {
@@ -91,14 +103,14 @@ impl Handler for Room {
     }
 
     fn note(&self, event: ConnectionEvent) {
-        self.events.lock().unwrap().push(event);
+        self.0.events.lock().unwrap().push(event);
     }
 }
 
 /// A listener with its room and its shutdown signal.
 pub(super) struct Server {
     pub(super) room: Arc<Room>,
-    pub(super) listener: Arc<Listener<Room>>,
+    pub(super) listener: Arc<Listener<Guest>>,
     pub(super) shutdown: watch::Sender<bool>,
 }
 
@@ -116,7 +128,7 @@ pub(super) fn deadlines() -> Deadlines {
 impl Server {
     pub(crate) fn new(tls: Option<&TlsSetup>, deadlines: Deadlines, caps: Caps) -> Self {
         let room = Arc::new(Room::default());
-        let listener = Arc::new(Listener::new(Arc::clone(&room), tls, deadlines, caps));
+        let listener = Arc::new(Listener::new(Guest(Arc::clone(&room)), tls, deadlines, caps));
         Self { room, listener, shutdown: watch::channel(false).0 }
     }
 
@@ -216,11 +228,21 @@ impl Authority {
 
     /// A TLS client; `certificate` names files written by `issue`.
     pub(super) fn client(&self, alpn: &[&[u8]], certificate: Option<&str>) -> TlsConnector {
+        self.client_trusting(self.roots(), alpn, certificate)
+    }
+
+    /// The same, trusting others.
+    pub(super) fn client_trusting(
+        &self,
+        roots: RootCertStore,
+        alpn: &[&[u8]],
+        certificate: Option<&str>,
+    ) -> TlsConnector {
         let provider = Arc::new(ring::default_provider());
         let builder = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
-            .with_root_certificates(self.roots());
+            .with_root_certificates(roots);
         let mut config = match certificate {
             None => builder.with_no_client_auth(),
             Some(file) => {

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use portcullis::card::Timestamp;
 use portcullis::proxy::message::{Caps, ConnectionEvent};
-use portcullis::proxy::tls::{TlsError, TlsSetup};
+use portcullis::proxy::tls::{News, TlsError, TlsSetup};
 use rustls::pki_types::ServerName;
 use rustls::{HandshakeKind, ProtocolVersion};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -126,16 +127,62 @@ async fn a_new_certificate_is_used_after_reloading_and_a_broken_one_is_not() {
     let first = leaf().await;
     authority.issue("server", &["localhost"]);
     assert_eq!(leaf().await, first);
-    tls.reload().unwrap();
+    let reload = || tls.prepare(tls.files(), Timestamp::system()).map(|fresh| tls.take(fresh));
+    assert!(reload().unwrap().certificate);
     let second = leaf().await;
     assert_ne!(second, first);
 
     authority.issue("other", &["localhost"]);
     std::fs::copy(authority.path("other.key"), authority.path("server.key")).unwrap();
-    assert_eq!(tls.reload(), Err(TlsError::Mismatch));
+    assert_eq!(reload().err(), Some(TlsError::Mismatch));
     std::fs::write(authority.path("server.pem"), "").unwrap();
-    assert_eq!(tls.reload(), Err(TlsError::Certificate));
+    assert_eq!(reload().err(), Some(TlsError::Certificate));
     assert_eq!(leaf().await, second);
+}
+
+#[tokio::test]
+async fn other_client_authorities_end_sessions_that_were_verified_by_the_old_ones() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    authority.issue("server", &["localhost"]);
+    authority.issue("shop", &["shop.internal"]);
+    other.issue("shop", &["shop.internal"]);
+    let tls = TlsSetup::load(authority.files("server", true)).unwrap();
+    let server = Server::new(Some(&tls), deadlines(), Caps::default());
+    let connector = authority.client(&[], Some("shop"));
+    for kind in [HandshakeKind::Full, HandshakeKind::Resumed] {
+        let mut stream = connect_tls(&server, &connector).await.unwrap();
+        stream.write_all(WHO).await.unwrap();
+        assert!(read_until(&mut stream, ")").await.contains("shop.internal"));
+        assert_eq!(stream.get_ref().1.handshake_kind(), Some(kind));
+    }
+    let roots = authority.roots();
+    std::fs::copy(other.path("ca.pem"), authority.path("ca.pem")).unwrap();
+    let fresh = tls.prepare(tls.files(), Timestamp::system()).unwrap();
+    assert_eq!(tls.take(fresh), News { certificate: false, authorities: true });
+
+    let mut stale = connect_tls(&server, &connector).await.unwrap();
+    stale.write_all(WHO).await.unwrap();
+    assert!(stale.read(&mut [0; 9]).await.is_err(), "a session outlived who vouched for it");
+    std::fs::copy(other.path("shop.pem"), authority.path("shop.pem")).unwrap();
+    std::fs::copy(other.path("shop.key"), authority.path("shop.key")).unwrap();
+    let connector = authority.client_trusting(roots, &[], Some("shop"));
+    let mut stream = connect_tls(&server, &connector).await.unwrap();
+    stream.write_all(WHO).await.unwrap();
+    assert!(read_until(&mut stream, ")").await.contains("shop.internal"));
+}
+
+#[test]
+fn a_new_certificate_that_is_not_valid_now_is_refused_and_the_one_in_use_may_stay() {
+    let authority = Authority::new();
+    let tls = authority.server();
+    let at = |now: Timestamp| tls.prepare(tls.files(), now).map(|fresh| tls.take(fresh));
+    // The certificates of these tests are valid from 1975 to 4096.
+    let [before, after] = [0, 90_000_000_000].map(Timestamp::from_secs);
+    assert_eq!(at(after), Ok(News::default()));
+    authority.issue("server", &["localhost"]);
+    assert_eq!(at(before), Err(TlsError::Time));
+    assert_eq!(at(after), Err(TlsError::Time));
+    assert_eq!(at(Timestamp::system()), Ok(News { certificate: true, authorities: false }));
 }
 
 #[test]

@@ -1,0 +1,164 @@
+//! What requests are served with, made from a configuration: at start, and at every change of it.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::audit::Audit;
+use crate::config::{Config, Listen};
+use crate::flow::Flow;
+use crate::limit::{Gates, Limits};
+use crate::proxy::desk::{Desk, Targets};
+use crate::proxy::exchange::{Timeouts, UpstreamTls, Upstreams};
+use crate::proxy::front::{Shop, Shops};
+use crate::proxy::message::{Caps, Deadlines};
+use crate::proxy::peer::Told;
+use crate::proxy::signing::Signers;
+use crate::proxy::tls::TlsFiles;
+use crate::proxy::tracing::Tracing;
+use crate::telemetry::{Log, Metrics};
+use crate::vault::Vault;
+
+/// What stays as long as the process, whatever the configuration says.
+#[derive(Clone)]
+pub(super) struct Lasting {
+    pub(super) vault: Arc<Vault>,
+    pub(super) signers: Arc<Signers>,
+    pub(super) audit: Arc<Audit>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) log: Arc<Log>,
+    pub(super) tracing: Arc<Tracing>,
+}
+
+/// A value of a configuration that is right as text and cannot be used.
+#[derive(Debug)]
+pub(super) struct Unusable {
+    pub(super) key: String,
+    pub(super) why: String,
+}
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}: {}", self.key, self.why)
+    }
+}
+
+/// The ways out. Making them reads files, and may fail.
+pub(super) struct Ways {
+    upstreams: Arc<Upstreams>,
+    outside: Arc<Upstreams>,
+    shops: Vec<Shop>,
+}
+
+impl Ways {
+    /// Of a configuration, whose shops are taken out of it.
+    pub(super) fn of(config: &mut Config) -> Result<Self, Unusable> {
+        let shops = shops(config)?;
+        let (upstreams, outside) = (upstreams(config, None)?, upstreams(config, None)?);
+        Ok(Self { upstreams, outside, shops })
+    }
+}
+
+/// The desk of a configuration at a start.
+pub(super) fn desk(config: Config, ways: Ways, lasting: Lasting) -> Desk {
+    let Ways { upstreams, outside, shops } = ways;
+    let Lasting { vault, signers, audit, metrics, log, tracing } = lasting;
+    Desk {
+        targets: targets(&config, &Told { log: log.clone(), metrics: metrics.clone() }),
+        flow: Flow::new(vault, config.registry, config.apps, config.public_url),
+        upstreams,
+        outside,
+        shops: Shops::new(shops.into_iter()),
+        allow_private: config.upstream.danger_allow_private_addresses,
+        limits: Arc::new(Limits::new(config.rates, config.rate_keys)),
+        gates: Gates::new(config.concurrency),
+        hops: config.hops,
+        signers,
+        audit,
+        metrics,
+        log,
+        tracing,
+    }
+}
+
+/// The desk that follows another. It takes over what did not change: connections to others, counts
+/// of rates, counts of what is under way.
+pub(super) fn successor(config: Config, ways: Ways, lasting: Lasting, before: &Desk) -> Desk {
+    let Ways { upstreams, outside, shops } = ways;
+    let kept = |new: Arc<Upstreams>, old: &Arc<Upstreams>| match new.is_like(old) {
+        true => Arc::clone(old),
+        false => new,
+    };
+    let ways = Ways {
+        upstreams: kept(upstreams, &before.upstreams),
+        outside: kept(outside, &before.outside),
+        shops: Vec::new(),
+    };
+    let limits = before.limits.successor(config.rates, config.rate_keys);
+    let gates = before.gates.successor(config.concurrency);
+    let shops = Shops::following(shops.into_iter(), &before.shops);
+    Desk { limits: Arc::new(limits), gates, shops, ..desk(config, ways, lasting) }
+}
+
+/// The configured upstreams.
+fn targets(config: &Config, told: &Told) -> Targets {
+    let hosts = config.registry.accounts().flat_map(|account| account.upstreams.iter().flatten());
+    Targets::of(hosts, told, |host| config.upstream.peer(host))
+}
+
+/// Shops that we stand in front of, each with connections of its own.
+fn shops(config: &mut Config) -> Result<Vec<Shop>, Unusable> {
+    let shops = std::mem::take(&mut config.shops);
+    let made = shops.into_iter().enumerate().map(|(index, shop)| {
+        let own = shop.ca_file.map(|file| (file, format!("intake[{index}].ca_file")));
+        let upstreams = upstreams(config, own)?;
+        Shop::new(shop.intake, upstreams, shop.idle, shop.requests).map_err(|_| Unusable {
+            key: format!("intake[{index}].upstream"),
+            why: "is no host that could be called".to_owned(),
+        })
+    });
+    made.collect()
+}
+
+/// Connections towards providers, applications and shops. A file of authorities that is not the
+/// one of all comes with its key.
+fn upstreams(config: &Config, own: Option<(PathBuf, String)>) -> Result<Arc<Upstreams>, Unusable> {
+    let (own, key) = own.unzip();
+    let tls = UpstreamTls { ca_file: own.or_else(|| config.upstream.ca_file.clone()) };
+    let timeouts = Timeouts {
+        connect: config.upstream.connect_timeout,
+        total: config.upstream.total_timeout,
+        ..Timeouts::default()
+    };
+    let upstreams = Upstreams::new(&tls, timeouts).map_err(|error| Unusable {
+        key: key.unwrap_or_else(|| "upstream.ca_file".to_owned()),
+        why: error.to_string(),
+    })?;
+    Ok(Arc::new(upstreams.with_answer_max(config.upstream.answer_limit)))
+}
+
+/// Where the certificate of a listener is.
+pub(super) fn tls_files(listen: &Listen) -> TlsFiles {
+    TlsFiles {
+        certificate: listen.certificate.clone(),
+        key: listen.key.clone(),
+        client_ca: listen.client_ca.clone(),
+    }
+}
+
+/// What connections are held to.
+pub(super) fn terms(caps: &crate::config::Caps) -> (Deadlines, Caps) {
+    let deadlines = Deadlines {
+        handshake: caps.handshake,
+        head: caps.head,
+        body: caps.body,
+        idle: caps.idle,
+        ..Deadlines::default()
+    };
+    let caps = Caps {
+        connections: caps.connections,
+        per_address: caps.connections_per_address,
+        ..Caps::default()
+    };
+    (deadlines, caps)
+}

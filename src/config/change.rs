@@ -1,0 +1,167 @@
+//! What a running process can take on from a new configuration, and what needs a restart.
+//!
+//! Whatever is not named here needs one: a key that somebody adds is never ignored while serving.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::audit::AnchorKey;
+
+use super::{Config, Problem, Resolved};
+
+/// Keys, and tables with all of their keys, that a running process takes on.
+const LIVE: &[&str] = &[
+    "account",
+    "app",
+    "intake",
+    "limits",
+    "private.certificate",
+    "private.client_ca",
+    "private.key",
+    "providers",
+    "public.certificate",
+    "public.hop_field",
+    "public.key",
+    "public.trusted_hops",
+    "public.url",
+    "rates",
+    "upstream",
+    "vault.root_key",
+    "vault.root_keys",
+];
+
+const RESTART: &str = "needs a restart to change";
+
+/// Whether a change of this key needs a restart.
+#[must_use]
+pub fn needs_restart(key: &str) -> bool {
+    let below = |rest: &str| rest.is_empty() || rest.starts_with(['.', '[']);
+    !LIVE.iter().any(|live| key.strip_prefix(live).is_some_and(below))
+}
+
+/// What a running process cannot take back: with which values it was started, and what the names
+/// that its vault knows stand for.
+#[derive(Debug)]
+pub struct Fixed {
+    values: BTreeMap<String, String>,
+    audit_key: Option<AnchorKey>,
+    /// Ports that the kernel lets it connect to, where it asks.
+    ports: Option<BTreeSet<u16>>,
+    /// Every account and application that there ever was, and what it may not become.
+    names: BTreeMap<Named, String>,
+}
+
+/// What names something that records in the vault belong to.
+type Named = (&'static str, String);
+
+impl Fixed {
+    /// Of a process that starts with this; `ports_are_closed` when the kernel lets it connect to no
+    /// others than `config` calls.
+    #[must_use]
+    pub fn of(config: &Config, ports_are_closed: bool) -> Self {
+        let audit_key = config.audit.as_ref().map(|audit| audit.key.clone());
+        let ports = ports_are_closed.then(|| config.called().map(|(_, port)| port).collect());
+        let mut fixed = Self { values: fixed(config), audit_key, ports, names: BTreeMap::new() };
+        fixed.learn(config);
+        fixed
+    }
+
+    /// Everything in `config` that needs a restart.
+    #[must_use]
+    pub fn refuses(&self, config: &Config) -> Vec<Problem> {
+        let mut problems = self.changed_values(config);
+        let key_of = |config: &Config| config.audit.as_ref().map(|audit| audit.key.clone());
+        if problems.is_empty() && key_of(config) != self.audit_key {
+            problems.push(config.problem("audit.key", RESTART));
+        }
+        problems.extend(self.closed_ports(config));
+        problems.extend(self.changed_names(config));
+        problems
+    }
+
+    /// Remembers the names of a configuration that is in use from now on.
+    pub fn learn(&mut self, config: &Config) {
+        self.names.extend(named(config).map(|(named, (_, stands_for))| (named, stands_for)));
+    }
+
+    fn changed_values(&self, config: &Config) -> Vec<Problem> {
+        let values = fixed(config);
+        let keys: BTreeSet<_> = self.values.keys().chain(values.keys()).collect();
+        let changed = keys.into_iter().filter(|key| self.values.get(*key) != values.get(*key));
+        changed.map(|key| config.problem(key, RESTART)).collect()
+    }
+
+    fn closed_ports(&self, config: &Config) -> Vec<Problem> {
+        let Some(ports) = &self.ports else { return Vec::new() };
+        let closed = config.called().filter(|(_, port)| !ports.contains(port));
+        let message =
+            "calls a port that the process closed to itself at its start: needs a restart";
+        closed.map(|(key, _)| config.problem(&key, message)).collect()
+    }
+
+    fn changed_names(&self, config: &Config) -> Vec<Problem> {
+        let changed = named(config).filter(|(named, (_, stands_for))| {
+            self.names.get(named).is_some_and(|before| before != stands_for)
+        });
+        let message = "is another one than before under the same name, and records of it may live: \
+                       needs a new name, or a restart";
+        changed.map(|(_, (key, _))| config.problem(&key, message)).collect()
+    }
+}
+
+/// Values that need a restart.
+fn fixed(config: &Config) -> BTreeMap<String, String> {
+    let fixed = config.resolved.iter().filter(|value| needs_restart(&value.key));
+    fixed.map(|Resolved { key, value, .. }| (key.clone(), value.clone())).collect()
+}
+
+/// Accounts and applications: the key to speak of, and what they stand for.
+fn named(config: &Config) -> impl Iterator<Item = (Named, (String, String))> {
+    let apps = config.apps.iter().enumerate().map(|(index, app)| {
+        let named = ("app", app.tenant.as_str().to_owned());
+        (named, (format!("app[{index}].mode"), format!("{:?}", app.mode)))
+    });
+    let accounts = config.registry.accounts().enumerate().flat_map(|(index, account)| {
+        let of = |kind, key: &str, stands_for| {
+            ((kind, account.name.to_string()), (format!("account[{index}].{key}"), stands_for))
+        };
+        [
+            of("account", "mode", format!("{:?}", account.mode)),
+            of("provider", "provider", account.profile.name.clone()),
+        ]
+    });
+    apps.chain(accounts)
+}
+
+impl Config {
+    /// What is wrong with a key, or with the first value below it, and where it stands.
+    #[must_use]
+    pub fn problem(&self, key: &str, message: &str) -> Problem {
+        let is = |value: &&Resolved| value.key == key;
+        let is_below = |value: &&Resolved| {
+            value.key.strip_prefix(key).is_some_and(|rest| rest.starts_with(['.', '[']))
+        };
+        let mut values = self.resolved.iter();
+        let found = values.find(is).or_else(|| self.resolved.iter().find(is_below));
+        Problem {
+            file: self.file.clone(),
+            line: found.map_or(0, |value| value.line),
+            key: key.to_owned(),
+            message: message.to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::needs_restart;
+
+    #[test]
+    fn a_table_is_live_with_all_of_its_keys_and_nothing_that_only_begins_like_it() {
+        for live in ["app[0].name", "rates.card", "providers", "vault.root_keys[1].key.file"] {
+            assert!(!needs_restart(live), "{live}");
+        }
+        for fixed in ["public.address", "application", "vault.capacity", "", "apps[0].name"] {
+            assert!(needs_restart(fixed), "{fixed}");
+        }
+    }
+}
