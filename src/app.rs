@@ -34,7 +34,7 @@ use crate::proxy::public::Public;
 use crate::proxy::signing::Signers;
 use crate::proxy::tls::{TlsError, TlsSetup};
 use crate::secret::{KeyMemory, key_memory};
-use crate::telemetry::{Copies, Event, Log, Metrics, Protection, Signal, Warning};
+use crate::telemetry::{Copies, Event, Levels, Log, Metrics, Protection, Signal, Warning};
 use crate::vault::{Keyring, KeyringError, Vault};
 
 use export::Export;
@@ -246,9 +246,9 @@ fn log(config: &Config) -> Result<(Arc<Log>, Option<Copies>), StartError> {
 }
 
 /// What is known elsewhere and counted with the metrics.
-fn levels(vault: &Arc<Vault>, audit: &Arc<Audit>) -> impl Fn() -> (usize, bool) + use<> {
+fn levels(vault: &Arc<Vault>, audit: &Arc<Audit>) -> impl Fn() -> Levels + use<> {
     let (vault, audit) = (vault.clone(), audit.clone());
-    move || (vault.len(), audit.is_up())
+    move || Levels { records: vault.len(), audit_up: audit.is_up(), rooms: vault.rooms() }
 }
 
 /// Metrics that know when the listeners' certificates end, and what can be counted.

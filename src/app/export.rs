@@ -18,7 +18,7 @@ use crate::proxy::exchange::{AddressPolicy, Outgoing, Target, Timeouts, Upstream
 use crate::proxy::tracing::Tracing;
 use crate::secret::{CleartextBody, fill_random};
 use crate::telemetry::otlp::{self, Speaker};
-use crate::telemetry::{Copies, Metrics, Signal, Span, Tracer, since_1970};
+use crate::telemetry::{Copies, Levels, Metrics, Signal, Span, Tracer, since_1970};
 
 use super::StartError;
 
@@ -73,13 +73,12 @@ pub(super) fn carrier(
     settings.map(|settings| Carrier::new(config, settings, metrics.clone())).transpose()
 }
 
-/// Starts what the configuration asks for. `levels` are the vault's records and whether reveals can
-/// be recorded, `copies` the lines of the log.
+/// Starts what the configuration asks for. `copies` are the lines of the log.
 pub(super) fn start(
     carrier: Option<Carrier>,
     config: &Config,
     copies: Option<Copies>,
-    levels: impl Fn() -> (usize, bool) + Send + 'static,
+    levels: impl Fn() -> Levels + Send + 'static,
 ) -> Result<(Tracing, Arc<Export>), StartError> {
     let Some((carrier, settings)) = carrier.zip(config.telemetry.as_ref()) else {
         return Ok((Tracing::off(), Arc::default()));
@@ -154,7 +153,7 @@ impl Carrier {
     /// Each kind goes its own way: one that is taken later does not hold up another.
     async fn carry_all(
         self,
-        sources: Sources<impl Fn() -> (usize, bool)>,
+        sources: Sources<impl Fn() -> Levels>,
         stopping: watch::Receiver<bool>,
     ) {
         let Sources { spans, copies, every, levels } = sources;
@@ -164,7 +163,7 @@ impl Carrier {
         };
         let metrics = async {
             let Some(every) = every else { return };
-            let batch = || Some(self.figures(levels()));
+            let batch = || Some(self.figures(&levels()));
             self.carry(Signal::Metrics, every, batch, stopping.clone()).await;
         };
         let logs = async {
@@ -191,8 +190,8 @@ impl Carrier {
         (count > 0).then(|| Batch { bytes: otlp::traces(&self.speaker, &spans), count, more })
     }
 
-    fn figures(&self, (records, audit_up): (usize, bool)) -> Batch {
-        let bytes = self.metrics.export(&self.speaker, records, audit_up, since_1970());
+    fn figures(&self, levels: &Levels) -> Batch {
+        let bytes = self.metrics.export(&self.speaker, levels, since_1970());
         Batch { bytes, count: 1, more: false }
     }
 

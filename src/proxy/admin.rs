@@ -8,6 +8,8 @@ use http::header::{ALLOW, CONTENT_TYPE, ORIGIN};
 use http::{HeaderValue, Method, StatusCode};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::telemetry::Levels;
+
 use super::desk::Desk;
 use super::message::{BodyLimit, Handler, Head, Refusal, Reply, Request};
 
@@ -77,8 +79,9 @@ impl Admin {
         if path != "/metrics" {
             return text(StatusCode::OK, Bytes::from_static(b"ok\n"));
         }
-        let (desk, records) = (&self.desk, self.desk.flow.vault().len());
-        text(StatusCode::OK, Bytes::from(desk.metrics.text(records, desk.audit.is_up())))
+        let (vault, audit_up) = (self.desk.flow.vault(), self.desk.audit.is_up());
+        let levels = Levels { records: vault.len(), audit_up, rooms: vault.rooms() };
+        text(StatusCode::OK, Bytes::from(self.desk.metrics.text(&levels)))
     }
 
     async fn reload(&self) -> Reply {

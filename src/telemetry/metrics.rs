@@ -41,6 +41,17 @@ impl Signal {
     }
 }
 
+/// Figures that somebody else knows, as they are when they are asked for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Levels {
+    /// Records in the vault.
+    pub records: usize,
+    /// Whether reveals can be recorded.
+    pub audit_up: bool,
+    /// Bounds of the vault by name: what fits, and what is left of it.
+    pub rooms: [(&'static str, usize, usize); 4],
+}
+
 /// Everything that is counted.
 #[derive(Debug)]
 pub struct Metrics {
@@ -51,7 +62,7 @@ pub struct Metrics {
     connections: IntCounterVec,
     limited: IntCounterVec,
     limit_keys: IntGaugeVec,
-    records: IntGauge,
+    vault: VaultLevels,
     audit_up: IntGauge,
     certificates: IntGaugeVec,
     export_lost: IntCounterVec,
@@ -112,11 +123,7 @@ impl Metrics {
             "When this process started, in UNIX seconds.",
         )?;
         start.set(i64::try_from(started).unwrap_or(i64::MAX));
-        let records = level(
-            &registry,
-            "portcullis_vault_records",
-            "Records in the vault, expired ones included.",
-        )?;
+        let vault = VaultLevels::new(&registry)?;
         let audit_up = level(
             &registry,
             "portcullis_audit_up",
@@ -130,7 +137,7 @@ impl Metrics {
             connections,
             limited,
             limit_keys,
-            records,
+            vault,
             audit_up,
             certificates,
             export_lost,
@@ -216,29 +223,23 @@ impl Metrics {
     }
 
     /// The text that Prometheus reads.
-    pub fn text(&self, records: usize, audit_up: bool) -> Vec<u8> {
+    pub fn text(&self, levels: &Levels) -> Vec<u8> {
         let mut text = Vec::new();
-        let _ = TextEncoder::new().encode(&self.gather(records, audit_up), &mut text);
+        let _ = TextEncoder::new().encode(&self.gather(levels), &mut text);
         text
     }
 
     /// The same as an export for a collector, `now`.
-    pub fn export(
-        &self,
-        speaker: &Speaker,
-        records: usize,
-        audit_up: bool,
-        now: Duration,
-    ) -> Vec<u8> {
+    pub fn export(&self, speaker: &Speaker, levels: &Levels, now: Duration) -> Vec<u8> {
         let began = u64::try_from(self.start.get()).unwrap_or_default();
         let began = Duration::from_secs(began);
-        otlp::metrics(speaker, &self.gather(records, audit_up), began, now)
+        otlp::metrics(speaker, &self.gather(levels), began, now)
     }
 
-    /// Every figure; two of them are levels that somebody else knows.
-    fn gather(&self, records: usize, audit_up: bool) -> Vec<MetricFamily> {
-        self.audit_up.set(i64::from(audit_up));
-        self.records.set(i64::try_from(records).unwrap_or(i64::MAX));
+    /// Every figure; some of them are levels that somebody else knows.
+    fn gather(&self, levels: &Levels) -> Vec<MetricFamily> {
+        self.audit_up.set(i64::from(levels.audit_up));
+        self.vault.set(levels);
         self.registry.gather()
     }
 }
@@ -258,6 +259,46 @@ impl Changes {
             &["of"],
         )?;
         Ok(Self { count, refused })
+    }
+}
+
+/// What is in the vault, and what still fits.
+#[derive(Debug)]
+struct VaultLevels {
+    records: IntGauge,
+    room: IntGaugeVec,
+    free: IntGaugeVec,
+}
+
+impl VaultLevels {
+    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let records = level(
+            registry,
+            "portcullis_vault_records",
+            "Records in the vault, expired ones included.",
+        )?;
+        let room = levels(
+            registry,
+            "portcullis_vault_room",
+            "What a room of the vault may hold, in records, or bytes where its name says so.",
+            &["room"],
+        )?;
+        let free = levels(
+            registry,
+            "portcullis_vault_free",
+            "What is left of a room of the vault, in records, or bytes where its name says so.",
+            &["room"],
+        )?;
+        Ok(Self { records, room, free })
+    }
+
+    fn set(&self, levels: &Levels) {
+        let whole = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
+        self.records.set(whole(levels.records));
+        for (room, size, free) in levels.rooms {
+            self.room.with_label_values(&[room]).set(whole(size));
+            self.free.with_label_values(&[room]).set(whole(free));
+        }
     }
 }
 

@@ -14,7 +14,7 @@ mod trace;
 
 pub use copies::Copies;
 pub use log::{Format, Log, since_1970};
-pub use metrics::{Metrics, Signal};
+pub use metrics::{Levels, Metrics, Signal};
 pub use panics::tell_places_only;
 pub use span::{Sent, Served, Side, Span, Steps, Tracer};
 pub use trace::{Hex, TraceContext};

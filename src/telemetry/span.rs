@@ -182,7 +182,7 @@ mod tests {
     }
 
     fn lost(metrics: &Metrics) -> bool {
-        let text = String::from_utf8(metrics.text(0, true)).unwrap();
+        let text = String::from_utf8(metrics.text(&crate::telemetry::Levels::default())).unwrap();
         text.contains("portcullis_export_lost_total{signal=\"traces\"} 3\n")
     }
 

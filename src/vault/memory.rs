@@ -233,6 +233,14 @@ impl MemoryStore {
         self.records.load(Ordering::Relaxed)
     }
 
+    /// What it may hold and what is left of that, in records and in bytes.
+    pub(super) fn room(&self) -> [(usize, usize); 2] {
+        let left = |used: &AtomicUsize, bound: usize| {
+            (bound, bound.saturating_sub(used.load(Ordering::Relaxed)))
+        };
+        [left(&self.records, self.bounds.records), left(&self.bytes, self.bounds.bytes)]
+    }
+
     /// Whether more than a sixteenth of the room is free.
     pub(super) fn has_reserve(&self) -> bool {
         if let Some(elsewhere) = self.elsewhere.get() {

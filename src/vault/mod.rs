@@ -247,6 +247,22 @@ impl Vault {
         self.cards.len() + self.states.len() + self.marks.len()
     }
 
+    /// Its rooms by name, each with what it may hold and what is left of that: records, or bytes
+    /// where the name says so. What has expired takes room until it is swept.
+    #[must_use]
+    pub fn rooms(&self) -> [(&'static str, usize, usize); 4] {
+        let [cards, _] = self.cards.room();
+        let [states, states_bytes] = self.states.room();
+        let [marks, _] = self.marks.room();
+        let named = |name, (size, free)| (name, size, free);
+        [
+            named("cards", cards),
+            named("states", states),
+            named("states_bytes", states_bytes),
+            named("marks", marks),
+        ]
+    }
+
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -728,6 +728,48 @@ fn no_kind_of_record_takes_the_room_of_another() {
 }
 
 #[test]
+fn rooms_tell_what_is_left_of_each_bound() {
+    let limits =
+        Limits { capacity: 9, states: 8, states_bytes: 9_000, marks: 7, ..Limits::default() };
+    let vault = Vault::new(Keyring::random(), limits);
+    let told = || vault.rooms();
+    let empty =
+        [("cards", 9, 9), ("states", 8, 8), ("states_bytes", 9_000, 9_000), ("marks", 7, 7)];
+    assert_eq!(told(), empty);
+    let (token, _) = kept(&vault);
+    vault.keep_relay(SecretBytes::from_slice(&[b'x'; 1000]), MINUTE, NOW).unwrap();
+    vault.mark(b"a", MINUTE, NOW).unwrap();
+    let [cards, states, bytes, marks] = told();
+    assert_eq!((cards, states, marks), (("cards", 9, 7), ("states", 8, 7), ("marks", 7, 6)));
+    assert!((7_500..8_000).contains(&bytes.2), "{bytes:?}");
+    vault.revoke(&token, &shop(), NOW).unwrap();
+    vault.sweep(NOW.plus(MINUTE));
+    assert_eq!(told(), empty);
+}
+
+#[test]
+fn what_is_looked_at_stays_and_is_told_to_whom_it_would_be_handed_out() {
+    let vault = vault();
+    let (token, cvv) = kept(&vault);
+    let other = Audience { tenant: Tenant::new("other"), ..audience() };
+    for _ in 0..2 {
+        let preview = vault.preview(&token, &audience(), NOW).unwrap();
+        assert_eq!(
+            (preview.masked.to_string(), preview.has_holder),
+            ("551928******0000".into(), true)
+        );
+        assert_eq!(vault.has_cvv(&cvv, &token, &audience(), NOW), Ok(()));
+        assert!(vault.preview(&token, &other, NOW).is_err());
+        assert!(vault.has_cvv(&cvv, &token, &other, NOW).is_err());
+    }
+    assert_eq!(code(&vault.take_cvv(&cvv, &token, &audience(), NOW)).as_deref(), Some("987"));
+    assert!(vault.has_cvv(&cvv, &token, &audience(), NOW).is_err());
+    assert!(!vault.is_marked(b"a", NOW) && !vault.is_marked(b"a", NOW));
+    vault.mark(b"a", MINUTE, NOW).unwrap();
+    assert!(vault.is_marked(b"a", NOW) && !vault.is_marked(b"a", NOW.plus(MINUTE)));
+}
+
+#[test]
 fn long_payloads_are_bounded_in_bytes() {
     let limits = Limits { states_bytes: 10_000, ..Limits::default() };
     let vault = Vault::new(Keyring::random(), limits);

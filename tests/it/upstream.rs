@@ -54,7 +54,8 @@ fn told() -> Told {
 
 /// What the metric says of an address.
 fn is_up(told: &Told, address: &str) -> Option<bool> {
-    let text = String::from_utf8(told.metrics.text(0, true)).unwrap();
+    let text =
+        String::from_utf8(told.metrics.text(&portcullis::telemetry::Levels::default())).unwrap();
     let line = text.lines().find(|line| {
         line.starts_with("portcullis_upstream_up") && line.contains(&format!("\"{address}\""))
     })?;
