@@ -33,6 +33,8 @@ pub fn connector(ca: &portcullis_sandbox::ca::Ca) -> TlsConnector {
 pub struct Line {
     stream: TlsStream<TcpStream>,
     buffer: Vec<u8>,
+    /// The last answer said that there is no next one.
+    closing: bool,
 }
 
 impl Line {
@@ -42,7 +44,7 @@ impl Line {
         stream.set_nodelay(true)?;
         let name = ServerName::try_from("localhost").expect("a DNS name");
         let stream = connector.connect(name, stream).await?;
-        Ok(Self { stream, buffer: Vec::with_capacity(2 * sale::LARGE) })
+        Ok(Self { stream, buffer: Vec::with_capacity(2 * sale::LARGE), closing: false })
     }
 
     /// Sends a request and waits for the whole answer: its status and body.
@@ -55,10 +57,28 @@ impl Line {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
             if let Some(message) = Message::find(&self.buffer) {
-                let status = wire::status(message.head(&self.buffer));
+                let head = message.head(&self.buffer);
+                self.closing = wire::closes(head);
+                let status = wire::status(head);
                 return Ok((status, message.body(&self.buffer)));
             }
         }
+    }
+
+    /// Whether the other side is done with this connection: it said so, or has ended it.
+    pub async fn is_closed(&mut self) -> bool {
+        if self.closing {
+            return true;
+        }
+        self.buffer.clear();
+        let read = self.stream.read_buf(&mut self.buffer);
+        tokio::time::timeout(Duration::ZERO, read).await.is_ok()
+    }
+
+    /// The certificate that the other side showed.
+    pub fn certificate(&self) -> Option<&[u8]> {
+        let shown = self.stream.get_ref().1.peer_certificates()?;
+        shown.first().map(|first| first.as_ref())
     }
 
     /// Takes leave as TLS wants it.

@@ -3,6 +3,7 @@
 
 mod bare;
 mod bout;
+mod change;
 mod chart;
 mod client;
 mod hardening;
@@ -11,6 +12,7 @@ mod ports;
 mod process;
 mod rival;
 mod sale;
+mod shopper;
 mod soak;
 mod table;
 mod upstream;
@@ -28,6 +30,7 @@ use table::Table;
 /// Tables that can be asked for by name.
 const GROUPS: [&str; 4] = ["cpu", "sizes", "handshakes", "latency"];
 const SOAK_SECONDS: usize = 600;
+const CHANGE_SECONDS: usize = 300;
 /// Cards of the soak live so long.
 const SOAK_LIFE_SECONDS: u32 = 60;
 
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
     match arguments.as_slice() {
         ["bare", folder] => bare::run(Path::new(folder)),
         ["soak"] => on_core_0(soak()),
+        ["change"] => on_core_0(change()),
         ["hardening"] => on_core_0(hardening::run(&product())),
         ["all"] => on_core_0(tables(&GROUPS)),
         groups if is_known(groups) => on_core_0(tables(groups)),
@@ -100,6 +104,13 @@ async fn soak() {
     let (_world, rival) = bout.into_first();
     let stood = soak::soak(rival, seconds.unwrap_or(SOAK_SECONDS), &results()).await;
     assert!(stood, "the soak failed");
+}
+
+/// Five minutes of payments beneath which everything changes; ends with a verdict.
+async fn change() {
+    let seconds = std::env::var("CHANGE_SECONDS").ok().and_then(|text| text.parse().ok());
+    let stood = change::run(&product(), seconds.unwrap_or(CHANGE_SECONDS), &results()).await;
+    assert!(stood, "a payment did not survive a change");
 }
 
 /// What `cargo bench` runs: the product and the bare pass-through, for a moment, without pinning.

@@ -36,10 +36,24 @@ impl Running {
             Peer::Haproxy => vec!["haproxy".to_owned(), "-f".to_owned(), file("haproxy.cfg")],
             Peer::Bare => vec![own, "bare".to_owned(), file("")],
         };
-        let log: PathBuf = file(&format!("{}.err", peer.name())).into();
-        let errors = File::create(&log).unwrap();
+        let mut started = Self::spawn(peer, world, &command, pinned);
+        started.until_ready(&log(peer, world));
+        started
+    }
+
+    /// Starts the product again, to take over from the process that runs.
+    pub fn successor(world: &World, product: &Path) -> Self {
+        let config = world.path().join("portcullis.toml").to_string_lossy().into_owned();
+        let product = product.to_string_lossy().into_owned();
+        let command = [&product, "run", "--config", &config, "--upgrade"].map(str::to_owned);
+        Self::spawn(Peer::Portcullis, world, &command, true)
+    }
+
+    fn spawn(peer: Peer, world: &World, command: &[String], pinned: bool) -> Self {
+        let errors = File::options().create(true).append(true).open(log(peer, world)).unwrap();
         let pin = ["taskset", "-c", CORE].map(str::to_owned);
-        let command: Vec<String> = pin.into_iter().filter(|_| pinned).chain(command).collect();
+        let pin = pin.into_iter().filter(|_| pinned);
+        let command: Vec<String> = pin.chain(command.iter().cloned()).collect();
         let child = Command::new(&command[0])
             .args(&command[1..])
             .stdin(Stdio::null())
@@ -47,9 +61,18 @@ impl Running {
             .stderr(errors)
             .spawn()
             .unwrap_or_else(|error| panic!("{} cannot be started: {error}", command[0]));
-        let mut started = Self { peer, child };
-        started.until_ready(&log);
-        started
+        Self { peer, child }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it has ended, whoever asked it to.
+    pub fn has_ended(&self) -> bool {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
+        stat.rsplit(") ").next().is_none_or(|state| state.is_empty() || state.starts_with('Z'))
     }
 
     fn until_ready(&mut self, log: &Path) {
@@ -101,6 +124,10 @@ impl Running {
         let children = children.split_whitespace().filter_map(|child| child.parse().ok());
         std::iter::once(pid).chain(children).collect()
     }
+}
+
+fn log(peer: Peer, world: &World) -> PathBuf {
+    world.path().join(format!("{}.err", peer.name()))
 }
 
 impl Drop for Running {

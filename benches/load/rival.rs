@@ -193,6 +193,11 @@ impl Rival {
         })
     }
 
+    /// Sales that the provider has seen so far.
+    pub fn sales(&self) -> u64 {
+        self.seen.sales.load(Ordering::Relaxed)
+    }
+
     /// True sales that the provider has seen so far.
     pub fn true_sales(&self) -> u64 {
         self.seen.true_sales.load(Ordering::Relaxed)

@@ -50,6 +50,12 @@ pub fn status(head: &[u8]) -> u16 {
     std::str::from_utf8(digits).ok().and_then(|digits| digits.parse().ok()).unwrap_or(0)
 }
 
+/// Whether an answer is the connection's last.
+pub fn closes(head: &[u8]) -> bool {
+    let fields = head.split(|byte| *byte == b'\n');
+    fields.into_iter().any(|field| field.trim_ascii().eq_ignore_ascii_case(b"connection: close"))
+}
+
 /// An answer in JSON.
 pub fn answer(status: u16, body: &str) -> Vec<u8> {
     let length = body.len();

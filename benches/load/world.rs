@@ -79,6 +79,35 @@ impl World {
         self.write("portcullis.toml", &text);
     }
 
+    /// Has the product be one that may be taken over, with a second application or without.
+    pub fn configure(&self, second: bool, life_seconds: u32) {
+        let key = "[vault]\nroot_key = { file = \"secrets/root.key\" }\n";
+        let mut text = portcullis(life_seconds).replacen("[vault]\n", key, 1);
+        text.push_str(&format!("[upgrade]\nsocket = \"{}/run/up\"\n", self.path().display()));
+        if second {
+            let hash = "0".repeat(64);
+            text.push_str(&format!(
+                "[[app]]\nname = \"second\"\nmode = \"test\"\nkey_sha256 = [\"{hash}\"]\naccounts = [\"tls\"]\n"
+            ));
+        }
+        self.write("portcullis.toml", &text);
+    }
+
+    /// What a process needs to take over from another.
+    pub fn prepare_upgrades(&self) {
+        self.write("secrets/root.key", &random::key_file());
+        let run = self.path().join("run");
+        fs::create_dir(&run).unwrap();
+        fs::set_permissions(&run, Permissions::from_mode(0o700)).unwrap();
+    }
+
+    /// Another certificate of the same authority, with a key of its own, for both listeners.
+    pub fn renew(&self) {
+        let identity = self.ca.localhost("localhost").unwrap();
+        self.write("tls/leaf.key", &identity.key);
+        self.write("tls/leaf.pem", &identity.certificate);
+    }
+
     /// The folder.
     pub fn path(&self) -> &Path {
         self.folder.path()
