@@ -1,5 +1,6 @@
 //! Assembly: a checked configuration becomes listeners on Pingora's server.
 
+mod drain;
 mod export;
 mod reload;
 mod serving;
@@ -27,6 +28,7 @@ use crate::process::{Applied, Guarded, ProcessError};
 use crate::proxy::accept::{Listener, Open};
 use crate::proxy::admin::{Admin, Changes};
 use crate::proxy::desk::Desks;
+use crate::proxy::drain::Drain;
 use crate::proxy::listening::Bound;
 use crate::proxy::message::{Caps, ConnectionEvent, Deadlines};
 use crate::proxy::private::Private;
@@ -37,7 +39,7 @@ use crate::secret::{KeyMemory, key_memory};
 use crate::telemetry::{Copies, Event, Levels, Log, Metrics, Protection, Signal, Warning};
 use crate::vault::{Keyring, KeyringError, Vault};
 
-use export::Export;
+use drain::{Ending, Last, Stop};
 use reload::Reload;
 use serving::{Lasting, Ways};
 use upgrade::{Meeting, Predecessor, Start, UpgradeError};
@@ -141,21 +143,23 @@ pub fn run(mut config: Config, guarded: Guarded, upgrade: bool) -> Result<(), St
 
     let mut server = server(threads, config.shutdown);
     let (terms, file) = (serving::terms(&config.caps), config.file.clone());
+    let (grace, drain) = (config.drain, Arc::new(Drain::default()));
     let desks = Arc::new(Desks::new(serving::desk(config, ways, lasting.clone())));
     let (changes, asked) = Changes::channel();
     let ([public, private, to_admin], admin) =
-        listen(&mut server, &desks, changes, [&public_tls, &private_tls], terms, sockets);
+        listen(&mut server, &desks, (changes, &drain), [&public_tls, &private_tls], terms, sockets);
     let last = Last { log: lasting.log.clone(), audit: lasting.audit.clone(), export };
-    let drain = Drain { open: vec![public.clone(), private.clone()], last: last.clone() };
+    let ending = Ending { open: vec![public.clone(), private.clone()], last: last.clone() };
+    let stop = Stop { drain, grace, log: lasting.log.clone(), over };
     let open = vec![public, private, to_admin];
     let reload = Reload::new(file, fixed, lasting.clone(), desks.clone(), listeners, open, asked);
     let reload = server.add_service(background_service("reload", reload));
-    server.add_service(background_service("drain", drain));
+    server.add_service(background_service("ending", ending));
     // Who is told that this process is ready may send it SIGHUP.
     admin.add_dependency(reload);
     look_after(&mut server, lasting.vault, desks, predecessor);
     server.bootstrap();
-    server.run(RunArgs { shutdown_signal: Box::new(over) });
+    server.run(RunArgs { shutdown_signal: Box::new(stop) });
     last.lines();
     Ok(())
 }
@@ -164,17 +168,19 @@ pub fn run(mut config: Config, guarded: Guarded, upgrade: bool) -> Result<(), St
 fn listen(
     server: &mut Server,
     desks: &Arc<Desks>,
-    changes: Changes,
+    (changes, drain): (Changes, &Arc<Drain>),
     [public_tls, private_tls]: [&TlsSetup; 2],
     (deadlines, caps): (Deadlines, Caps),
     [public_socket, private_socket, admin_socket]: [Bound; 3],
 ) -> ([Open; 3], ServiceHandle) {
     let [for_public, for_private, for_admin] = [0; 3].map(|_| Arc::clone(desks));
     let public = move || Public(for_public.now());
-    let public = Listener::new(public, Some(public_tls), deadlines, caps);
+    let public = Listener::new(public, Some(public_tls), deadlines, caps).until(drain.clone());
     let private = move || Private(for_private.now());
-    let private = Listener::new(private, Some(private_tls), deadlines, caps);
-    let admin = move || Admin { desk: for_admin.now(), changes: changes.clone() };
+    let private = Listener::new(private, Some(private_tls), deadlines, caps).until(drain.clone());
+    let drain = drain.clone();
+    let admin =
+        move || Admin { desk: for_admin.now(), changes: changes.clone(), drain: drain.clone() };
     let admin = Listener::new(admin, None, deadlines, caps);
     let open = [public.open(), private.open(), admin.open()];
     server.add_service(public.into_service("public", public_socket));
@@ -371,46 +377,6 @@ fn server(threads: usize, shutdown: Duration) -> Server {
         ..ServerConf::default()
     };
     Server::new_with_opt_and_conf(None, conf)
-}
-
-/// Ends the process when it was asked to stop and nothing runs any more. Pingora alone would wait
-/// out the whole period.
-struct Drain {
-    open: Vec<Open>,
-    last: Last,
-}
-
-/// Where the last lines go.
-#[derive(Clone)]
-struct Last {
-    log: Arc<Log>,
-    audit: Arc<Audit>,
-    export: Arc<Export>,
-}
-
-impl Last {
-    fn lines(&self) {
-        self.audit.close(Timestamp::system());
-        self.log.write(&Event::Stopped);
-        self.log.flush();
-        self.export.close();
-    }
-}
-
-#[async_trait]
-impl BackgroundService for Drain {
-    async fn start(&self, mut shutdown: ShutdownWatch) {
-        while !*shutdown.borrow() {
-            if shutdown.changed().await.is_err() {
-                return;
-            }
-        }
-        while self.open.iter().any(|open| open.connections() > 0) {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        self.last.lines();
-        std::process::exit(0);
-    }
 }
 
 /// Takes expired records out of the vault.

@@ -223,7 +223,7 @@ const DOORS: &[(&str, &[&str])] = &[
         &["app/watch.rs", "audit/", "cli.rs", "config/", "process/limits.rs", "process/passing.rs"],
     ),
     ("std::env", &["config/secrets.rs", "process/calls.rs"]),
-    ("std::process", &["app.rs", "cli.rs", "main.rs", "secret/", "proxy/listening.rs"]),
+    ("std::process", &["app/drain.rs", "cli.rs", "main.rs", "secret/", "proxy/listening.rs"]),
     ("std::time::SystemTime", &["card/time.rs", "telemetry/log.rs"]),
     (
         "Timestamp::system",

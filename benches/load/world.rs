@@ -138,6 +138,7 @@ key = "tls/leaf.key"
 address = "127.0.0.1:{ADMIN_PORT}"
 [server]
 threads = 1
+drain_seconds = 0
 [vault]
 capacity = {CAPACITY}
 card_ttl_seconds = {life_seconds}

@@ -109,9 +109,9 @@ impl BackgroundService for Reload {
 }
 
 /// The next signal; never, where the system does not let us wait for it.
-async fn next(hangups: &mut Option<Signal>) {
-    match hangups {
-        Some(hangups) => drop(hangups.recv().await),
+pub(super) async fn next(signals: &mut Option<Signal>) {
+    match signals {
+        Some(signals) => drop(signals.recv().await),
         None => std::future::pending().await,
     }
 }

@@ -85,6 +85,8 @@ pub struct Config {
     pub concurrency: Concurrency,
     /// Whose word about a client's address is taken on the public listener.
     pub hops: Hops,
+    /// How long everybody is still served once a stop was asked for.
+    pub drain: Duration,
     /// How long running requests get at shutdown.
     pub shutdown: Duration,
     /// How events are written.
@@ -179,6 +181,7 @@ fn config(root: &Table<'_>, elsewhere: &mut Vec<Problem>) -> Option<Config> {
     let (rates, rate_keys) = rates::rates(root);
     let server = root.table_or_empty("server");
     let threads = server.number("threads", 0, 0..=256);
+    let drain = server.number("drain_seconds", 5, 0..=300);
     let shutdown = server.number("shutdown_seconds", 65, 1..=600);
     if Duration::from_secs(shutdown) <= upstream.total_timeout {
         server.fail("shutdown_seconds", "must be longer than upstream.total_timeout_ms");
@@ -213,6 +216,7 @@ fn config(root: &Table<'_>, elsewhere: &mut Vec<Problem>) -> Option<Config> {
         rate_keys,
         concurrency,
         hops,
+        drain: Duration::from_secs(drain),
         shutdown: Duration::from_secs(shutdown),
         log,
         telemetry,

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::telemetry::Levels;
 
 use super::desk::Desk;
+use super::drain::Drain;
 use super::message::{BodyLimit, Handler, Head, Refusal, Reply, Request};
 
 /// Changes that may be asked for at a time; who comes later waits.
@@ -22,6 +23,8 @@ pub struct Admin {
     pub desk: Arc<Desk>,
     /// Where a change is asked for.
     pub changes: Changes,
+    /// Whether the process is about to stop.
+    pub drain: Arc<Drain>,
 }
 
 /// Asks whoever reads the configuration to read it again.
@@ -62,9 +65,13 @@ impl Handler for Admin {
         match head.path.as_str() {
             "/healthz" | "/readyz" | "/metrics" if is_read(head) => self.tell(&head.path),
             "/healthz" | "/readyz" | "/metrics" => only("GET, HEAD"),
-            "/reload" if head.method != Method::POST => only("POST"),
-            "/reload" if !is_local(head) => Reply::empty(StatusCode::FORBIDDEN),
+            "/reload" | "/drain" if head.method != Method::POST => only("POST"),
+            "/reload" | "/drain" if !is_local(head) => Reply::empty(StatusCode::FORBIDDEN),
             "/reload" => self.reload().await,
+            "/drain" => {
+                self.drain.begin();
+                text(StatusCode::ACCEPTED, Bytes::from_static(b"draining\n"))
+            }
             _ => Reply::empty(StatusCode::NOT_FOUND),
         }
     }
@@ -77,11 +84,21 @@ impl Handler for Admin {
 impl Admin {
     fn tell(&self, path: &str) -> Reply {
         if path != "/metrics" {
-            return text(StatusCode::OK, Bytes::from_static(b"ok\n"));
+            let away = (path == "/readyz").then(|| self.away()).flatten();
+            let status = away.map_or(StatusCode::OK, |_| StatusCode::SERVICE_UNAVAILABLE);
+            return text(status, Bytes::from_static(away.unwrap_or("ok\n").as_bytes()));
         }
         let (vault, audit_up) = (self.desk.flow.vault(), self.desk.audit.is_up());
         let levels = Levels { records: vault.len(), audit_up, rooms: vault.rooms() };
         text(StatusCode::OK, Bytes::from(self.desk.metrics.text(&levels)))
+    }
+
+    /// Why nobody should be sent here.
+    fn away(&self) -> Option<&'static str> {
+        if self.drain.is_on() {
+            return Some("draining\n");
+        }
+        (!self.desk.audit.is_up()).then_some("audit\n")
     }
 
     async fn reload(&self) -> Reply {

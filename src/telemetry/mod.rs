@@ -198,6 +198,11 @@ pub enum Event<'e> {
         /// Lines that were not written.
         count: u64,
     },
+    /// Portcullis is about to stop: it is not ready any more, and still serves.
+    Draining {
+        /// For how long.
+        seconds: u64,
+    },
     /// Portcullis stops.
     Stopped,
 }

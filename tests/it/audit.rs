@@ -215,6 +215,8 @@ async fn on_a_full_disk_no_card_leaves_and_no_token_is_lost() {
     let scrape = || portcullis_sandbox::client::Call::get(&metrics);
     let text = house.world.client.send(scrape()).await.unwrap().text();
     assert!(text.contains("\nportcullis_audit_up 0\n"), "{text}");
+    let answer = house.operate(http::Method::GET, "/readyz").await;
+    assert_eq!((answer.status, answer.text().as_str()), (503, "audit\n"));
     assert_eq!(house.sales_received(), 0);
     assert_eq!(house.world.qostiq.received().count("payform"), 0);
     assert_eq!(house.audit().len(), before, "half a line is in the file");
@@ -230,6 +232,7 @@ async fn on_a_full_disk_no_card_leaves_and_no_token_is_lost() {
     assert_eq!(house.audited("reveal").len(), 4);
     let text = house.world.client.send(scrape()).await.unwrap().text();
     assert!(text.contains("\nportcullis_audit_up 1\n"), "{text}");
+    assert_eq!(house.operate(http::Method::GET, "/readyz").await.status, 200);
 }
 
 #[tokio::test]

@@ -242,12 +242,9 @@ async fn what_a_running_process_cannot_take_on_needs_a_restart() {
     };
     let from = |from: &str, to: &str, key: &str| (from.to_owned(), to.to_owned(), key.to_owned());
     let others = [
-        from("[vault]\n", "[server]\nthreads = 7\n\n[vault]\n", "server.threads"),
-        from(
-            "[vault]\n",
-            "[server]\nshutdown_seconds = 99\n\n[vault]\n",
-            "server.shutdown_seconds",
-        ),
+        below("[server]", "threads = 7"),
+        from("drain_seconds = 0", "drain_seconds = 7", "server.drain_seconds"),
+        below("[server]", "shutdown_seconds = 99"),
         from("capacity = 100000", "capacity = 100001", "vault.capacity"),
         below("[vault]", "states = 1000"),
         from("card_ttl_seconds = 1800", "card_ttl_seconds = 9", "vault.card_ttl_seconds"),

@@ -7,6 +7,7 @@ mod audit;
 mod change;
 mod codec;
 mod deploy;
+mod drain;
 mod explain;
 mod failures;
 mod faults;

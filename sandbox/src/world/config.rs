@@ -93,6 +93,9 @@ key = "tls/private.key"
 [admin]
 address = "127.0.0.1:{admin}"
 
+[server]
+drain_seconds = 0
+
 "#
     )
 }

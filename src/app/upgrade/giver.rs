@@ -7,8 +7,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use async_trait::async_trait;
-use pingora::server::{ShutdownSignal, ShutdownSignalWatch, UnixShutdownSignalWatch};
 use tokio::sync::Notify;
 
 use super::words::{Broken, Hello, Refused, Wire, Word, read_proofs, write_proofs};
@@ -43,13 +41,10 @@ pub(in crate::app) struct Giver {
 #[derive(Clone, Default)]
 pub(in crate::app) struct Over(Arc<Notify>);
 
-#[async_trait]
-impl ShutdownSignalWatch for Over {
-    async fn recv(&self) -> ShutdownSignal {
-        tokio::select! {
-            signal = UnixShutdownSignalWatch.recv() => signal,
-            () = self.0.notified() => ShutdownSignal::GracefulTerminate,
-        }
+impl Over {
+    /// Returns when it has. For one who waits.
+    pub(in crate::app) async fn over(&self) {
+        self.0.notified().await;
     }
 }
 

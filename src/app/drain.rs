@@ -1,0 +1,97 @@
+//! The way to a stop: first everybody is asked to go elsewhere, and still served; then nobody new
+//! is heard, and the process ends when nothing runs any more.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use pingora::server::{ShutdownSignal, ShutdownSignalWatch, ShutdownWatch};
+use pingora::services::background::BackgroundService;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::sleep;
+
+use crate::audit::Audit;
+use crate::card::Timestamp;
+use crate::proxy::accept::Open;
+use crate::proxy::drain::Drain;
+use crate::telemetry::{Event, Log};
+
+use super::export::Export;
+use super::reload::next;
+use super::upgrade::Over;
+
+/// Waits for a signal that ends the process, or for an operator who asks it to stop.
+pub(super) struct Stop {
+    pub(super) drain: Arc<Drain>,
+    /// How long everybody is still served.
+    pub(super) grace: Duration,
+    pub(super) log: Arc<Log>,
+    /// Another process serves: nobody is to be asked to go.
+    pub(super) over: Over,
+}
+
+#[async_trait]
+impl ShutdownSignalWatch for Stop {
+    async fn recv(&self) -> ShutdownSignal {
+        let [mut terminate, mut interrupt, mut quit] =
+            [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::quit()]
+                .map(|kind| signal(kind).ok());
+        tokio::select! {
+            () = next(&mut terminate) => {}
+            () = self.drain.begun() => {}
+            () = next(&mut interrupt) => return ShutdownSignal::FastShutdown,
+            () = next(&mut quit) => return ShutdownSignal::GracefulUpgrade,
+            () = self.over.over() => return ShutdownSignal::GracefulTerminate,
+        }
+        self.drain.begin();
+        self.log.write(&Event::Draining { seconds: self.grace.as_secs() });
+        tokio::select! {
+            () = sleep(self.grace) => {}
+            // Whoever asks twice is in a hurry.
+            () = next(&mut terminate) => {}
+            () = next(&mut interrupt) => return ShutdownSignal::FastShutdown,
+            () = self.over.over() => {}
+        }
+        ShutdownSignal::GracefulTerminate
+    }
+}
+
+/// Ends the process when it was asked to stop and nothing runs any more. Pingora alone would wait
+/// out the whole period.
+pub(super) struct Ending {
+    pub(super) open: Vec<Open>,
+    pub(super) last: Last,
+}
+
+/// Where the last lines go.
+#[derive(Clone)]
+pub(super) struct Last {
+    pub(super) log: Arc<Log>,
+    pub(super) audit: Arc<Audit>,
+    pub(super) export: Arc<Export>,
+}
+
+impl Last {
+    pub(super) fn lines(&self) {
+        self.audit.close(Timestamp::system());
+        self.log.write(&Event::Stopped);
+        self.log.flush();
+        self.export.close();
+    }
+}
+
+#[async_trait]
+impl BackgroundService for Ending {
+    async fn start(&self, mut shutdown: ShutdownWatch) {
+        while !*shutdown.borrow() {
+            if shutdown.changed().await.is_err() {
+                return;
+            }
+        }
+        while self.open.iter().any(|open| open.connections() > 0) {
+            sleep(Duration::from_millis(20)).await;
+        }
+        self.last.lines();
+        std::process::exit(0);
+    }
+}

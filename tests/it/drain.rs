@@ -1,0 +1,93 @@
+//! The way to a stop: not ready first, and everybody still served.
+
+use std::time::{Duration, Instant};
+
+use http::Method;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use portcullis_sandbox::corefy::faults::Fault;
+use portcullis_sandbox::record::until;
+use portcullis_sandbox::world::Options;
+
+use super::house::House;
+use super::line::Version;
+
+const SOON: Duration = Duration::from_secs(10);
+
+impl House {
+    fn terminate(&self) {
+        kill(Pid::from_raw(self.pid().cast_signed()), Signal::SIGTERM).unwrap();
+    }
+
+    /// Waits until the last line of its log says that it has stopped.
+    async fn stopped(&self) {
+        self.told_soon("stopped", 1).await;
+    }
+}
+
+async fn draining_for(seconds: u32) -> House {
+    let to = format!("drain_seconds = {seconds}");
+    let adjust = Box::new(move |config: String| config.replace("drain_seconds = 0", &to));
+    House::with(Options { adjust: Some(adjust), ..Options::default() }).await
+}
+
+#[tokio::test]
+async fn before_a_stop_it_is_not_ready_and_everybody_is_served_and_asked_to_go() {
+    for by_signal in [true, false] {
+        let house = draining_for(4).await;
+        let slow = house.ready("paymega").await;
+        let mut kept = Vec::new();
+        for version in Version::BOTH {
+            let mut line = house.private(version).await;
+            assert_eq!(line.send(&house.read("paymega", &slow.invoice)).await.status, 200);
+            kept.push(line);
+        }
+        house.world.paymega.faults().set("sale", Fault::Slow(Duration::from_millis(1_500)));
+        let mut line = house.private(Version::Http1).await;
+        let ask = slow.ask();
+        let mut begun = line.begin(&ask, ask.body.len()).await.unwrap();
+        line.complete(&mut begun).await.unwrap();
+        let arrived = || (house.sales_received() > 0).then_some(());
+        until(SOON, arrived).await.expect("the sale never reached the provider");
+        house.world.paymega.faults().clear();
+
+        let asked = Instant::now();
+        if by_signal {
+            house.terminate();
+            house.told_soon("draining", 1).await;
+        } else {
+            assert_eq!(house.operate(Method::POST, "/drain").await.status, 202);
+        }
+        let answer = house.operate(Method::GET, "/readyz").await;
+        assert_eq!((answer.status, answer.text().as_str()), (503, "draining\n"));
+        assert_eq!(house.operate(Method::GET, "/healthz").await.status, 200);
+        // Connections that are there get one more answer, new ones theirs.
+        let [first, second] = &mut kept[..] else { panic!() };
+        let answer = first.send(&house.read("paymega", &slow.invoice)).await;
+        assert_eq!((answer.status, answer.header("connection")), (200, Some("close")));
+        assert_eq!(second.send(&house.read("paymega", &slow.invoice)).await.status, 200);
+        for line in &mut kept {
+            assert!(line.is_ended_by_peer().await, "it was not asked to go");
+        }
+        for version in Version::BOTH {
+            let mut line = house.private(version).await;
+            let answer = line.send(&house.read("paymega", &slow.invoice)).await;
+            assert_eq!(answer.status, 200, "nobody may be turned away yet");
+        }
+        let answer = line.answer(begun).await.unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        house.assert_charged_once(&slow);
+        house.stopped().await;
+        assert!(asked.elapsed() >= Duration::from_secs(4), "{:?}", asked.elapsed());
+        assert_eq!(house.events("draining").len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn whoever_asks_twice_does_not_wait() {
+    let house = draining_for(300).await;
+    house.terminate();
+    house.told_soon("draining", 1).await;
+    house.terminate();
+    house.stopped().await;
+}
