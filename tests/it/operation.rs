@@ -145,9 +145,11 @@ async fn the_admin_listener_tells_health_and_counts() {
     house.assert_pays(&mut house.private(Version::Http1).await, &ready).await;
     not_tls(&house).await;
     // The failed handshake is counted when the server has seen it end.
+    let ended =
+        "portcullis_connections_ended_total{listener=\"public\",reason=\"handshake_failed\"} 1";
     let mut text = house.admin("/metrics").await.text();
-    for _ in 0..200 {
-        if text.contains("handshake_failed") {
+    for _ in 0..500 {
+        if text.lines().any(|seen| seen == ended) {
             break;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -158,7 +160,7 @@ async fn the_admin_listener_tells_health_and_counts() {
         "portcullis_answers_total{call=\"capture\",class=\"2xx\",code=\"ok\",listener=\"public\"} 1",
         "portcullis_seconds_count{call=\"sale\",part=\"proxy\"} 1",
         "portcullis_seconds_count{call=\"sale\",part=\"upstream\"} 1",
-        "portcullis_connections_ended_total{listener=\"public\",reason=\"handshake_failed\"} 1",
+        ended,
     ] {
         assert!(text.lines().any(|seen| seen == line), "{line}\n{text}");
     }
@@ -309,7 +311,9 @@ async fn whatever_is_sent_the_log_holds_no_card_no_token_and_no_credential() {
     assert!(lines > 500, "{lines} lines prove nothing");
     assert_eq!(house.leak_in(&log), None);
     let text = String::from_utf8(log).unwrap();
-    assert!(!text.contains(HOLDER) && !text.contains("739\""));
+    // The end of a digest may read 739.
+    let code = ["\"739\"", "739\\\""].iter().any(|code| text.contains(code));
+    assert!(!text.contains(HOLDER) && !code);
     for line in text.lines() {
         let event: serde_json::Value = serde_json::from_str(line).unwrap();
         assert!(event["event"].is_string(), "{line}");

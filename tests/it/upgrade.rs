@@ -179,7 +179,7 @@ async fn connections_of_the_old_process_are_served_to_their_end_from_the_one_vau
         let session = session_of(&private.send(&up.house.session(App::Shop)).await);
         let mut slow = up.house.private(version).await;
         slow.send(&up.house.read("paymega", &ready.invoice)).await;
-        let fault = portcullis_sandbox::corefy::faults::Fault::Slow(Duration::from_secs(3));
+        let fault = portcullis_sandbox::corefy::faults::Fault::Slow(Duration::from_secs(6));
         up.house.world.paymega.faults().set("sale", fault);
         let before = up.house.sales_received();
         let ask = other.ask().header("idempotency-key", &format!("slow-{version:?}"));
