@@ -72,12 +72,6 @@ async fn sales(world: &World) -> Vec<Call> {
     let answer = client.send(capture_call(&url, &session, origin, &card)).await.unwrap();
     let tokens = tokens_of(&answer).unwrap();
     let gateway = world.gateway("paymega", App::Shop).unwrap();
-    let invoice = NewInvoice {
-        reference: "bench".to_owned(),
-        amount: "17".to_owned(),
-        return_url: origin.to_owned(),
-        callback_url: String::new(),
-    };
     let fields = CardFields {
         number: tokens.token,
         holder: card.holder.clone(),
@@ -87,7 +81,13 @@ async fn sales(world: &World) -> Vec<Call> {
         browser_info: serde_json::Value::Null,
     };
     let mut sales = Vec::new();
-    for _ in 0..INVOICES {
+    for number in 0..INVOICES {
+        let invoice = NewInvoice {
+            reference: format!("bench-{number}"),
+            amount: "17".to_owned(),
+            return_url: origin.to_owned(),
+            callback_url: String::new(),
+        };
         let invoice = gateway.create_invoice(&invoice).await.unwrap().json().unwrap();
         sales.push(gateway.sale_call(bearer_of(&invoice).unwrap(), &fields));
     }
