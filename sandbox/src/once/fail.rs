@@ -52,7 +52,10 @@ async fn unknown_outcome(stage: Stage<'_>, fault: Fault) -> Result<()> {
     ensure!(reached == 1, "{reached} sales reached the provider");
     stage.got_card(&made.id, &card)?;
     let again = gateway.sale(&made.bearer, &sale).await?;
-    problem(&again, "no")?;
+    let code = problem(&again, "unknown")?;
+    ensure!(code == "payment_outcome_unknown", "the same payment again: {code}");
+    let other = stage.invoice(&gateway, false).await?;
+    problem(&gateway.sale(&other.bearer, &sale).await?, "no")?;
     ensure!(stage.sales_received() == before + 1, "the code was used a second time");
     Ok(())
 }
