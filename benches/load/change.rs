@@ -67,7 +67,7 @@ pub async fn run(product: &Path, seconds: usize, folder: &Path) -> bool {
     dispatch(&queue, sales, RATE).await;
     queue.end(CONNECTIONS);
     shoppers.join_all().await;
-    let done = works.await.expect("the changes");
+    let (done, _processes) = works.await.expect("the changes");
     let (seen, true_seen) = (rival.sales() - seen, rival.true_sales() - true_seen);
     judge(&count, &done, sales as u64, (seen, true_seen), folder)
 }
@@ -87,7 +87,8 @@ struct Done {
 }
 
 impl Works {
-    async fn through(self, all: Duration) -> Vec<Done> {
+    /// What was done, and the processes: the last of them serves until the last payment is made.
+    async fn through(self, all: Duration) -> (Vec<Done>, Vec<Running>) {
         let changes = changes();
         let every = all / u32::try_from(changes.len() + 1).expect("few");
         let mut tick = tokio::time::interval_at(tokio::time::Instant::now() + every, every);
@@ -106,7 +107,7 @@ impl Works {
             done.push(Done { change, good, took });
         }
         tick.tick().await;
-        done
+        (done, processes)
     }
 
     /// Another application every other time.
