@@ -6,8 +6,9 @@
 
 use std::time::Duration;
 
+use super::header::{Kind, Scope};
 use super::record::{Reader, Writer};
-use super::seal::{Address, Kind, SALT_BYTES, Scope};
+use super::seal::{Address, SALT_BYTES};
 use super::{Account, Accounts, Audience, Draft, Owner, Tenant, Vault, VaultError};
 use crate::card::{Handle, Mode, Timestamp};
 use crate::secret::{Random, SecretBytes};

@@ -6,8 +6,9 @@
 
 use std::fmt;
 
+use super::header::{Kind, Scope};
 use super::record::{read_card, write_card};
-use super::seal::{Address, Kind, Opened, SALT_BYTES, Scope, Sealed};
+use super::seal::{Address, Opened, SALT_BYTES, Sealed};
 use super::{Account, Accounts, Audience, Draft, Owner, Tenant, Vault, VaultError};
 use crate::card::{Brand, Capture, Card, Cvv, CvvToken, Expiry, Masked, Mode, Timestamp, Token};
 use crate::secret::{Random, wipe};

@@ -13,7 +13,8 @@ use std::sync::Arc;
 
 use arc_swap::Guard;
 
-use super::seal::{KEY_BYTES, Kind, Root};
+use super::header::Kind;
+use super::seal::{KEY_BYTES, Root};
 use super::{Role, Vault};
 use crate::card::Timestamp;
 use crate::secret::SecretBytes;

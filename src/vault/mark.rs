@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
+use super::header::{Kind, Scope};
 use super::record::Reader;
-use super::seal::{Address, Kind, SALT_BYTES, Scope};
+use super::seal::{Address, SALT_BYTES};
 use super::{Draft, Vault, VaultError};
 use crate::card::Timestamp;
 use crate::secret::Random;

@@ -14,6 +14,7 @@ mod bearer;
 mod cards;
 mod elsewhere;
 mod fingerprint;
+mod header;
 mod keyring;
 mod mark;
 mod memory;
@@ -46,7 +47,8 @@ use arc_swap::ArcSwap;
 
 use crate::card::{Mode, Timestamp};
 use crate::secret::Random;
-use seal::{Address, Header, Kind, Opened, Root, Scope, Sealed};
+use header::{Header, Kind, Scope};
+use seal::{Address, Opened, Root, Sealed};
 use session::OpenSessions;
 use store::{Bounds, Refused, Store};
 

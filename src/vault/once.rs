@@ -3,8 +3,9 @@
 
 use std::time::Duration;
 
+use super::header::{Kind, Scope};
 use super::record::{Reader, Writer};
-use super::seal::{Address, Kind, Opened, SALT_BYTES, Scope};
+use super::seal::{Address, Opened, SALT_BYTES};
 use super::{Draft, Vault, VaultError};
 use crate::card::Timestamp;
 use crate::secret::{CleartextBody, Random, SecretBytes};

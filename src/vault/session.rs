@@ -4,8 +4,9 @@ use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
 use std::sync::{Mutex, PoisonError};
 
+use super::header::{Kind, Scope};
 use super::record::{Reader, Writer};
-use super::seal::{Address, Kind, Opened, SALT_BYTES, Scope};
+use super::seal::{Address, Opened, SALT_BYTES};
 use super::{Draft, Owner, Tenant, Vault, VaultError};
 use crate::card::{SessionId, Timestamp};
 use crate::secret::{CleartextBody, Random};

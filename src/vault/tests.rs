@@ -195,8 +195,8 @@ fn a_card_lives_to_the_millisecond() {
 fn a_store_that_prolongs_a_life_is_not_believed() {
     let vault = vault();
     let (token, _) = kept(&vault);
-    let address = Address { kind: seal::Kind::Card, bits: token.random_part(), further: &[] };
-    let name = vault.ring().current(seal::Kind::Card).name(&address);
+    let address = Address { kind: header::Kind::Card, bits: token.random_part(), further: &[] };
+    let name = vault.ring().current(header::Kind::Card).name(&address);
     let sealed = vault.cards.get(&name, NOW).unwrap();
     let end = NOW.plus(Limits::default().card_ttl);
     let mut bytes = sealed.without_name().concat();

@@ -4,7 +4,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::Vault;
-use super::seal::{Address, Kind, Opened, SALT_BYTES, Scope, Sealed};
+use super::header::{Kind, Scope};
+use super::seal::{Address, Opened, SALT_BYTES, Sealed};
 use crate::card::Timestamp;
 use crate::secret::{Random, SecretBytes};
 

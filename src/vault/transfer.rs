@@ -9,10 +9,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::elsewhere::{Elsewhere, Place};
+use super::header::{Kind, Scope};
 use super::keyring::{Keyring, OwnKeys};
 use super::memory::{Held, Records};
 use super::record::{Reader, Writer};
-use super::seal::{Address, KEY_BYTES, Kind, SALT_BYTES, Scope, Sealed};
+use super::seal::{Address, KEY_BYTES, SALT_BYTES, Sealed};
 use super::store::Refused;
 use super::{Tenant, Vault};
 use crate::card::Timestamp;
