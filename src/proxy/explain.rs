@@ -14,7 +14,7 @@ use super::desk::Call;
 use super::fields::Fields;
 use super::message::{Caps, Head, Refusal as CodecRefusal, Reply, Request};
 use super::prefer::{APPLIED, APPLIED_DRY_RUN};
-use super::private::{Private, client_names, pattern, refuse};
+use super::private::{Private, client_names, incoming, pattern, refuse};
 use super::{reply, target};
 
 /// Bytes of body that `POST /v1/explain` accepts: those of a usual call, escaped once more.
@@ -37,14 +37,7 @@ impl Private {
         if let Ok(place) = self.0.flow.place(&head.method, &head.path) {
             call.route(|| pattern(place).into());
         }
-        let incoming = Incoming {
-            method: &head.method,
-            path: &head.path,
-            query: head.query.as_deref(),
-            headers: &head.headers,
-            client_names: client_names(&head),
-            body,
-        };
+        let incoming = incoming(&head, body);
         self.explain(&incoming, head.version, call)
     }
 

@@ -201,14 +201,7 @@ impl Private {
         let Request { head, body } = request;
         let mut call = self.begin("none", Some(&head));
         let begun = call.step();
-        let incoming = Incoming {
-            method: &head.method,
-            path: &head.path,
-            query: head.query.as_deref(),
-            headers: &head.headers,
-            client_names: client_names(&head),
-            body,
-        };
+        let incoming = incoming(&head, body);
         let allow = |app: &App, place: Place<'_>| {
             call.app = Some(app.tenant.clone());
             call.account = Some(Arc::clone(&place.account.name));
@@ -311,6 +304,18 @@ fn passed_on(scrubbed: Scrubbed, call: &mut Call) -> Reply {
     let mut reply = Reply { headers, body: body.into_bytes(), ..Reply::empty(status) };
     reply.notes.forwarded = Some(Forwarded::Yes.as_str());
     reply
+}
+
+/// A gateway call as `flow` sees it.
+pub(super) fn incoming(head: &Head, body: CleartextBody) -> Incoming<'_> {
+    Incoming {
+        method: &head.method,
+        path: &head.path,
+        query: head.query.as_deref(),
+        headers: &head.headers,
+        client_names: client_names(head),
+        body,
+    }
 }
 
 pub(super) fn client_names(head: &Head) -> &[String] {
