@@ -180,23 +180,9 @@ fn digests_handles_and_sealed_values_of_qostiq_are_not_shown() {
     assert_eq!(rules(&told), "signature /sign qostiq.toml api.core\n");
 
     let (token, _) = bench.shop_card();
-    let order = |account: &str| {
-        let signed = [
-            ("account", account),
-            ("amount", "10.00"),
-            ("amount_type", "ps_amount"),
-            ("payway", "card_uah"),
-            ("shop_currency", "980"),
-            ("shop_id", "158"),
-            ("shop_payment_id", "w-1"),
-        ];
-        let sign = qostiq::digest(&signed, qostiq::VIRTUAL);
-        format!(
-            r#"{{"account":"{account}","amount":"10.00","amount_type":"ps_amount","payway":"card_uah","shop_currency":"980","shop_id":"158","shop_payment_id":"w-1","sign":"{sign}"}}"#
-        )
-    };
+    let order = qostiq::withdrawal("w-1", &token, qostiq::VIRTUAL);
     let target = "/qostiq/core/withdraw/create";
-    let told = compare(&bench, ("POST", target), &map, &order(&token), |t| real(hide_card(t)));
+    let told = compare(&bench, ("POST", target), &map, &order, |t| real(hide_card(t)));
     let expected =
         "card_number /account qostiq.toml route.reveal\nsignature /sign qostiq.toml api.core\n";
     assert_eq!(rules(&told), expected);

@@ -65,6 +65,23 @@ fn call(
     bench.prepare("POST", &format!("/qostiq/{path}"), &map, json.as_bytes())
 }
 
+/// A signed order of a withdrawal to this card or wallet.
+pub fn withdrawal(id: &str, account: &str, secret: &str) -> String {
+    let signed = [
+        ("account", account),
+        ("amount", "10.00"),
+        ("amount_type", "ps_amount"),
+        ("payway", "card_uah"),
+        ("shop_currency", "980"),
+        ("shop_id", "158"),
+        ("shop_payment_id", id),
+    ];
+    format!(
+        r#"{{"account":"{account}","amount":"10.00","amount_type":"ps_amount","payway":"card_uah","shop_currency":"980","shop_id":"158","shop_payment_id":"{id}","sign":"{}"}}"#,
+        digest(&signed, secret)
+    )
+}
+
 /// A session as the provider opens it; returns the application's handle.
 pub fn session(bench: &Bench) -> String {
     let (_, pending) = call(bench, "core/invoice/create", &invoice(VIRTUAL, "")).unwrap();
@@ -159,36 +176,21 @@ fn big_and_odd_numbers_are_signed_as_they_were_written() {
 fn a_withdrawal_to_a_card_is_revealed_and_then_signed() {
     let bench = bench();
     let (token, _) = bench.shop_card();
-    let order = |id: &str, account: &str, secret: &str| {
-        let signed = [
-            ("account", account),
-            ("amount", "10.00"),
-            ("amount_type", "ps_amount"),
-            ("payway", "card_uah"),
-            ("shop_currency", "980"),
-            ("shop_id", "158"),
-            ("shop_payment_id", id),
-        ];
-        format!(
-            r#"{{"account":"{account}","amount":"10.00","amount_type":"ps_amount","payway":"card_uah","shop_currency":"980","shop_id":"158","shop_payment_id":"{id}","sign":"{}"}}"#,
-            digest(&signed, secret)
-        )
-    };
     let (draft, mut pending) =
-        call(&bench, "core/withdraw/create", &order("w-1", &token, VIRTUAL)).unwrap();
+        call(&bench, "core/withdraw/create", &withdrawal("w-1", &token, VIRTUAL)).unwrap();
     let signed = draft.sign(NOW).unwrap();
     pending.signed(signed.signature);
     let seen = parts(signed.prepared);
-    assert_eq!(String::from_utf8(seen.body).unwrap(), order("w-1", PAN, REAL));
-    let signature = member(order("w-1", PAN, REAL).as_bytes(), "sign");
+    assert_eq!(String::from_utf8(seen.body).unwrap(), withdrawal("w-1", PAN, REAL));
+    let signature = member(withdrawal("w-1", PAN, REAL).as_bytes(), "sign");
     let echo = format!(r#"{{"data":null,"message":"bad sign {signature}","result":false}}"#);
     let seen = refusal(bench.answer(pending, 200, echo.as_bytes()));
     assert_eq!(seen, "AnswerWithheld(HoldsSignature)", "it narrows the card down");
 
-    let wallet = order("w-2", "U123456789", VIRTUAL);
+    let wallet = withdrawal("w-2", "U123456789", VIRTUAL);
     let (draft, _) = call(&bench, "core/withdraw/create", &wallet).unwrap();
-    assert_eq!(String::from_utf8(sent(draft).body).unwrap(), order("w-2", "U123456789", REAL));
-    let raw = refusal(call(&bench, "core/withdraw/create", &order("w-2", PAN, VIRTUAL)));
+    assert_eq!(String::from_utf8(sent(draft).body).unwrap(), withdrawal("w-2", "U123456789", REAL));
+    let raw = refusal(call(&bench, "core/withdraw/create", &withdrawal("w-2", PAN, VIRTUAL)));
     assert!(raw.starts_with("RawCard"), "{raw}");
 }
 
