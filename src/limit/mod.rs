@@ -122,7 +122,7 @@ impl Default for Rates {
     }
 }
 
-/// A rate is used up for now.
+/// A rate is used up; after a wait there is some of it again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exceeded {
     limit: Limit,

@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_placeholder_is_one_segment() {
+    fn a_name_in_braces_is_one_segment() {
         let one = PathPattern::parse("/payment-invoices/{id}").unwrap();
         assert!(one.matches("/payment-invoices/cpi_1"));
         assert!(one.matches("/payment-invoices/cpi_1/"));
