@@ -149,7 +149,8 @@ pub fn run(mut config: Config, guarded: Guarded, upgrade: bool) -> Result<(), St
     let ([public, private, to_admin], admin) =
         listen(&mut server, &desks, (changes, &drain), [&public_tls, &private_tls], terms, sockets);
     let last = Last { log: lasting.log.clone(), audit: lasting.audit.clone(), export };
-    let ending = Ending { open: vec![public.clone(), private.clone()], last: last.clone() };
+    let open = vec![public.clone(), private.clone()];
+    let ending = Ending { open, desks: desks.clone(), last: last.clone() };
     let stop = Stop { drain, grace, log: lasting.log.clone(), over };
     let open = vec![public, private, to_admin];
     let reload = Reload::new(file, fixed, lasting.clone(), desks.clone(), listeners, open, asked);

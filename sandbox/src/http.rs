@@ -16,6 +16,7 @@ use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Sleep, sleep};
 use tokio_rustls::TlsAcceptor;
@@ -71,13 +72,15 @@ impl Request {
 }
 
 /// How a reply leaves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Default)]
 pub enum Delivery {
     /// At once and whole.
     #[default]
     Whole,
     /// Whole, later.
     After(Duration),
+    /// Whole, once the other end sends something or is gone.
+    Held(watch::Receiver<()>),
     /// Announced in full, cut in the middle.
     Half,
     /// The connection is closed without a byte.
@@ -266,9 +269,10 @@ async fn answer(
         None => return Err(CutOff),
     };
     let reply = serve(request).await;
-    match reply.delivery {
+    match &reply.delivery {
         Delivery::Whole | Delivery::Half => {}
-        Delivery::After(delay) => sleep(delay).await,
+        Delivery::After(delay) => sleep(*delay).await,
+        Delivery::Held(release) => drop(release.clone().changed().await),
         Delivery::Cut => return Err(CutOff),
         Delivery::Never => std::future::pending::<()>().await,
     }
@@ -289,7 +293,7 @@ async fn read(incoming: hyper::Request<Incoming>) -> Option<Request> {
 
 fn respond(reply: Reply) -> hyper::Response<Outgoing> {
     let whole = reply.body.len();
-    let cut = reply.delivery == Delivery::Half;
+    let cut = matches!(reply.delivery, Delivery::Half);
     let body = if cut { reply.body.slice(..whole / 2) } else { reply.body };
     let mut response = hyper::Response::new(Outgoing { bytes: Some(body), cut, pause: None });
     *response.status_mut() = reply.status;

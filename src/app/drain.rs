@@ -13,6 +13,7 @@ use tokio::time::sleep;
 use crate::audit::Audit;
 use crate::card::Timestamp;
 use crate::proxy::accept::Open;
+use crate::proxy::desk::Desks;
 use crate::proxy::drain::Drain;
 use crate::telemetry::{Event, Log};
 
@@ -56,10 +57,15 @@ impl ShutdownSignalWatch for Stop {
     }
 }
 
+/// How often it is looked whether anything runs.
+const LOOK: Duration = Duration::from_millis(20);
+
 /// Ends the process when it was asked to stop and nothing runs any more. Pingora alone would wait
 /// out the whole period.
 pub(super) struct Ending {
     pub(super) open: Vec<Open>,
+    /// A sale whose client is gone has no connection, and is to end, too.
+    pub(super) desks: Arc<Desks>,
     pub(super) last: Last,
 }
 
@@ -80,6 +86,13 @@ impl Last {
     }
 }
 
+impl Ending {
+    /// Connections first: a request holds a desk before its connection can be gone.
+    fn runs(&self) -> bool {
+        self.open.iter().any(|open| open.connections() > 0) || self.desks.held() > 0
+    }
+}
+
 #[async_trait]
 impl BackgroundService for Ending {
     async fn start(&self, mut shutdown: ShutdownWatch) {
@@ -88,8 +101,10 @@ impl BackgroundService for Ending {
                 return;
             }
         }
-        while self.open.iter().any(|open| open.connections() > 0) {
-            sleep(Duration::from_millis(20)).await;
+        // Not at once: what was accepted last is about to take its place.
+        sleep(LOOK).await;
+        while self.runs() {
+            sleep(LOOK).await;
         }
         self.last.lines();
         std::process::exit(0);

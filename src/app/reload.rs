@@ -102,9 +102,12 @@ impl BackgroundService for Reload {
                 _ = looks.tick() => self.look(watches),
                 () = next(&mut hangups) => drop(self.read_again(fixed).await),
                 Some(answer) = asked.recv() => drop(answer.send(self.read_again(fixed).await)),
-                _ = shutdown.changed() => return,
+                _ = shutdown.changed() => break,
             }
         }
+        // Whoever still asks is answered that nobody reads any more.
+        state.asked.close();
+        while state.asked.try_recv().is_ok() {}
     }
 }
 

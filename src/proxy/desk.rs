@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -61,24 +61,40 @@ pub struct Desk {
 }
 
 /// The desk in use. A request takes it once, and ends at the one that it began at.
-pub struct Desks(ArcSwap<Desk>);
+pub struct Desks {
+    now: ArcSwap<Desk>,
+    /// Those before it, as long as a request holds them.
+    before: Mutex<Vec<Weak<Desk>>>,
+}
 
 impl Desks {
     /// Begins with this one.
     #[must_use]
     pub fn new(desk: Desk) -> Self {
-        Self(ArcSwap::from_pointee(desk))
+        Self { now: ArcSwap::from_pointee(desk), before: Mutex::default() }
     }
 
     /// The one in use. Counted, not guarded: it is held for as long as a provider takes.
     #[must_use]
     pub fn now(&self) -> Arc<Desk> {
-        self.0.load_full()
+        self.now.load_full()
     }
 
     /// Puts another one in its place, for requests that begin from now on.
     pub fn replace(&self, desk: Desk) {
-        self.0.store(Arc::new(desk));
+        let mut before = self.before.lock().unwrap_or_else(PoisonError::into_inner);
+        before.retain(|desk| desk.strong_count() > 0);
+        before.push(Arc::downgrade(&self.now.swap(Arc::new(desk))));
+    }
+
+    /// How many hold a desk: requests under way and what they began that outlives them, whether
+    /// their client is still there or not. What serves nobody lets go of it when the process stops.
+    #[must_use]
+    pub fn held(&self) -> usize {
+        let before = self.before.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = before.iter().map(Weak::strong_count).sum::<usize>();
+        // Two of them are `self.now` and the one that is counted at.
+        before + Arc::strong_count(&self.now()).saturating_sub(2)
     }
 }
 

@@ -8,9 +8,11 @@ use nix::unistd::Pid;
 use portcullis_sandbox::corefy::faults::Fault;
 use portcullis_sandbox::record::until;
 use portcullis_sandbox::world::Options;
+use tokio::net::TcpStream;
+use tokio::time::sleep;
 
 use super::house::House;
-use super::line::Version;
+use super::line::{Ask, Version};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -23,6 +25,11 @@ impl House {
     async fn stopped(&self) {
         self.told_soon("stopped", 1).await;
     }
+}
+
+/// A provider may take as long as a test holds its answer.
+fn patient() -> Options {
+    Options { upstream_timeout: SOON, ..Options::default() }
 }
 
 async fn draining_for(seconds: u32) -> House {
@@ -90,4 +97,39 @@ async fn whoever_asks_twice_does_not_wait() {
     house.told_soon("draining", 1).await;
     house.terminate();
     house.stopped().await;
+}
+
+/// Begins a sale that the provider has and does not answer, and goes away.
+pub(super) async fn leave_a_sale(house: &House, ask: &Ask) {
+    let before = house.sales_received();
+    house.world.paymega.faults().set("sale", Fault::Held);
+    let mut line = house.private(Version::Http2).await;
+    let mut begun = line.begin(ask, ask.body.len()).await.unwrap();
+    line.complete(&mut begun).await.unwrap();
+    let arrived = || (house.sales_received() > before).then_some(());
+    until(SOON, arrived).await.expect("the sale never reached the provider");
+    house.world.paymega.faults().clear();
+}
+
+#[tokio::test]
+async fn a_stop_waits_for_a_sale_whose_client_has_gone() {
+    let house = House::with(patient()).await;
+    let ready = house.ready("paymega").await;
+    leave_a_sale(&house, &ready.ask()).await;
+    house.terminate();
+    let private = house.world.addresses.private.trim_start_matches("https://").to_owned();
+    while TcpStream::connect(&private).await.is_ok() {
+        sleep(Duration::from_millis(5)).await;
+    }
+    // Nobody listens and nobody is connected any more: a process that does not wait is gone now.
+    sleep(Duration::from_millis(300)).await;
+    house.world.paymega.faults().release();
+    house.stopped().await;
+    house.assert_charged_once(&ready);
+    let outcomes = house.audited("outcome");
+    assert_eq!(outcomes.len(), 1, "the record does not say what became of the card");
+    assert_eq!(outcomes[0]["forwarded"], "yes");
+    let answered = house.events("answered");
+    let sale = answered.iter().find(|event| event["call"] == "sale").expect("cut off");
+    assert_eq!((&sale["status"], &sale["upstream_status"]), (&200.into(), &200.into()));
 }

@@ -14,7 +14,9 @@ use std::time::Duration;
 use http::Method;
 use portcullis::vault::{Keyring, Limits, Role, Vault};
 use portcullis_sandbox::client::Answer;
-use portcullis_sandbox::visitor::tokens_of;
+use portcullis_sandbox::corefy::cards::CHALLENGED;
+use portcullis_sandbox::corefy::faults::Fault;
+use portcullis_sandbox::visitor::{TypedCard, Visitor, tokens_of};
 use portcullis_sandbox::world::Options;
 use portcullis_sandbox::world::accounts::App;
 use serde_json::Value;
@@ -22,6 +24,7 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
+use super::drain::leave_a_sale;
 use super::house::{House, Ready, assert_problem, card, invoice_of, session_of};
 use super::line::{Ask, Line, Version};
 
@@ -226,6 +229,50 @@ async fn connections_of_the_old_process_are_served_to_their_end_from_the_one_vau
     assert_eq!(reveals, 4);
     let proof = up.verify();
     assert!(!proof.contains("broken") && !proof.contains("altered"), "{proof}");
+}
+
+/// A challenged sale whose cardholder comes back from the bank: `POST` to our own address.
+async fn back_from_the_bank(house: &House) -> Ask {
+    let visitor = Visitor::new(&house.world.client, house.world.shop.url());
+    let paid = visitor.buy("paymega", &TypedCard::number(CHALLENGED)).await.unwrap();
+    let bank = visitor.to_the_bank(&paid).await.unwrap();
+    let back = visitor.press(&bank, "approve").await.unwrap().form().unwrap();
+    let path = back.action.strip_prefix(&house.world.addresses.public).unwrap();
+    let mut fields = url::form_urlencoded::Serializer::new(String::new());
+    Ask::new(Method::POST, path)
+        .header("content-type", "application/x-www-form-urlencoded")
+        .with_body(fields.extend_pairs(&back.fields).finish())
+}
+
+#[tokio::test]
+async fn what_has_no_client_any_more_ends_in_the_old_process_and_is_told_by_the_new_one() {
+    let mut up = Upgrading::open().await;
+    let back = back_from_the_bank(&up.house).await;
+    up.house.world.paymega.faults().set("3ds-return", Fault::Held);
+    let mut browser = up.house.public(Version::Http1).await;
+    let waiting = browser.send(&back).await;
+    assert_eq!((waiting.status, waiting.header("location")), (200, None), "{}", waiting.text());
+    drop(browser);
+    assert_eq!(up.house.world.paymega.received().count("3ds-return"), 1);
+    let ready = up.house.ready("paymega").await;
+    let ask = with_key(&ready);
+    leave_a_sale(&up.house, &ask).await;
+
+    let old = up.upgrade().await;
+    let mut line = up.house.private(Version::Http1).await;
+    assert_problem(&line.send(&ask).await, 409, "idempotency_in_flight", "unknown");
+    // Longer than an old process takes that has nothing to wait for.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    up.house.world.paymega.faults().release();
+    up.ends(old).await;
+
+    let again = line.send(&ask).await;
+    assert_eq!((again.status, again.header("idempotency-replayed")), (200, Some("true")));
+    up.house.assert_charged_once(&ready);
+    let outcome = up.house.public(Version::Http1).await.send(&back).await;
+    assert_eq!(outcome.status, 303, "{}", outcome.text());
+    assert_eq!(up.house.world.paymega.received().count("3ds-return"), 1);
+    assert_eq!(up.house.audited("outcome").len(), up.house.audited("reveal").len());
 }
 
 /// A client that keeps its connections for as long as the server does.

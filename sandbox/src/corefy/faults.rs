@@ -11,12 +11,15 @@ use serde_json::Value;
 use std::collections::HashMap;
 use std::sync::Mutex;
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// One misbehaviour of one route, until it is cleared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
     /// Does the work and never answers.
     Silent,
+    /// Does the work and answers at the next [`Faults::release`].
+    Held,
     /// Does the work and answers late.
     Slow(Duration),
     /// Does the work, announces the whole answer and sends half of it.
@@ -55,6 +58,7 @@ impl Fault {
 #[derive(Debug, Default)]
 pub struct Faults {
     routes: Mutex<HashMap<String, Fault>>,
+    release: watch::Sender<()>,
 }
 
 impl Faults {
@@ -63,9 +67,14 @@ impl Faults {
         lock(&self.routes).insert(route.to_owned(), fault);
     }
 
-    /// All is well again.
+    /// All is well again, for requests that come from now on.
     pub fn clear(&self) {
         lock(&self.routes).clear();
+    }
+
+    /// Answers that were held leave.
+    pub fn release(&self) {
+        self.release.send_replace(());
     }
 
     /// A refusal that takes the place of the work.
@@ -93,6 +102,7 @@ impl Faults {
         let Some(fault) = lock(&self.routes).get(route).copied() else { return reply };
         match fault {
             Fault::Silent => reply.delivered(Delivery::Never),
+            Fault::Held => reply.delivered(Delivery::Held(self.release.subscribe())),
             Fault::Slow(delay) => reply.delivered(Delivery::After(delay)),
             Fault::Half => reply.delivered(Delivery::Half),
             Fault::Cut => reply.delivered(Delivery::Cut),
