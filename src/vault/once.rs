@@ -87,7 +87,7 @@ impl Vault {
     /// what they are told.
     pub fn answer_once(&self, claim: &Claim, answer: &SecretBytes, now: Timestamp) {
         let kept = answer.reveal(|answer| self.advance_once(claim, State::Answered, answer, now));
-        if kept.is_err() {
+        if !matches!(kept, Ok(true)) {
             self.lose_once(claim, now);
         }
     }
@@ -219,6 +219,16 @@ mod tests {
         assert!(matches!(vault.claim_once(KEY, SALE, NOW), Ok(Once::Unknown)));
         let late = NOW.plus(LIFE - Duration::from_secs(1));
         assert!(matches!(vault.claim_once(KEY, SALE, late), Ok(Once::Unknown)));
+    }
+
+    #[test]
+    fn an_answer_that_finds_no_room_is_told_as_unknown_and_not_as_under_way() {
+        let limits = super::super::Limits { states_bytes: 1000, ..Default::default() };
+        let vault = Vault::new(Keyring::random(), limits);
+        let claim = first(&vault);
+        vault.answer_once(&claim, &SecretBytes::from_slice(&[b'x'; 1000]), NOW);
+        assert!(matches!(vault.claim_once(KEY, SALE, NOW), Ok(Once::Unknown)));
+        assert!(matches!(vault.look_once(KEY, SALE, NOW), Some(Once::Unknown)));
     }
 
     #[test]
