@@ -158,13 +158,14 @@ impl Pending {
             flow.lose(&self.claims, now);
             return;
         }
-        flow.release(&self.claims);
         if let Some((_, lease)) = self.cvv {
             flow.vault.restore_cvv(lease, now);
         }
         if let Some(key) = self.once {
             flow.vault.unmark(&key);
         }
+        // Last: who waits for a claim needs the rest as soon as he has it.
+        flow.release(&self.claims);
     }
 }
 

@@ -1,9 +1,13 @@
 //! The provider's own key of a payment as a guard: what is under way, or may have been made, is not
 //! made again, whatever else the request says.
 
+use std::sync::{Arc, Mutex};
+
 use portcullis::flow::Forwarded;
+use portcullis::vault::{Ask, Keyring, Limits, Vault};
 
 use crate::bench::{Bench, NOW, OTHER, basic, refusal, sale_json};
+use crate::highhelp;
 
 const INVOICES: &str = "/paymega/api/payment-invoices";
 
@@ -83,6 +87,38 @@ fn what_was_refused_here_or_not_sent_is_given_back() {
         let sale = bench.sale("paymega", &handle, &sale_json(&token, &cvv));
         sale.unwrap().1.unanswered(Forwarded::No, &bench.flow, NOW);
     }
+}
+
+#[test]
+fn claims_are_given_back_last_so_that_a_retry_that_waits_for_them_finds_the_rest() {
+    const PUT_BACK: [u8; 2] = [3, 0];
+    const REMOVE: u8 = 8;
+    let bench = highhelp::bench();
+    // A vault that is elsewhere is asked for each thing, in order.
+    let keeper = Vault::new(Keyring::random(), Limits::default());
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let asks = asked.clone();
+    let ask: Ask = Arc::new(move |question| {
+        asks.lock().unwrap().push([question[0], question[1]]);
+        Some(keeper.answer(question))
+    });
+    drop(bench.flow.vault().hold().give_up(&ask));
+    let (token, cvv) = bench.shop_card();
+    let json = highhelp::payin(&token, &cvv);
+    let mut headers = highhelp::access(highhelp::OTHER, json.as_bytes(), NOW.as_secs());
+    headers.insert("idempotency-key", "order-7".parse().unwrap());
+    let payin = || bench.prepare("POST", highhelp::PAYIN, &headers, json.as_bytes()).unwrap();
+    let (_, pending) = payin();
+    asked.lock().unwrap().clear();
+    pending.unanswered(Forwarded::No, &bench.flow, NOW);
+    let mut seen: Vec<_> = asked.lock().unwrap().drain(..).collect();
+    seen.retain(|question| *question == PUT_BACK || question[0] == REMOVE);
+    let [code, signed, key, payment] = seen[..] else { panic!("{seen:?}") };
+    let (marks, onces) = (signed[1], key[1]);
+    assert_eq!(code, PUT_BACK);
+    assert_eq!([signed, key, payment], [[REMOVE, marks], [REMOVE, onces], [REMOVE, marks]]);
+    assert_ne!(marks, onces);
+    payin();
 }
 
 #[test]
