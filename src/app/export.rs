@@ -135,8 +135,9 @@ impl Carrier {
         let ca_file = settings.ca_file.as_ref().or(config.upstream.ca_file.as_ref()).cloned();
         let timeout = settings.timeout;
         let timeouts = Timeouts { connect: timeout, total: timeout, ..Timeouts::default() };
-        let upstreams = Upstreams::new(&UpstreamTls { ca_file }, timeouts)
-            .map_err(|error| StartError::Tls("telemetry", error))?;
+        let upstreams =
+            Upstreams::new(&UpstreamTls { ca_file, ..UpstreamTls::default() }, timeouts)
+                .map_err(|error| StartError::Tls("telemetry", error))?;
         let collector = &settings.collector;
         let target = Target::new(&collector.host, collector.port, collector.tls)
             .map_err(|_| StartError::Collector)?;

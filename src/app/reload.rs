@@ -299,7 +299,9 @@ const fn told(error: TlsError) -> (&'static str, Refusal) {
         TlsError::Key => ("key", Refusal::Unusable),
         TlsError::Time => ("certificate", Refusal::NotValid),
         TlsError::Authorities => ("client_ca", Refusal::Unusable),
-        TlsError::Certificate | TlsError::Configuration => ("certificate", Refusal::Unusable),
+        TlsError::Certificate | TlsError::Name | TlsError::Configuration => {
+            ("certificate", Refusal::Unusable)
+        }
     }
 }
 

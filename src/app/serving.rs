@@ -1,11 +1,12 @@
 //! What requests are served with, made from a configuration: at start, and at every change of it.
 
 use std::fmt;
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::audit::Audit;
-use crate::config::{Config, Listen};
+use crate::config::{Config, Host, Listen};
 use crate::flow::Flow;
 use crate::limit::{Gates, Limits};
 use crate::proxy::desk::{Desk, Targets};
@@ -14,8 +15,9 @@ use crate::proxy::front::{Shop, Shops};
 use crate::proxy::message::{Caps, Deadlines};
 use crate::proxy::peer::Told;
 use crate::proxy::signing::Signers;
-use crate::proxy::tls::TlsFiles;
+use crate::proxy::tls::{TlsError, TlsFiles};
 use crate::proxy::tracing::Tracing;
+use crate::proxy::way_out::WayOut;
 use crate::telemetry::{Log, Metrics};
 use crate::vault::Vault;
 
@@ -54,8 +56,17 @@ impl Ways {
     /// Of a configuration, whose shops are taken out of it.
     pub(super) fn of(config: &mut Config) -> Result<Self, Unusable> {
         let shops = shops(config)?;
-        let (upstreams, outside) = (upstreams(config, None)?, upstreams(config, None)?);
-        Ok(Self { upstreams, outside, shops })
+        let way_out = &config.upstream.way_out;
+        for ip in way_out.egress.addresses() {
+            // One that is not this machine's would fail every payment.
+            TcpListener::bind((ip, 0)).map_err(|error| Unusable {
+                key: "upstream.egress_addresses".to_owned(),
+                why: format!("cannot leave from {ip}: {}", error.kind()),
+            })?;
+        }
+        let outside = upstreams(config, way_out.clone(), None)?;
+        let upstreams = with_own(config, upstreams(config, way_out.clone(), None)?)?;
+        Ok(Self { upstreams: Arc::new(upstreams), outside: Arc::new(outside), shops })
     }
 }
 
@@ -85,19 +96,18 @@ pub(super) fn desk(config: Config, ways: Ways, lasting: Lasting) -> Desk {
 /// of rates, counts of what is under way.
 pub(super) fn successor(config: Config, ways: Ways, lasting: Lasting, before: &Desk) -> Desk {
     let Ways { upstreams, outside, shops } = ways;
-    let kept = |new: Arc<Upstreams>, old: &Arc<Upstreams>| match new.is_like(old) {
-        true => Arc::clone(old),
-        false => new,
-    };
-    let ways = Ways {
-        upstreams: kept(upstreams, &before.upstreams),
-        outside: kept(outside, &before.outside),
-        shops: Vec::new(),
-    };
     let limits = before.limits.successor(config.rates, config.rate_keys);
     let gates = before.gates.successor(config.concurrency);
     let shops = Shops::following(shops.into_iter(), &before.shops);
-    Desk { limits: Arc::new(limits), gates, shops, ..desk(config, ways, lasting) }
+    let ways = Ways { upstreams, outside, shops: Vec::new() };
+    let desk = desk(config, ways, lasting);
+    let kept = |new: &Arc<Upstreams>, old: &Arc<Upstreams>, lead_like: bool| {
+        Arc::clone(if lead_like && new.is_like(old) { old } else { new })
+    };
+    let upstreams =
+        kept(&desk.upstreams, &before.upstreams, desk.targets.lead_like(&before.targets));
+    let outside = kept(&desk.outside, &before.outside, true);
+    Desk { limits: Arc::new(limits), gates, shops, upstreams, outside, ..desk }
 }
 
 /// The configured upstreams.
@@ -106,15 +116,18 @@ fn targets(config: &Config, told: &Told) -> Targets {
     Targets::of(hosts, told, |host| config.upstream.peer(host))
 }
 
-/// Shops that we stand in front of, each with connections of its own.
+/// Shops that we stand in front of, each with connections of its own. They are the operator's: the
+/// way out to providers is not the way to them.
 fn shops(config: &mut Config) -> Result<Vec<Shop>, Unusable> {
     let shops = std::mem::take(&mut config.shops);
     let made = shops.into_iter().enumerate().map(|(index, shop)| {
         let own = shop.ca_file.map(|file| (file, format!("intake[{index}].ca_file")));
-        let upstreams = upstreams(config, own)?;
-        Shop::new(shop.intake, upstreams, shop.idle, shop.requests).map_err(|_| Unusable {
-            key: format!("intake[{index}].upstream"),
-            why: "is no host that could be called".to_owned(),
+        let upstreams = upstreams(config, WayOut::default(), own)?;
+        Shop::new(shop.intake, Arc::new(upstreams), shop.idle, shop.requests).map_err(|_| {
+            Unusable {
+                key: format!("intake[{index}].upstream"),
+                why: "is no host that could be called".to_owned(),
+            }
         })
     });
     made.collect()
@@ -122,19 +135,56 @@ fn shops(config: &mut Config) -> Result<Vec<Shop>, Unusable> {
 
 /// Connections towards providers, applications and shops. A file of authorities that is not the
 /// one of all comes with its key.
-fn upstreams(config: &Config, own: Option<(PathBuf, String)>) -> Result<Arc<Upstreams>, Unusable> {
+fn upstreams(
+    config: &Config,
+    way_out: WayOut,
+    own: Option<(PathBuf, String)>,
+) -> Result<Upstreams, Unusable> {
     let (own, key) = own.unzip();
-    let tls = UpstreamTls { ca_file: own.or_else(|| config.upstream.ca_file.clone()) };
+    let ca_file = own.or_else(|| config.upstream.ca_file.clone());
+    let tls = UpstreamTls { ca_file, ..UpstreamTls::default() };
     let timeouts = Timeouts {
         connect: config.upstream.connect_timeout,
         total: config.upstream.total_timeout,
         ..Timeouts::default()
     };
-    let upstreams = Upstreams::new(&tls, timeouts).map_err(|error| Unusable {
+    let upstreams = Upstreams::leaving_by(way_out, &tls, timeouts).map_err(|error| Unusable {
         key: key.unwrap_or_else(|| "upstream.ca_file".to_owned()),
         why: error.to_string(),
     })?;
-    Ok(Arc::new(upstreams.with_answer_max(config.upstream.answer_limit)))
+    Ok(upstreams.with_answer_max(config.upstream.answer_limit))
+}
+
+/// Hosts that are shown or asked for something else than the others.
+fn with_own(config: &Config, upstreams: Upstreams) -> Result<Upstreams, Unusable> {
+    config.upstream.hosts.iter().enumerate().try_fold(upstreams, |upstreams, (index, host)| {
+        let Host { host, server_name, ca_file, client, .. } = host;
+        if server_name.is_none() && ca_file.is_none() && client.is_none() {
+            return Ok(upstreams);
+        }
+        let tls = UpstreamTls {
+            ca_file: ca_file.as_ref().or(config.upstream.ca_file.as_ref()).cloned(),
+            client: client.clone(),
+            server_name: server_name.clone(),
+        };
+        upstreams.with_own(host.name(), host.port(), &tls).map_err(|error| {
+            let key = match error {
+                TlsError::Authorities if ca_file.is_none() => "upstream.ca_file".to_owned(),
+                _ => format!("upstream.host[{index}].{}", key_of(error)),
+            };
+            Unusable { key, why: error.to_string() }
+        })
+    })
+}
+
+/// The key of a host that a fault is about.
+const fn key_of(error: TlsError) -> &'static str {
+    match error {
+        TlsError::Authorities => "ca_file",
+        TlsError::Name => "server_name",
+        TlsError::Key | TlsError::Mismatch => "client_key",
+        TlsError::Certificate | TlsError::Time | TlsError::Configuration => "client_certificate",
+    }
 }
 
 /// Where the certificate of a listener is.

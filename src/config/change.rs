@@ -46,6 +46,8 @@ pub struct Fixed {
     audit_key: Option<AnchorKey>,
     /// Ports that the kernel lets it connect to, where it asks.
     ports: Option<BTreeSet<u16>>,
+    /// Whether it may choose the address that its connections come from.
+    leaves_from_own: bool,
     /// Every account and application that there ever was, and what it may not become.
     names: BTreeMap<Named, String>,
 }
@@ -60,7 +62,9 @@ impl Fixed {
     pub fn of(config: &Config, ports_are_closed: bool) -> Self {
         let audit_key = config.audit.as_ref().map(|audit| audit.key.clone());
         let ports = ports_are_closed.then(|| config.called().map(|(_, port)| port).collect());
-        let mut fixed = Self { values: fixed(config), audit_key, ports, names: BTreeMap::new() };
+        let leaves_from_own = !ports_are_closed || config.upstream.way_out.leaves_from_own();
+        let (values, names) = (fixed(config), BTreeMap::new());
+        let mut fixed = Self { values, audit_key, ports, leaves_from_own, names };
         fixed.learn(config);
         fixed
     }
@@ -74,6 +78,11 @@ impl Fixed {
             problems.push(config.problem("audit.key", RESTART));
         }
         problems.extend(self.closed_ports(config));
+        if config.upstream.way_out.leaves_from_own() && !self.leaves_from_own {
+            let message = "was not set at the start, where the process closed it to itself: needs a \
+                           restart";
+            problems.push(config.problem("upstream.egress_addresses", message));
+        }
         problems.extend(self.changed_names(config));
         problems
     }

@@ -196,6 +196,7 @@ fn config(root: &Table<'_>, elsewhere: &mut Vec<Problem>) -> Option<Config> {
     let registry = merchant::accounts(root, &profiles, &apps, upstream.danger_plain_http);
     merchant::check_grants(root, &apps, &registry);
     upstream.hosts = upstream::hosts(&way_out, &registry);
+    upstream::check_proxy(&way_out, &upstream.way_out, &registry);
     way_out.finish();
     let shops = intake::shops(root, &apps, public_url.as_ref());
     Some(Config {

@@ -26,6 +26,10 @@ impl Config {
         if let Some(telemetry) = &self.telemetry {
             reach.connect(telemetry.collector.port);
         }
+        if self.upstream.way_out.leaves_from_own() {
+            // Any port of the kernel's choice: a source address is bound before connecting.
+            reach.listen(0);
+        }
         reach
     }
 
@@ -42,7 +46,9 @@ impl Config {
         let shops = self.shops.iter().enumerate();
         let shops =
             shops.map(|(index, shop)| (format!("intake[{index}].upstream"), shop.intake.shop.port));
-        apps.chain(accounts).chain(shops)
+        let proxy = self.upstream.way_out.proxy.iter();
+        let proxy = proxy.map(|proxy| ("upstream.proxy.url".to_owned(), proxy.port));
+        apps.chain(accounts).chain(shops).chain(proxy)
     }
 }
 

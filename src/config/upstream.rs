@@ -3,12 +3,17 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
+
+use url::Url;
 
 use crate::provider::{HostPort, Registry};
 use crate::proxy::peer::{Check, CheckKind, HealthRules, PeerSettings};
+use crate::proxy::way_out::{ClientCertificate, Egress, Proxy, ProxyCredentials, WayOut};
 
 use super::reader::Table;
+use super::secrets;
 
 /// How providers and applications are called.
 #[derive(Debug, Clone)]
@@ -29,6 +34,8 @@ pub struct Upstream {
     pub danger_allow_private_addresses: bool,
     /// Whether upstreams may be named with http.
     pub danger_plain_http: bool,
+    /// By which way connections to providers and applications leave.
+    pub way_out: WayOut,
     /// Hosts with settings of their own.
     pub hosts: Vec<Host>,
 }
@@ -42,15 +49,29 @@ pub struct Host {
     pub addresses: Vec<IpAddr>,
     /// How each address is tried without a payment.
     pub check: Option<Check>,
+    /// The name of its certificate; its own when unset.
+    pub server_name: Option<String>,
+    /// Authorities of its certificate; those of all when unset.
+    pub ca_file: Option<PathBuf>,
+    /// What it is shown of us.
+    pub client: Option<ClientCertificate>,
 }
 
 impl Upstream {
+    /// What differs for a host.
+    #[must_use]
+    pub fn own(&self, host: &HostPort) -> Option<&Host> {
+        self.hosts.iter().find(|known| known.host == *host)
+    }
+
     /// How the addresses of a host are found and watched.
     #[must_use]
     pub fn peer(&self, host: &HostPort) -> PeerSettings {
-        let own = self.hosts.iter().find(|known| known.host == *host);
+        let own = self.own(host);
+        let addresses = own.map(|own| own.addresses.clone()).unwrap_or_default();
         PeerSettings {
-            addresses: own.map(|own| own.addresses.clone()).unwrap_or_default(),
+            by_name: addresses.is_empty() && self.way_out.proxy_to(host.name()).is_some(),
+            addresses,
             resolve_every: self.resolve_every,
             health: self.health,
             check: own.and_then(|own| own.check.clone()),
@@ -72,8 +93,75 @@ pub(super) fn upstream(table: &Table<'_>) -> Upstream {
         health: health(table),
         danger_allow_private_addresses: table.flag("danger_allow_private_addresses", false),
         danger_plain_http: table.flag("danger_plain_http", false),
+        way_out: WayOut { egress: egress(table), proxy: proxy(table).map(Arc::new) },
         hosts: Vec::new(),
     }
+}
+
+/// No card crosses a proxy in clear.
+pub(super) fn check_proxy(table: &Table<'_>, way_out: &WayOut, registry: &Registry) {
+    let mut called = registry.accounts().flat_map(|account| account.upstreams.iter().flatten());
+    if called.any(|host| !host.tls() && way_out.proxy_to(host.host().name()).is_some()) {
+        table.fail("danger_plain_http", "and a proxy: it would see cards; name the host in except");
+    }
+}
+
+/// At most one address of each kind.
+fn egress(table: &Table<'_>) -> Egress {
+    let mut egress = Egress::default();
+    for text in table.texts("egress_addresses") {
+        let taken = match text.parse() {
+            Ok(IpAddr::V4(ip)) if !ip.is_unspecified() => egress.v4.replace(ip).is_some(),
+            Ok(IpAddr::V6(ip)) if !ip.is_unspecified() => egress.v6.replace(ip).is_some(),
+            _ => true,
+        };
+        if taken {
+            let expected = "must list one IPv4 address, one IPv6 address, or one of each";
+            table.fail("egress_addresses", expected);
+            return Egress::default();
+        }
+    }
+    egress
+}
+
+fn proxy(table: &Table<'_>) -> Option<Proxy> {
+    let keys = table.optional_table("proxy")?;
+    let expected = "must be http:// with a host and a port, such as http://proxy.internal:3128";
+    let place = keys.parsed("url", expected, proxy_url);
+    let expected = "must be visible characters without a colon";
+    let user = keys.optional_parsed("user", expected, |text| {
+        let plain = |byte: u8| byte.is_ascii_graphic() && byte != b':';
+        (!text.is_empty() && text.bytes().all(plain)).then(|| text.to_owned())
+    });
+    let password = secrets::optional(&keys, "password");
+    match (keys.has("user"), keys.has("password")) {
+        (true, false) => keys.fail("user", "needs a password"),
+        (false, true) => keys.fail("password", "needs a user"),
+        _ => {}
+    }
+    let except = keys.texts("except");
+    let names: Option<Vec<_>> = except.iter().map(|text| bare_name(text)).collect();
+    if names.is_none() {
+        keys.fail("except", "must list DNS names without a port, such as shop.internal");
+    }
+    keys.finish();
+    let (host, port) = place?;
+    let credentials = user.zip(password);
+    let credentials = credentials.map(|(user, password)| ProxyCredentials { user, password });
+    Some(Proxy { host, port, credentials, except: names? })
+}
+
+fn proxy_url(text: &str) -> Option<(String, u16)> {
+    let url = Url::parse(text).ok()?;
+    let bare = url.path() == "/" && url.query().is_none() && url.fragment().is_none();
+    let nobody = url.username().is_empty() && url.password().is_none();
+    let host = url.host_str()?.trim_start_matches('[').trim_end_matches(']').to_owned();
+    (url.scheme() == "http" && bare && nobody).then_some((host, url.port_or_known_default()?))
+}
+
+/// A DNS name alone, lower case.
+fn bare_name(text: &str) -> Option<String> {
+    HostPort::parse(text).filter(|_| !text.contains(':')).map(|host| host.name().to_owned())
 }
 
 fn health(table: &Table<'_>) -> HealthRules {
@@ -115,7 +203,22 @@ fn host(table: &Table<'_>) -> Option<Host> {
     let host = table.parsed("host", expected, HostPort::parse);
     let addresses = addresses(table);
     let check = check(table);
-    Some(Host { host: host?, addresses, check })
+    let expected = "must be a DNS name without a port";
+    let server_name = table.optional_parsed("server_name", expected, bare_name);
+    let ca_file = table.optional_text("ca_file").map(|file| table.beside(&file));
+    let client = client(table);
+    Some(Host { host: host?, addresses, check, server_name, ca_file, client })
+}
+
+fn client(table: &Table<'_>) -> Option<ClientCertificate> {
+    let certificate = table.optional_text("client_certificate").map(|file| table.beside(&file));
+    let key = secrets::optional(table, "client_key");
+    match (table.has("client_certificate"), table.has("client_key")) {
+        (true, false) => table.fail("client_certificate", "needs its key, in client_key"),
+        (false, true) => table.fail("client_key", "needs its certificate, in client_certificate"),
+        _ => {}
+    }
+    Some(ClientCertificate { certificate: certificate?, key: Arc::new(key?) })
 }
 
 /// As many as are kept of a name, and no more.

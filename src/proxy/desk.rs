@@ -128,6 +128,15 @@ impl Targets {
         targets
     }
 
+    /// Whether the hosts that are in both have their addresses from the same place.
+    #[must_use]
+    pub fn lead_like(&self, other: &Self) -> bool {
+        self.0.iter().all(|(host, target)| {
+            let peers = target.peer().zip(other.find(host).and_then(Target::peer));
+            peers.is_none_or(|(ours, theirs)| ours.settings().leads_like(theirs.settings()))
+        })
+    }
+
     /// Every target.
     pub(super) fn all(&self) -> impl Iterator<Item = &Target> {
         self.0.iter().map(|(_, target)| target)

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use rustls::crypto::ring;
+use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, lookup_host};
@@ -21,7 +22,8 @@ use tokio_rustls::client::TlsStream;
 
 use super::exchange::{SendErrorKind, Target};
 use super::peer::Address;
-use super::tls::{HTTP_1_1, TlsError, read_roots};
+use super::tls::{HTTP_1_1, TlsError, read_client, read_roots};
+use super::way_out::{ClientCertificate, WayOut};
 use super::wiping::Wiping;
 
 /// Addresses of one name that are tried.
@@ -39,6 +41,10 @@ pub struct AddressPolicy {
 pub struct UpstreamTls {
     /// PEM file of certificate authorities; the roots of the system when absent.
     pub ca_file: Option<PathBuf>,
+    /// What we show to a provider that asks who we are.
+    pub client: Option<ClientCertificate>,
+    /// The name that certificates are verified for and asked for by; the target's own when absent.
+    pub server_name: Option<String>,
 }
 
 /// A socket towards a provider. Both variants count what the kernel accepted.
@@ -61,30 +67,52 @@ impl Socket {
 pub(crate) struct Dialler {
     connector: TlsConnector,
     roots: Arc<RootCertStore>,
+    shown: Vec<CertificateDer<'static>>,
+    name: Option<ServerName<'static>>,
+    way_out: WayOut,
 }
 
 impl Dialler {
-    pub(crate) fn new(tls: &UpstreamTls) -> Result<Self, TlsError> {
+    pub(crate) fn new(tls: &UpstreamTls, way_out: WayOut) -> Result<Self, TlsError> {
         let roots = match &tls.ca_file {
             Some(path) => read_roots(path)?,
             None => system_roots()?,
         };
         let roots = Arc::new(roots);
         let provider = Arc::new(ring::default_provider());
-        let mut config = ClientConfig::builder_with_provider(provider)
+        let builder = ClientConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
             .map_err(|_| TlsError::Configuration)?
-            .with_root_certificates(Arc::clone(&roots))
-            .with_no_client_auth();
+            .with_root_certificates(Arc::clone(&roots));
+        let mut shown = Vec::new();
+        let mut config = match &tls.client {
+            None => builder.with_no_client_auth(),
+            Some(client) => {
+                let (chain, key) =
+                    client.key.reveal(|key| read_client(&client.certificate, key))?;
+                shown.clone_from(&chain);
+                builder.with_client_auth_cert(chain, key).map_err(|error| match error {
+                    rustls::Error::InconsistentKeys(_) => TlsError::Mismatch,
+                    _ => TlsError::Key,
+                })?
+            }
+        };
         config.alpn_protocols = vec![HTTP_1_1.to_vec()];
         // A request in early data could be replayed; off by default, said here once more.
         config.enable_early_data = false;
-        Ok(Self { connector: TlsConnector::from(Arc::new(config)), roots })
+        let name = tls.server_name.clone().map(ServerName::try_from).transpose();
+        let name = name.map_err(|_| TlsError::Name)?;
+        let connector = TlsConnector::from(Arc::new(config));
+        Ok(Self { connector, roots, shown, name, way_out })
     }
 
-    /// Whether both trust the same authorities.
+    /// Whether both trust the same authorities, show the same certificate, whose key is then the
+    /// same, too, and leave by the same way.
     pub(crate) fn is_like(&self, other: &Self) -> bool {
         self.roots.roots == other.roots.roots
+            && self.shown == other.shown
+            && self.name == other.name
+            && self.way_out.is_like(&other.way_out)
     }
 
     /// A connection to `target`, ready to be written to, before `until`. One address after the
@@ -101,7 +129,7 @@ impl Dialler {
             let found = timeout_at(until, resolve(target, policy)).await.map_err(|_| late)??;
             let mut tries = Tries::new(found.len(), until);
             for ip in found {
-                match self.open(target, ip, tries.next()).await {
+                match self.open(target, Some(ip), tries.next()).await {
                     Ok(socket) => return Ok((socket, None)),
                     Err(kind) => tries.failed(kind),
                 }
@@ -125,20 +153,18 @@ impl Dialler {
         Err(tries.furthest)
     }
 
-    /// A connection to one address of `target`, before `until`.
+    /// A connection to one address of `target`, before `until`; without one the proxy finds it.
     pub(crate) async fn open(
         &self,
         target: &Target,
-        ip: IpAddr,
+        ip: Option<IpAddr>,
         until: Instant,
     ) -> Result<Socket, SendErrorKind> {
         let late = SendErrorKind::ConnectTimeout;
-        let connecting = TcpStream::connect((ip, target.port()));
-        let stream = timeout_at(until, connecting).await.map_err(|_| late)?;
-        let stream = stream.map_err(|_| SendErrorKind::Connect)?;
-        stream.set_nodelay(true).map_err(|_| SendErrorKind::Connect)?;
+        let stream = self.way_out.reach(target.host(), ip, target.port(), until).await?;
         let stream = Wiping::new(stream);
         let Some(name) = target.server_name() else { return Ok(Socket::Plain(stream)) };
+        let name = self.name.clone().unwrap_or(name);
         match timeout_at(until, self.connector.connect(name, stream)).await {
             Ok(Ok(stream)) => Ok(Socket::Tls(Box::new(stream))),
             Ok(Err(_)) => Err(SendErrorKind::Tls),
@@ -172,7 +198,7 @@ impl Tries {
         const fn depth(kind: SendErrorKind) -> u8 {
             match kind {
                 SendErrorKind::Connect => 0,
-                SendErrorKind::ConnectTimeout => 1,
+                SendErrorKind::ConnectTimeout | SendErrorKind::ProxyFailed => 1,
                 _ => 2,
             }
         }

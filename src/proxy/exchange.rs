@@ -22,6 +22,7 @@ use super::peer::{Peer, PeerSettings, Told};
 use super::pool::{Key, Pool};
 use super::target;
 use super::tls::TlsError;
+use super::way_out::WayOut;
 use crate::secret::CleartextBody;
 
 pub use super::dial::{AddressPolicy, UpstreamTls, is_public};
@@ -194,6 +195,10 @@ pub enum SendErrorKind {
     ConnectTimeout,
     /// The handshake failed, the certificate was not accepted.
     Tls,
+    /// The proxy on the way out was not reached, or what it said is no answer.
+    ProxyFailed,
+    /// That proxy said no.
+    ProxyRefused,
     /// The connection broke while the request was being written.
     Write,
     /// No complete answer in time.
@@ -223,6 +228,8 @@ impl SendErrorKind {
             Self::Connect => "connect",
             Self::ConnectTimeout => "connect_timeout",
             Self::Tls => "tls",
+            Self::ProxyFailed => "proxy_failed",
+            Self::ProxyRefused => "proxy_refused",
             Self::Write => "write",
             Self::Silent => "silent",
             Self::Reset => "reset",
@@ -273,9 +280,24 @@ impl Default for Timeouts {
     }
 }
 
+/// What is a host's own.
+struct Own {
+    host: String,
+    port: u16,
+    dialler: Dialler,
+}
+
+impl Own {
+    fn is_like(&self, other: &Self) -> bool {
+        (&self.host, self.port) == (&other.host, other.port) && self.dialler.is_like(&other.dialler)
+    }
+}
+
 /// All upstreams: their connections and how to open more.
 pub struct Upstreams {
     dialler: Dialler,
+    own: Vec<Own>,
+    way_out: WayOut,
     pool: Pool,
     timeouts: Timeouts,
     answer_max: usize,
@@ -287,8 +309,37 @@ impl Upstreams {
     /// # Errors
     /// When there are none to trust.
     pub fn new(tls: &UpstreamTls, timeouts: Timeouts) -> Result<Self, TlsError> {
-        let (dialler, pool) = (Dialler::new(tls)?, Pool::new(timeouts.idle));
-        Ok(Self { dialler, pool, timeouts, answer_max: ANSWER_MAX })
+        Self::leaving_by(WayOut::default(), tls, timeouts)
+    }
+
+    /// The same, by another way out than the machine's own.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn leaving_by(
+        way_out: WayOut,
+        tls: &UpstreamTls,
+        timeouts: Timeouts,
+    ) -> Result<Self, TlsError> {
+        let dialler = Dialler::new(tls, way_out.clone())?;
+        let (own, pool) = (Vec::new(), Pool::new(timeouts.idle));
+        Ok(Self { dialler, own, way_out, pool, timeouts, answer_max: ANSWER_MAX })
+    }
+
+    /// The same, with certificates and trust of its own for one place; `host` is lower case.
+    ///
+    /// # Errors
+    /// When a file is unusable, key and certificate do not belong together, or a name is none.
+    pub fn with_own(mut self, host: &str, port: u16, tls: &UpstreamTls) -> Result<Self, TlsError> {
+        let dialler = Dialler::new(tls, self.way_out.clone())?;
+        self.own.push(Own { host: host.to_owned(), port, dialler });
+        Ok(self)
+    }
+
+    /// A linear search, for a new connection alone: few hosts have something of their own.
+    fn dialler(&self, target: &Target) -> &Dialler {
+        let is = |own: &&Own| own.host == target.host() && own.port == target.port();
+        self.own.iter().find(is).map_or(&self.dialler, |own| &own.dialler)
     }
 
     /// The same, with another bound on the body of an answer.
@@ -304,6 +355,8 @@ impl Upstreams {
         self.timeouts == other.timeouts
             && self.answer_max == other.answer_max
             && self.dialler.is_like(&other.dialler)
+            && self.own.len() == other.own.len()
+            && self.own.iter().zip(&other.own).all(|(own, other)| own.is_like(other))
     }
 
     /// A connection to `target` for a request that passes through, and the key to give it back.
@@ -317,7 +370,7 @@ impl Upstreams {
             return Ok((line, key));
         }
         let until = Instant::now() + self.timeouts.connect;
-        let (socket, address) = self.dialler.dial(target, policy, until).await?;
+        let (socket, address) = self.dialler(target).dial(target, policy, until).await?;
         Ok((Line::to(socket, address), key))
     }
 
@@ -331,11 +384,11 @@ impl Upstreams {
     pub(crate) async fn probe(
         &self,
         target: &Target,
-        ip: IpAddr,
+        ip: Option<IpAddr>,
         path: Option<&str>,
     ) -> Result<Option<u16>, SendErrorKind> {
         let until = Instant::now() + self.timeouts.connect;
-        let mut line = Line::new(self.dialler.open(target, ip, until).await?);
+        let mut line = Line::new(self.dialler(target).open(target, ip, until).await?);
         let Some(path) = path else { return Ok(None) };
         let out = Outgoing {
             method: Method::GET,
@@ -370,7 +423,7 @@ impl Upstreams {
             None => {
                 let until = until.min(begun + self.timeouts.connect);
                 // Boxed: most exchanges find a connection, and need no room for making one.
-                let dialled = Box::pin(self.dialler.dial(target, policy, until)).await;
+                let dialled = Box::pin(self.dialler(target).dial(target, policy, until)).await;
                 let (socket, address) = dialled.map_err(not_sent)?;
                 Line::to(socket, address)
             }

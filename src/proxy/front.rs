@@ -285,6 +285,8 @@ fn forwarded(kind: SendErrorKind) -> Forwarded {
         | SendErrorKind::Connect
         | SendErrorKind::ConnectTimeout
         | SendErrorKind::Tls
+        | SendErrorKind::ProxyFailed
+        | SendErrorKind::ProxyRefused
         | SendErrorKind::NotRecorded
         | SendErrorKind::BadRequest => Forwarded::No,
         SendErrorKind::Write

@@ -41,5 +41,7 @@ pub mod signing;
 mod stream;
 mod target;
 pub mod tracing;
+mod tunnel;
 pub mod watch;
+pub mod way_out;
 mod wiping;

@@ -29,6 +29,9 @@ const KEPT_MAX: usize = 8;
 /// Addresses that are tried for one connection.
 const TRIED_MAX: usize = 4;
 
+/// What an address that the proxy finds is called.
+const BY_NAME: &str = "by_name";
+
 /// What finds the addresses of a name.
 pub type Names = Arc<dyn Fn(Arc<str>) -> Finding + Send + Sync>;
 
@@ -51,6 +54,8 @@ pub fn system_names() -> Names {
 pub struct PeerSettings {
     /// Addresses that the configuration names; none means that they are looked up.
     pub addresses: Vec<IpAddr>,
+    /// Whether the name is left to the proxy: nothing is looked up here.
+    pub by_name: bool,
     /// What looks them up.
     pub names: Names,
     /// How often they are looked up again.
@@ -61,10 +66,18 @@ pub struct PeerSettings {
     pub check: Option<Check>,
 }
 
+impl PeerSettings {
+    /// Whether the addresses come from the same place.
+    pub(crate) fn leads_like(&self, other: &Self) -> bool {
+        (self.by_name, &self.addresses) == (other.by_name, &other.addresses)
+    }
+}
+
 impl Default for PeerSettings {
     fn default() -> Self {
         Self {
             addresses: Vec::new(),
+            by_name: false,
             names: system_names(),
             resolve_every: Duration::from_secs(30),
             health: HealthRules::default(),
@@ -125,24 +138,34 @@ struct Known {
 
 /// One address of a host.
 pub(crate) struct Address {
-    ip: IpAddr,
+    /// None: the proxy finds it by name.
+    ip: Option<IpAddr>,
     label: String,
     gone: AtomicBool,
     health: Mutex<Health>,
 }
 
 impl Address {
-    fn new(ip: IpAddr, label: String) -> Self {
+    fn new(ip: Option<IpAddr>, label: String) -> Self {
         Self { ip, label, gone: AtomicBool::new(false), health: Mutex::default() }
     }
 
-    pub(crate) const fn ip(&self) -> IpAddr {
+    pub(crate) const fn ip(&self) -> Option<IpAddr> {
         self.ip
     }
 
     /// Whether the host has it no longer.
     pub(crate) fn is_gone(&self) -> bool {
         self.gone.load(Ordering::Relaxed)
+    }
+
+    /// In an event.
+    fn shown(&self) -> String {
+        self.ip.map_or_else(|| BY_NAME.to_owned(), |ip| ip.to_string())
+    }
+
+    fn is_ipv4(&self) -> bool {
+        self.ip.is_some_and(|ip| ip.is_ipv4())
     }
 
     fn health(&self) -> MutexGuard<'_, Health> {
@@ -159,7 +182,13 @@ impl Peer {
         told: Option<Told>,
     ) -> Self {
         let peer = Self { name, label: label.to_owned(), settings, told, known: Mutex::default() };
-        peer.learn(&peer.settings.addresses);
+        if peer.settings.by_name {
+            let address = Arc::new(Address::new(None, BY_NAME.to_owned()));
+            peer.show(&address, true);
+            peer.known().addresses.push(address);
+        } else {
+            peer.learn(&peer.settings.addresses);
+        }
         peer
     }
 
@@ -175,7 +204,7 @@ impl Peer {
 
     /// Whether its addresses are looked up at all.
     pub(crate) const fn is_looked_up(&self) -> bool {
-        self.settings.addresses.is_empty()
+        self.settings.addresses.is_empty() && !self.settings.by_name
     }
 
     /// The addresses to try for a connection, in that order. Waits only as long as none is known.
@@ -190,7 +219,8 @@ impl Peer {
         if known.addresses.is_empty() {
             return Err(SendErrorKind::Resolve);
         }
-        let allowed = |address: &&Arc<Address>| policy.allow_private || is_public(address.ip);
+        let allowed =
+            |address: &&Arc<Address>| policy.allow_private || address.ip.is_some_and(is_public);
         let allowed: Vec<_> = known.addresses.iter().filter(allowed).cloned().collect();
         if allowed.is_empty() {
             return Err(SendErrorKind::PrivateAddress);
@@ -223,11 +253,11 @@ impl Peer {
         let old = std::mem::take(&mut known.addresses);
         let mut fresh: Vec<Arc<Address>> = Vec::new();
         for ip in found {
-            if fresh.len() == KEPT_MAX || fresh.iter().any(|address| address.ip == *ip) {
+            if fresh.len() == KEPT_MAX || fresh.iter().any(|address| address.ip == Some(*ip)) {
                 continue;
             }
-            let kept = old.iter().find(|address| address.ip == *ip).cloned();
-            let made = || Arc::new(Address::new(*ip, self.label_of(*ip, &old, &fresh)));
+            let kept = old.iter().find(|address| address.ip == Some(*ip)).cloned();
+            let made = || Arc::new(Address::new(Some(*ip), self.label_of(*ip, &old, &fresh)));
             fresh.push(kept.unwrap_or_else(made));
         }
         let kept = |address: &Arc<Address>| fresh.iter().any(|new| Arc::ptr_eq(new, address));
@@ -261,7 +291,7 @@ impl Peer {
     pub(crate) fn failed(&self, address: &Address, reason: &'static str) {
         if address.health().failed(Instant::now(), &self.settings.health) {
             self.show(address, false);
-            let ip = address.ip.to_string();
+            let ip = address.shown();
             self.tell(&Event::UpstreamDown { host: &self.label, address: &ip, reason });
         }
     }
@@ -278,7 +308,7 @@ impl Peer {
     pub(crate) fn is_well(&self, address: &Address) {
         if address.health().worked() {
             self.show(address, true);
-            let ip = address.ip.to_string();
+            let ip = address.shown();
             self.tell(&Event::UpstreamUp { host: &self.label, address: &ip });
         }
     }
@@ -315,13 +345,13 @@ fn in_order(
     now: Instant,
     checked: bool,
 ) -> Vec<Arc<Address>> {
-    let favourite = addresses.first().map(|address| address.ip.is_ipv4());
+    let favourite = addresses.first().map(|address| address.is_ipv4());
     let (mut ready, mut others, mut out) = (Vec::new(), Vec::new(), Vec::new());
     for address in addresses {
         let until = address.health().until();
         match until {
             Some(until) if checked || now < until => out.push((until, address)),
-            _ if Some(address.ip.is_ipv4()) == favourite => ready.push(address),
+            _ if Some(address.is_ipv4()) == favourite => ready.push(address),
             _ => others.push(address),
         }
     }

@@ -374,6 +374,14 @@ fn unanswered_row(kind: SendErrorKind, forwarded: Forwarded) -> Problem {
         (Forwarded::No, SendErrorKind::NotRecorded) => {
             (503, AUDIT_UNAVAILABLE, "The audit record cannot be written; nothing was sent.")
         }
+        (Forwarded::No, SendErrorKind::ProxyRefused) => {
+            (502, "egress_proxy_refused", "The proxy on the way out said no; nothing was sent.")
+        }
+        (Forwarded::No, SendErrorKind::ProxyFailed) => (
+            502,
+            "egress_proxy_failed",
+            "The proxy on the way out could not be reached, or gave no answer; nothing was sent.",
+        ),
         (Forwarded::No, _) => {
             (502, "upstream_unreachable", "The provider could not be reached; nothing was sent.")
         }
@@ -392,6 +400,9 @@ fn unanswered_row(kind: SendErrorKind, forwarded: Forwarded) -> Problem {
     let (origin, retry) = match (forwarded, kind) {
         (Forwarded::No, SendErrorKind::Busy | SendErrorKind::NotRecorded) => {
             (Origin::Proxy, Retry::After)
+        }
+        (Forwarded::No, SendErrorKind::ProxyRefused | SendErrorKind::ProxyFailed) => {
+            (Origin::Proxy, Retry::Safe)
         }
         (Forwarded::No, _) => (Origin::Upstream, Retry::Safe),
         (Forwarded::Unknown | Forwarded::Yes, _) => (Origin::Upstream, Retry::Unsafe),

@@ -50,6 +50,8 @@ pub enum TlsError {
     Time,
     /// The file of authorities cannot be read or holds none.
     Authorities,
+    /// What certificates are to be verified for is no name.
+    Name,
     /// The TLS library refused the configuration: a bug.
     Configuration,
 }
@@ -62,6 +64,7 @@ impl fmt::Display for TlsError {
             Self::Mismatch => "private key does not belong to the certificate",
             Self::Time => "certificate has expired, or is not valid yet",
             Self::Authorities => "file of certificate authorities is unreadable or empty",
+            Self::Name => "name of the certificate is no DNS name",
             Self::Configuration => "TLS configuration was refused by the TLS library",
         })
     }
@@ -263,6 +266,16 @@ fn read_certified_key(
 fn read_certificates(path: &Path) -> Option<Vec<CertificateDer<'static>>> {
     let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(path).ok()?.collect();
     chain.ok().filter(|chain| !chain.is_empty())
+}
+
+/// Chain and key of a certificate that we show to others.
+pub(crate) fn read_client(
+    certificate: &Path,
+    key: &[u8],
+) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
+    let chain = read_certificates(certificate).ok_or(TlsError::Certificate)?;
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|_| TlsError::Key)?;
+    Ok((chain, key))
 }
 
 /// Certificate authorities from a PEM file; one that cannot be used is an error.

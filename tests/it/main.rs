@@ -8,6 +8,7 @@ mod change;
 mod codec;
 mod deploy;
 mod drain;
+mod egress;
 mod explain;
 mod failures;
 mod faults;

@@ -31,8 +31,8 @@ use super::line::{Ask, Line, Version};
 const SOON: Duration = Duration::from_secs(20);
 
 /// A house whose Portcullis can be taken over.
-struct Upgrading {
-    house: Arc<House>,
+pub(super) struct Upgrading {
+    pub(super) house: Arc<House>,
     /// Root key and socket.
     folder: TempDir,
     /// The one that runs, after the first.
@@ -46,7 +46,7 @@ fn keygen(file: PathBuf) {
 }
 
 impl Upgrading {
-    async fn open() -> Self {
+    pub(super) async fn open() -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), Permissions::from_mode(0o700)).unwrap();
         keygen(folder.path().join("1.key"));
@@ -73,7 +73,7 @@ impl Upgrading {
     }
 
     /// Starts a new process and waits until it has taken over; the old one is still there.
-    async fn upgrade(&mut self) -> Option<Child> {
+    pub(super) async fn upgrade(&mut self) -> Option<Child> {
         self.upgrades += 1;
         let log = self.house.world.folder().join(format!("logs/upgrade-{}.log", self.upgrades));
         let file = File::create(&log).unwrap();
@@ -89,7 +89,7 @@ impl Upgrading {
     }
 
     /// The first process, or the one that was taken over, ends by itself and well.
-    async fn ends(&mut self, old: Option<Child>) {
+    pub(super) async fn ends(&mut self, old: Option<Child>) {
         let code = match old {
             Some(mut old) => timeout(SOON, old.wait()).await.unwrap().unwrap().code(),
             None => {

@@ -24,12 +24,12 @@ fn looked_up(check: Option<Check>) -> (Peer, Arc<Mutex<Vec<IpAddr>>>) {
 
 async fn order(peer: &Peer) -> Vec<String> {
     let found = peer.candidates(ANY).await.unwrap();
-    found.iter().map(|address| address.ip.to_string()).collect()
+    found.iter().map(|address| address.shown()).collect()
 }
 
 fn address(peer: &Peer, ip: &str) -> Arc<Address> {
     let ip: IpAddr = ip.parse().unwrap();
-    peer.addresses().into_iter().find(|address| address.ip == ip).unwrap()
+    peer.addresses().into_iter().find(|address| address.ip == Some(ip)).unwrap()
 }
 
 fn take_down(peer: &Peer, ip: &str) {
@@ -111,7 +111,7 @@ async fn private_addresses_are_left_out_where_they_are_not_allowed() {
     *found.lock().unwrap() = ips(&["10.0.0.1", "9.9.9.1", "::1"]);
     let strict = AddressPolicy { allow_private: false };
     let allowed = peer.candidates(strict).await.unwrap();
-    assert_eq!(allowed.iter().map(|a| a.ip()).collect::<Vec<_>>(), ips(&["9.9.9.1"]));
+    assert_eq!(allowed.iter().filter_map(|a| a.ip()).collect::<Vec<_>>(), ips(&["9.9.9.1"]));
     *found.lock().unwrap() = ips(&["10.0.0.1"]);
     peer.look_up().await;
     assert_eq!(peer.candidates(strict).await.err(), Some(SendErrorKind::PrivateAddress));
@@ -123,4 +123,16 @@ async fn no_more_addresses_are_kept_than_the_bound() {
     *found.lock().unwrap() = (0..200).map(|last| IpAddr::from([9, 9, 9, last])).collect();
     peer.look_up().await;
     assert_eq!((peer.addresses().len(), order(&peer).await.len()), (KEPT_MAX, TRIED_MAX));
+}
+
+#[tokio::test]
+async fn a_name_that_is_left_to_the_proxy_is_looked_up_by_nobody() {
+    let names: Names = Arc::new(|_| Box::pin(async { panic!("looked up") }));
+    let settings = PeerSettings { names, by_name: true, ..PeerSettings::default() };
+    let peer = Peer::new("provider.test".into(), "provider.test", settings, None);
+    peer.look_up().await;
+    assert_eq!(order(&peer).await, [BY_NAME]);
+    // Nobody could say whether it is public.
+    let strict = AddressPolicy { allow_private: false };
+    assert_eq!(peer.candidates(strict).await.err(), Some(SendErrorKind::PrivateAddress));
 }

@@ -218,7 +218,7 @@ impl Authority {
         TlsSetup::load(self.files("server", false)).unwrap()
     }
 
-    pub(super) fn roots(&self) -> RootCertStore {
+    pub(crate) fn roots(&self) -> RootCertStore {
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_file_iter(self.path("ca.pem")).unwrap() {
             roots.add(certificate.unwrap()).unwrap();

@@ -25,7 +25,7 @@ use super::support::{Authority, listen, read_request};
 const ANY: AddressPolicy = AddressPolicy { allow_private: true };
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-pub(super) fn timeouts() -> Timeouts {
+pub(crate) fn timeouts() -> Timeouts {
     Timeouts {
         connect: Duration::from_millis(1000),
         total: Duration::from_millis(1600),
@@ -34,7 +34,7 @@ pub(super) fn timeouts() -> Timeouts {
 }
 
 pub(crate) fn upstreams(authority: &Authority) -> Upstreams {
-    let tls = UpstreamTls { ca_file: Some(authority.path("ca.pem")) };
+    let tls = UpstreamTls { ca_file: Some(authority.path("ca.pem")), ..UpstreamTls::default() };
     Upstreams::new(&tls, timeouts()).unwrap()
 }
 
