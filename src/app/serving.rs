@@ -12,6 +12,7 @@ use crate::limit::{Gates, Limits};
 use crate::proxy::desk::{Desk, Targets};
 use crate::proxy::exchange::{Timeouts, UpstreamTls, Upstreams};
 use crate::proxy::front::{Shop, Shops};
+use crate::proxy::inquiry::RESULTS;
 use crate::proxy::message::{Caps, Deadlines};
 use crate::proxy::peer::Told;
 use crate::proxy::signing::Signers;
@@ -74,6 +75,7 @@ impl Ways {
 pub(super) fn desk(config: Config, ways: Ways, lasting: Lasting) -> Desk {
     let Ways { upstreams, outside, shops } = ways;
     let Lasting { vault, signers, audit, metrics, log, tracing } = lasting;
+    serve_counts(&config, &metrics);
     Desk {
         targets: targets(&config, &Told { log: log.clone(), metrics: metrics.clone() }),
         flow: Flow::new(vault, config.registry, config.apps, config.public_url),
@@ -89,6 +91,14 @@ pub(super) fn desk(config: Config, ways: Ways, lasting: Lasting) -> Desk {
         metrics,
         log,
         tracing,
+    }
+}
+
+/// Serves the counts of accounts that ask about payments, at nothing.
+fn serve_counts(config: &Config, metrics: &Metrics) {
+    let accounts = config.registry.accounts();
+    for account in accounts.filter(|account| !account.status_queries.routes.is_empty()) {
+        RESULTS.iter().for_each(|result| metrics.status_queried(&account.name, result, 0));
     }
 }
 

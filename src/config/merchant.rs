@@ -1,19 +1,29 @@
 //! Applications and accounts.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use url::Url;
 
 use crate::caller::{App, Apps};
 use crate::card::Mode;
 use crate::provider::{
-    Account, Handoff, HostPort, PayformMode, Profile, ProviderHost, Registry, RelayMode, ThreeDs,
+    Account, Handoff, HostPort, PayformMode, Profile, ProviderHost, Registry, RelayMode,
+    StatusQueries, ThreeDs,
 };
 use crate::vault::Tenant;
 
 use super::credentials::{credentials, virtuals};
 use super::profile::{hosts, name};
 use super::reader::Table;
+
+/// Seconds that a question may take unless the account says otherwise, and the most it may say.
+const QUERY_SECONDS: u64 = 5;
+const QUERY_SECONDS_MAX: u64 = 30;
+
+/// Keys of an account that only a profile explains.
+const OF_THE_PROFILE: [&str; 7] =
+    ["upstreams", "credentials", "virtual", "three_ds", "callback", "payform", "status_query"];
 
 const NAME: &str = "must be 1 to 64 of a-z, 0-9 and -, and not v1";
 
@@ -130,8 +140,8 @@ fn account(
         profiles.iter().find(|profile| profile.name == text).cloned()
     });
     let Some(profile) = profile else {
-        // Without a profile these cannot be read; that is one error, not seven.
-        for key in ["upstreams", "credentials", "virtual", "three_ds", "callback", "payform"] {
+        // Without a profile these cannot be read; that is one error, not eight.
+        for key in OF_THE_PROFILE {
             table.has(key);
         }
         return None;
@@ -141,6 +151,7 @@ fn account(
     let virtuals = virtuals(table, &profile, apps);
     let three_ds = three_ds(table, &profile, &upstreams);
     let (payform, payform_hosts) = payform(table, &profile);
+    let status_queries = status_queries(table, &profile);
     let default_callback = callback(table, apps, name.as_deref().unwrap_or_default());
     Some(Account {
         name: name?.into(),
@@ -154,6 +165,7 @@ fn account(
         default_callback,
         payform,
         payform_hosts,
+        status_queries,
     })
 }
 
@@ -202,6 +214,30 @@ fn three_ds(table: &Table<'_>, profile: &Profile, upstreams: &[Option<ProviderHo
     allowed.extend(profile.challenge.hosts.iter().cloned());
     allowed.extend(upstreams.iter().flatten().map(|upstream| upstream.host().clone()));
     ThreeDs { handoff, relay, replace_term_url, hosts: allowed }
+}
+
+/// Which of an account's payments are asked about.
+fn status_queries(table: &Table<'_>, profile: &Profile) -> StatusQueries {
+    let keys = table.table_or_empty("status_query");
+    let mut routes = Vec::new();
+    for name in keys.texts("routes") {
+        match profile.routes.iter().position(|route| *route.name == *name) {
+            Some(at) if is_askable(profile, at) => routes.push(at),
+            Some(_) => keys.fail(
+                "routes",
+                "names a route whose profile has no [route.status_query]: no question can be formed \
+                 from its request (docs/add-a-provider.md)",
+            ),
+            None => keys.fail("routes", "names a route that the provider's profile does not have"),
+        }
+    }
+    let seconds = keys.number("seconds", QUERY_SECONDS, 1..=QUERY_SECONDS_MAX);
+    keys.finish();
+    StatusQueries { routes, timeout: Duration::from_secs(seconds) }
+}
+
+fn is_askable(profile: &Profile, at: usize) -> bool {
+    profile.routes.get(at).is_some_and(|route| route.status_query.is_some())
 }
 
 fn callback(table: &Table<'_>, apps: &Apps, account: &str) -> Option<(String, Url)> {

@@ -17,6 +17,7 @@ mod reader;
 mod root_keys;
 mod secrets;
 mod shares;
+mod status;
 mod telemetry;
 mod upstream;
 

@@ -13,6 +13,7 @@ use crate::provider::{
 use crate::wire::{Encoding, Pointer};
 
 use super::reader::{Notes, Problem, Table};
+use super::status;
 
 /// Bytes of body that a route with card fields accepts unless its profile says otherwise.
 const BODY_LIMIT: u64 = 64 * 1024;
@@ -139,7 +140,9 @@ fn routes(root: &Table<'_>, apis: &[Api]) -> Vec<Route> {
     if tables.is_empty() {
         root.fail("route", "is required: a profile without routes lets nothing pass");
     }
-    tables.into_iter().filter_map(|table| route(table, apis)).collect()
+    let mut routes = tables.into_iter().filter_map(|table| route(table, apis)).collect::<Vec<_>>();
+    status::queries(root, apis, &mut routes);
+    routes
 }
 
 fn route(table: Table<'_>, apis: &[Api]) -> Option<Route> {
@@ -170,6 +173,8 @@ fn route(table: Table<'_>, apis: &[Api]) -> Option<Route> {
     if !request.payment_key.is_empty() && status_call.is_none() {
         table.fail("payment_key", "needs status_call: whoever is refused is told how to find out");
     }
+    // Read when all routes are known.
+    table.has("status_query");
     table.finish();
     let body_limit = usize::try_from(body_limit).unwrap_or(usize::MAX);
     let (api, method, path) = (api?, method?, path?);
@@ -183,6 +188,7 @@ fn route(table: Table<'_>, apis: &[Api]) -> Option<Route> {
         request,
         answer: rules,
         status_call,
+        status_query: None,
     })
 }
 
@@ -237,6 +243,7 @@ fn answer_rules(table: &Table<'_>) -> AnswerRules {
     AnswerRules {
         handle: pointers(table, "handle"),
         handle_except: table.texts("handle_except"),
+        handle_id: pointer(table, "handle_id"),
         callback_url: pointers(table, "callback_url"),
         challenge: pointers(table, "challenge"),
         payform_url: pointer(table, "payform_url"),

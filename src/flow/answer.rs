@@ -20,6 +20,7 @@ use crate::wire::{
 
 use super::changes::Changes;
 use super::conceal::Concealed;
+use super::handle_context;
 use super::passed;
 use super::{Flow, PAYMENT_LIFE, Pending, Refusal, Withheld};
 
@@ -348,7 +349,10 @@ impl Flow {
                 self.vault.keep_bearer(token.as_bytes(), &scope.audience, context, life, now)
             };
             let handle = match scope.return_url {
-                Some(url) => url.reveal(keep),
+                Some(url) => match self.handle_id(document, rules, scope.account) {
+                    Some(id) => handle_context::write(url, &id).reveal(keep),
+                    None => url.reveal(keep),
+                },
                 None => keep(b""),
             };
             let handle = handle.map_err(|_| Refusal::AnswerWithheld(Withheld::NotKept))?;
@@ -356,6 +360,17 @@ impl Flow {
             concealed.add(token.as_bytes());
         }
         Ok(())
+    }
+
+    /// What the provider calls the payment, where it is asked for by that name.
+    fn handle_id<'d>(
+        &self,
+        document: &'d Document<'_>,
+        rules: &AnswerRules,
+        account: &Account,
+    ) -> Option<Text<'d>> {
+        let pointer = rules.handle_id.as_ref().filter(|_| account.asks_by_handle_id())?;
+        document.find(pointer)?.text()
     }
 
     /// Puts the application's own callback URL back where ours comes back.

@@ -16,11 +16,13 @@ use crate::limit::Exceeded;
 use crate::provider::{Account, Api, ProviderHost, Reveal, Route, is_plain_path};
 use crate::secret::{CleartextBody, SecretBytes};
 use crate::vault::{Audience, Bearer, CvvLease, Mark, VaultError};
-use crate::wire::{Encoding, Known, Pointer, contains_card};
+use crate::wire::{Encoding, Known, contains_card};
 
 use super::changes::Changes;
 use super::fields::{self, Content, Fields};
+use super::handle_context;
 use super::identify::{Asked, Identified, Shown};
+use super::inquiry::Inquiry;
 use super::once::{Claimed, Repeated};
 use super::passed;
 use super::payment::Claims;
@@ -62,7 +64,7 @@ pub struct Place<'f> {
     /// The route.
     pub route: &'f Route,
     /// Its position in the profile.
-    position: usize,
+    pub(super) position: usize,
 }
 
 /// A request in its final form. Private and whole: nothing can be edited after it was signed.
@@ -123,6 +125,7 @@ pub struct Pending {
     pub(super) bearer: Option<SecretBytes>,
     pub(super) once: Option<Vec<u8>>,
     pub(super) claims: Claims,
+    pub(super) inquiry: Option<Box<Inquiry>>,
 }
 
 /// What is to be done about a request.
@@ -144,6 +147,12 @@ impl Pending {
     /// What was put in.
     pub fn replaced(&self) -> Replaced {
         self.replaced
+    }
+
+    /// The question for the provider should nobody know what became of the payment, where the
+    /// account asks it.
+    pub fn inquiry(&mut self) -> Option<Box<Inquiry>> {
+        self.inquiry.take()
     }
 
     /// Remembers the signature that was made, to look for it in the answer.
@@ -295,10 +304,18 @@ impl Flow {
         let audience = audience(arrived.known.app, arrived.place.account);
         let revealed = self.walk(&arrived, tokens, &audience, &mut changes, now)?;
         let Arrived { place, upstream, body, known, .. } = arrived;
-        let (bearer, return_url) = match known.bearer {
-            Some(Bearer { secret, context, .. }) => (Some(secret), Some(context)),
-            None => (None, body.as_ref().and_then(|fields| return_url(fields, place.route))),
+        let (bearer, return_url, handle_id) = match known.bearer {
+            Some(Bearer { secret, context, .. }) => {
+                let (return_url, id) = handle_context::read(context);
+                (Some(secret), Some(return_url), id)
+            }
+            None => (
+                None,
+                body.as_ref().and_then(|fields| handle_context::return_url(fields, place)),
+                None,
+            ),
         };
+        let inquiry = Inquiry::about(place, known.app, body.as_ref(), handle_id.as_ref());
         let done = changes.apply(incoming.body.as_bytes()).map_err(Refusal::from);
         let done = done.and_then(|body| self.mark_once(known.once.as_deref(), now).map(|()| body));
         let (body, mut revealed) = revealed.unless_refused(done, &self.vault, now)?;
@@ -325,6 +342,7 @@ impl Flow {
             bearer,
             once: known.once,
             claims: Claims::default(),
+            inquiry,
         };
         Ok((draft, pending))
     }
@@ -513,13 +531,6 @@ fn swap_value(
     };
     pen.put(rule, pointer, field.span, |changes| changes.put_secret(field.span, real));
     Ok(())
-}
-
-/// Where the customer goes when the outcome of a challenge is not known.
-fn return_url(fields: &Fields<'_>, route: &Route) -> Option<SecretBytes> {
-    let text_of = |pointer: &Pointer| fields.text(pointer).ok().flatten();
-    let text = route.request.return_url.iter().find_map(text_of)?;
-    Some(SecretBytes::from_slice(text.as_bytes()))
 }
 
 /// The provider's own path and the query, as sent.

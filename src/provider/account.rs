@@ -1,6 +1,7 @@
 //! One merchant's credentials at one provider, and what its applications hold in their place.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use url::Url;
 
@@ -8,7 +9,7 @@ use crate::card::Mode;
 use crate::credential::{Basic, SigningKey, VerifyingKey};
 use crate::secret::SecretBytes;
 
-use super::{HostPort, Profile, ProviderHost};
+use super::{HostPort, Profile, ProviderHost, StatusQuery};
 
 /// A merchant's account at a provider: the first path segment of a gateway route.
 #[derive(Debug)]
@@ -35,6 +36,17 @@ pub struct Account {
     pub payform: PayformMode,
     /// Where the provider's card form may be.
     pub payform_hosts: Vec<HostPort>,
+    /// Which payments Portcullis itself asks about when their outcome is unknown.
+    pub status_queries: StatusQueries,
+}
+
+/// When Portcullis itself asks what became of a payment.
+#[derive(Debug)]
+pub struct StatusQueries {
+    /// Routes whose payments are asked about, positions in [`Profile::routes`].
+    pub routes: Vec<usize>,
+    /// How long one question may take.
+    pub timeout: Duration,
 }
 
 /// How the browser's card form reaches the provider.
@@ -118,6 +130,14 @@ impl Account {
     /// What this application holds for this account.
     pub fn virtual_of(&self, app: &str) -> Option<&Virtual> {
         self.virtuals.iter().find(|held| held.app == app)
+    }
+
+    /// Whether what the provider calls a payment is needed to ask about one.
+    pub fn asks_by_handle_id(&self) -> bool {
+        let routes = self.status_queries.routes.iter();
+        let mut queries =
+            routes.filter_map(|at| self.profile.routes.get(*at)?.status_query.as_ref());
+        queries.any(StatusQuery::needs_handle_id)
     }
 }
 

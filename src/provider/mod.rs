@@ -9,9 +9,11 @@ mod account;
 mod host;
 mod path;
 mod profile;
+mod status;
 
 pub use account::{
-    Account, CallbackKeys, Credentials, Handoff, PayformMode, RelayMode, ThreeDs, Virtual,
+    Account, CallbackKeys, Credentials, Handoff, PayformMode, RelayMode, StatusQueries, ThreeDs,
+    Virtual,
 };
 pub use host::{HostPort, ProviderHost};
 pub use path::{PathPattern, is_plain_path};
@@ -19,6 +21,7 @@ pub use profile::{
     Access, AnswerRules, Api, BodySignature, CallbackRules, Challenge, Inside, Part, Payform,
     PaymentKey, Profile, Proof, RequestRules, Reveal, Route,
 };
+pub use status::{AskedAt, AskedBy, StatusQuery, TimeStyle};
 
 use std::sync::Arc;
 

@@ -41,6 +41,27 @@ impl PathPattern {
         self.segments.iter().all(|segment| matches!(segment, Segment::Literal(_)))
     }
 
+    /// Names of its segments in braces, without them.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let segments = self.text.split('/');
+        segments.filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'))
+    }
+
+    /// The path with values in place of the names; none where one is missing, or is not a plain
+    /// segment.
+    pub fn filled<'v>(&self, value_of: impl Fn(&str) -> Option<&'v str>) -> Option<String> {
+        let fill = |segment: &'v str| Some(segment).filter(|t| !t.is_empty() && !t.contains('/'));
+        let segments = self.text.split('/').map(|segment| {
+            let name = segment.strip_prefix('{').and_then(|name| name.strip_suffix('}'));
+            match name {
+                Some(name) => value_of(name).and_then(fill).map(str::to_owned),
+                None => Some(segment.to_owned()),
+            }
+        });
+        let path = segments.collect::<Option<Vec<_>>>()?.join("/");
+        is_plain_path(&path).then_some(path)
+    }
+
     /// The pattern's text.
     pub fn as_str(&self) -> &str {
         &self.text
@@ -87,6 +108,18 @@ mod tests {
         {
             assert!(!one.matches(bad), "{bad}");
         }
+    }
+
+    #[test]
+    fn only_plain_segments_are_filled_in() {
+        let one = PathPattern::parse("/payment-invoices/{id}").unwrap();
+        assert_eq!(one.names().collect::<Vec<_>>(), ["id"]);
+        let filled = |id: &'static str| one.filled(|name| (name == "id").then_some(id));
+        assert_eq!(filled("cpi_1").as_deref(), Some("/payment-invoices/cpi_1"));
+        for bad in ["", "..", "a/b", "a?b", "a%2fb", "a b"] {
+            assert_eq!(filled(bad), None, "{bad}");
+        }
+        assert_eq!(one.filled(|_| None), None);
     }
 
     #[test]

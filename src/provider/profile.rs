@@ -8,7 +8,7 @@ use crate::credential::access_headers::NormaliseRules;
 use crate::credential::{BodyHmac, KeyEncoding, Prehash, Scheme, SignatureEncoding};
 use crate::wire::{Encoding, Pointer};
 
-use super::{HostPort, PathPattern};
+use super::{HostPort, PathPattern, StatusQuery};
 
 /// A provider as described in `config/providers/*.toml`.
 #[derive(Debug)]
@@ -82,6 +82,8 @@ pub struct Route {
     pub answer: AnswerRules,
     /// The call that tells what became of this one, named in errors with an unknown outcome.
     pub status_call: Option<String>,
+    /// The same call as Portcullis makes it itself, for accounts that wish so.
+    pub status_query: Option<StatusQuery>,
 }
 
 impl Route {
@@ -201,6 +203,9 @@ pub struct AnswerRules {
     pub handle: Vec<Pointer>,
     /// Words that stand there instead of a secret when there is none.
     pub handle_except: Vec<String>,
+    /// What the provider calls the payment that the secret belongs to; kept beside it where it is
+    /// asked for by that name.
+    pub handle_id: Option<Pointer>,
     /// Where our callback URL comes back; the application gets its own.
     pub callback_url: Vec<Pointer>,
     /// Where challenges are, objects with the members that [`Challenge`] names.

@@ -14,6 +14,7 @@ pub mod drain;
 pub mod exchange;
 mod explain;
 pub mod front;
+pub mod inquiry;
 pub mod message;
 mod notes;
 pub mod private;

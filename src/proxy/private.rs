@@ -8,17 +8,20 @@ use http::{HeaderName, HeaderValue, Method, StatusCode, Version};
 use crate::audit::Record;
 use crate::caller::App;
 use crate::card::Timestamp;
-use crate::flow::{Draft, Forwarded, Incoming, Pending, Place, Ready, Refusal, Repeated, Scrubbed};
+use crate::flow::{
+    Answer, Draft, Forwarded, Incoming, Learnt, Pending, Place, Ready, Refusal, Repeated, Scrubbed,
+};
 use crate::limit::{Exceeded, Limit};
 use crate::secret::CleartextBody;
 
 use super::desk::{Call, Desk, Origin};
+use super::exchange::SendError;
 use super::message::{
     BodyLimit, ConnectionEvent, Handler, Head, Refusal as CodecRefusal, Reply, Request,
 };
 use super::prefer::{self, Wish};
 use super::tracing::Traced;
-use super::{explain, reply};
+use super::{explain, inquiry, reply};
 
 /// Says that an answer is that of an earlier request.
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
@@ -242,35 +245,84 @@ impl Private {
             }
         };
         pending.signed(signed.signature);
-        let begun = Instant::now();
+        let sent = Instant::now();
         let answer = self.0.send(signed.prepared, Origin::Configuration, call.behalf()).await;
-        call.upstream_since(begun);
+        call.upstream_since(sent);
+        let inquiry = pending.inquiry();
+        let ended = self.end_exchange(answer, pending, call);
+        let learnt = match inquiry.filter(|_| ended.is_in_doubt()) {
+            // Boxed: hardly any exchange comes here, and none needs the room before.
+            Some(inquiry) => Box::pin(inquiry::ask(&self.0, &inquiry, sent, call)).await,
+            None => None,
+        };
+        let mut reply = ended.reply(learnt.as_ref(), call);
+        if let Some(status) = call.upstream_status {
+            reply.notes.upstream_status = Some(status);
+            reply.notes.replaced = Some((replaced.pan, replaced.cvv));
+        }
+        reply
+    }
+
+    /// Cleans the answer, or gives back what can be given back. The card and the CVV end here.
+    fn end_exchange(
+        &self,
+        answer: Result<Answer, SendError>,
+        pending: Pending,
+        call: &mut Call,
+    ) -> Ended {
         let now = Timestamp::system();
         match answer {
             Ok(answer) => {
-                let status = answer.status;
-                call.upstream_status = Some(status);
+                call.upstream_status = Some(answer.status);
                 let begun = call.step();
                 let scrubbed = pending.finish(answer, &self.0.flow, now);
                 call.took(begun, |steps| &mut steps.scrub);
-                let mut reply = match scrubbed {
-                    Ok(scrubbed) => passed_on(scrubbed, call),
-                    Err(refusal) => {
-                        let refused = reply::refused(&refusal, &call.id);
-                        call.refuse(refused)
-                    }
-                };
-                reply.notes.upstream_status = Some(status);
-                reply.notes.replaced = Some((replaced.pan, replaced.cvv));
-                reply
+                Ended::Answered(scrubbed)
             }
             Err(error) => {
                 let status_call = pending.route().and_then(|route| route.status_call.clone());
                 pending.unanswered(reply::forwarded(&error), &self.0.flow, now);
-                let refused = reply::unanswered(&error, status_call.as_deref(), &call.id);
-                call.refuse(refused)
+                Ended::Unanswered(error, status_call)
             }
         }
+    }
+}
+
+/// How an exchange with a provider ended.
+enum Ended {
+    /// It answered, and the answer can be passed on or not.
+    Answered(Result<Scrubbed, Refusal>),
+    /// It did not; its call that tells the outcome.
+    Unanswered(SendError, Option<String>),
+}
+
+impl Ended {
+    /// Whether the application is not told what became of the payment. A provider's own failure
+    /// (5xx) says nothing about it.
+    fn is_in_doubt(&self) -> bool {
+        match self {
+            Self::Answered(scrubbed) => {
+                scrubbed.as_ref().map_or(true, |scrubbed| scrubbed.status() >= 500)
+            }
+            Self::Unanswered(error, _) => reply::forwarded(error) == Forwarded::Unknown,
+        }
+    }
+
+    fn reply(self, learnt: Option<&Learnt>, call: &mut Call) -> Reply {
+        let refused = match self {
+            Self::Answered(Ok(scrubbed)) => {
+                let mut reply = passed_on(scrubbed, call);
+                inquiry::tell(learnt, &mut reply);
+                return reply;
+            }
+            Self::Answered(Err(refusal)) => reply::withheld(&refusal, learnt, &call.id),
+            Self::Unanswered(error, status_call) => {
+                reply::unanswered(&error, status_call.as_deref(), learnt, &call.id)
+            }
+        };
+        let mut reply = call.refuse(refused);
+        inquiry::tell(learnt, &mut reply);
+        reply
     }
 }
 

@@ -2,6 +2,7 @@
 //! code, whose fault it is, whether the provider may have seen the request, and whether to try
 //! again.
 
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,7 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
 use crate::card::CardError;
-use crate::flow::{Forwarded, Refusal, Withheld};
+use crate::flow::{Forwarded, Known, Learnt, Refusal, Withheld};
 use crate::limit::{Exceeded, Limit};
 use crate::secret::{CleartextBody, fill_random};
 
@@ -112,6 +113,20 @@ struct About {
     detail: Option<String>,
     field: Option<String>,
     status_call: Option<String>,
+    payment: Option<Payment>,
+}
+
+/// What the provider itself knew of the payment when Portcullis asked it.
+#[derive(Serialize)]
+struct Payment {
+    known: &'static str,
+    state: BTreeMap<String, String>,
+}
+
+impl Payment {
+    fn of(learnt: &Learnt) -> Self {
+        Self { known: learnt.known.as_str(), state: learnt.state.iter().cloned().collect() }
+    }
 }
 
 #[derive(Serialize)]
@@ -128,6 +143,8 @@ struct Document<'d> {
     retry: &'d str,
     #[serde(skip_serializing_if = "Option::is_none")]
     field: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payment: Option<Payment>,
     request_id: &'d str,
 }
 
@@ -144,6 +161,11 @@ pub(super) struct Refused {
 
 /// A refusal of a payment's step.
 pub(super) fn refused(refusal: &Refusal, id: &RequestId) -> Refused {
+    withheld(refusal, None, id)
+}
+
+/// The same for an answer that is not passed on, with what was learnt by asking again.
+pub(super) fn withheld(refusal: &Refusal, learnt: Option<&Learnt>, id: &RequestId) -> Refused {
     let forwarded = match refusal {
         Refusal::AnswerWithheld(_) => Forwarded::Yes,
         // The first request with the same key: it is the same payment.
@@ -159,6 +181,7 @@ pub(super) fn refused(refusal: &Refusal, id: &RequestId) -> Refused {
             Refusal::PaymentUnknown { status_call, .. } => status_call.clone(),
             _ => None,
         },
+        payment: learnt.map(Payment::of),
     };
     let mut refused = build(&row(refusal), about, id);
     refused.guess = is_guess(refusal);
@@ -180,16 +203,30 @@ fn tell_rate(headers: &mut HeaderMap, exceeded: Exceeded) {
     set(headers, RATE_LIMIT_POLICY, &exceeded.policy());
 }
 
-/// An exchange that brought no answer. `status_call` is the provider's call that tells the outcome.
-pub(super) fn unanswered(error: &SendError, status_call: Option<&str>, id: &RequestId) -> Refused {
-    let forwarded = forwarded(error);
+/// An exchange that brought no answer. `status_call` is the provider's call that tells the outcome,
+/// `learnt` what it told already.
+pub(super) fn unanswered(
+    error: &SendError,
+    status_call: Option<&str>,
+    learnt: Option<&Learnt>,
+    id: &RequestId,
+) -> Refused {
+    let has_it = learnt.is_some_and(|learnt| learnt.known == Known::Yes);
+    let before = forwarded(error);
+    let now = if has_it { Forwarded::Yes } else { before };
+    let detail = status_call.filter(|_| has_it).map(|call| {
+        format!(
+            "The provider has the payment, and `payment` says how far it is. Ask for more: {call}."
+        )
+    });
     let about = About {
-        forwarded: Some(forwarded),
-        detail: None,
+        forwarded: Some(now),
+        detail,
         field: None,
         status_call: status_call.map(str::to_owned),
+        payment: learnt.map(Payment::of),
     };
-    build(&unanswered_row(error.kind, forwarded), about, id)
+    build(&unanswered_row(error.kind, before), about, id)
 }
 
 /// A request to a shop that brought no answer.
@@ -244,6 +281,7 @@ fn build(row: &Problem, about: About, id: &RequestId) -> Refused {
         forwarded: forwarded.as_str(),
         retry: row.retry.as_str(),
         field: about.field.filter(|field| !field.is_empty()),
+        payment: about.payment,
         request_id: id.as_str(),
     };
     let status = StatusCode::from_u16(row.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -413,13 +451,13 @@ fn unanswered_row(kind: SendErrorKind, forwarded: Forwarded) -> Problem {
 fn detail(refusal: &Refusal) -> Option<String> {
     let text = match refusal {
         Refusal::BodyMalformed(error) => return Some(error.to_string()),
-        Refusal::AnswerWithheld(reason) => withheld(*reason),
+        Refusal::AnswerWithheld(reason) => why_withheld(*reason),
         _ => return None,
     };
     Some(text.to_owned())
 }
 
-fn withheld(reason: Withheld) -> &'static str {
+fn why_withheld(reason: Withheld) -> &'static str {
     match reason {
         Withheld::Unreadable => "It says it is JSON and cannot be read as such without doubt.",
         Withheld::Encoded => "It is compressed although that was not accepted.",

@@ -59,6 +59,7 @@ pub struct Metrics {
     start: IntGauge,
     answers: IntCounterVec,
     seconds: HistogramVec,
+    status_queries: IntCounterVec,
     connections: IntCounterVec,
     limited: IntCounterVec,
     limit_keys: IntGaugeVec,
@@ -134,6 +135,7 @@ impl Metrics {
             start,
             answers,
             seconds: times(&registry)?,
+            status_queries: questions(&registry)?,
             connections,
             limited,
             limit_keys,
@@ -163,6 +165,12 @@ impl Metrics {
         if let Some(upstream) = upstream {
             self.seconds.with_label_values(&[call, "upstream"]).observe(upstream);
         }
+    }
+
+    /// Counts payments in doubt that the provider was to be asked about; none, so that a count that
+    /// starts at nothing is served.
+    pub fn status_queried(&self, account: &str, result: &str, count: u64) {
+        self.status_queries.with_label_values(&[account, result]).inc_by(count);
     }
 
     /// Counts connections that ended without a request. None: a count that starts at nothing is
@@ -327,6 +335,11 @@ fn levels(
 fn addresses(registry: &Registry) -> Result<IntGaugeVec, prometheus::Error> {
     let help = "1 when an address of a configured host can be connected to, as far as is known.";
     levels(registry, "portcullis_upstream_up", help, &["host", "address"])
+}
+
+fn questions(registry: &Registry) -> Result<IntCounterVec, prometheus::Error> {
+    let help = "Payments in doubt that the provider was to be asked about, and what came of it.";
+    counts(registry, "portcullis_status_queries_total", help, &["account", "result"])
 }
 
 fn level(registry: &Registry, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {

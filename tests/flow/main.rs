@@ -7,6 +7,7 @@ mod explain;
 mod fifth;
 mod golden;
 mod highhelp;
+mod inquiry;
 mod payments;
 mod qostiq;
 mod refusals;

@@ -12,6 +12,7 @@ use portcullis_sandbox::record::until;
 use serde_json::Value;
 
 use super::house::{House, assert_problem};
+use super::inquiry::asking;
 use super::line::{Ask, Version};
 
 const ALERTS: &str = include_str!("../../deploy/prometheus/alerts.yaml");
@@ -26,9 +27,9 @@ type Series = (String, BTreeMap<String, String>);
 /// What Prometheus itself adds to a series, and what histograms have.
 const ADDED: [&str; 3] = ["job", "instance", "le"];
 
-/// A house in which a sale was made and a caller refused.
+/// A house in which a sale was made and a caller refused, and whose accounts ask about payments.
 async fn busy() -> House {
-    let house = House::open().await;
+    let house = asking().await;
     let mut private = house.private(Version::Http1).await;
     let ready = house.ready("paymega").await;
     house.assert_pays(&mut private, &ready).await;

@@ -15,6 +15,7 @@ mod faults;
 mod gate;
 mod half;
 mod house;
+mod inquiry;
 mod intake;
 mod keys;
 mod limits;
