@@ -102,6 +102,14 @@ def look_at_all(source: str, found: list[dict]) -> None:
     demand(set(policy["policyTypes"]) == {"Ingress", "Egress"}, f"{source}: a direction is open")
 
 
+def may_connect(source: str, found: list[dict], expected: set[int]) -> None:
+    """Where a pod may connect: to these ports, and nowhere to all places."""
+    rules = of_kind(found, "NetworkPolicy")["spec"]["egress"]
+    ports = {port["port"] for rule in rules for port in rule["ports"]}
+    demand(ports == expected, f"{source}: may connect to {sorted(ports)}")
+    demand(all(rule.get("to") for rule in rules), f"{source}: may connect to every place")
+
+
 def same(hand: list[dict], chart: list[dict]) -> None:
     """The chart with its defaults is the hand-written file, names and labels apart."""
     pods = [of_kind(found, "Deployment")["spec"]["template"]["spec"] for found in (hand, chart)]
@@ -130,6 +138,10 @@ def main() -> int:
     ]:
         look_at_all(source, found)
     same(hand, chart)
+    # Names, providers, and what telemetry.endpoint and upstream.proxy.url are in the documented configuration.
+    for source, found in [(str(STANDALONE), hand), (str(SIDECAR), beside), (str(CHART), chart)]:
+        may_connect(source, found, {53, 443, 4318, 3128})
+    may_connect(f"{CHART} (ci/values.yaml)", other, {53, 8080})
     for name, found in [("standalone", hand), ("sidecar", beside), ("chart", chart)]:
         text = of_kind(found, "ConfigMap")["data"]["portcullis.toml"]
         (out / f"{name}.toml").write_text(text, encoding="utf-8")
