@@ -2,15 +2,24 @@
 //!
 //! The old process closes them, and hands the lines of what it still finishes to the new one, which
 //! puts them into the chain between its own. Where nobody takes the files over the old process
-//! opens them again. While they are with nobody, whoever has a line waits.
+//! opens them again. While they are with nobody, whoever has a line waits, for a while.
 
 use std::fmt;
 use std::sync::MutexGuard;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use super::queue::{Lines, Queue};
 use super::writer::{Closed, Keeper, Sink};
 use super::{Audit, JournalError, NotRecorded, Record};
 use crate::card::Timestamp;
+
+/// Between two attempts to open the files again.
+const RETRY: Duration = Duration::from_millis(50);
+/// The same where the system is in the way, not another process: each attempt reads a whole file.
+const RETRY_SYSTEM: Duration = Duration::from_secs(1);
+/// How long lines wait for files that are being opened again, before they are refused.
+const WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// Hands lines to the process that has the files; whether they are written.
 pub type Give = Box<dyn Fn(&[u8]) -> bool + Send>;
@@ -39,21 +48,35 @@ impl Released<'_> {
         }
     }
 
-    /// Opens the files again.
+    /// Opens the files again, as soon as nobody has them: a process that fails to take them over
+    /// may have them locked until it is gone. Whoever has a line waits for it, a while. Returns
+    /// when that is done.
     ///
     /// # Errors
-    /// They cannot be; then nothing is recorded any more, and no card leaves.
+    /// What is there is not whole, or the disk has failed; nothing is recorded any more then, and
+    /// no card leaves.
     pub fn take_back(self, opening: &[Record<'_>]) -> Result<(), JournalError> {
-        let Some(mut open) = self.0 else { return Ok(()) };
-        match open.closed.open(opening) {
-            Ok(writer) => {
-                *open.sink = Some(Sink::Files(Box::new(writer)));
-                Ok(())
+        let Some(Open { keeper, mut sink, closed }) = self.0 else { return Ok(()) };
+        *sink = Some(Sink::Nowhere);
+        drop(sink);
+        let begun = Instant::now();
+        loop {
+            let error = match closed.open(opening) {
+                Ok(writer) => {
+                    keeper.go_on(writer);
+                    return Ok(());
+                }
+                Err(error) => error,
+            };
+            if matches!(error, JournalError::Broken(_)) || keeper.has_failed() {
+                keeper.queue.end();
+                return Err(error);
             }
-            Err(error) => {
-                open.keeper.queue.end();
-                Err(error)
+            if begun.elapsed() > WAIT_MAX {
+                keeper.refuse();
             }
+            let taken = matches!(error, JournalError::Taken(_));
+            sleep(if taken { RETRY } else { RETRY_SYSTEM });
         }
     }
 }

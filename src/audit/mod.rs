@@ -68,9 +68,9 @@ impl Audit {
     pub fn start(
         settings: &Settings,
         opening: &[Record<'_>],
-        anchored: impl Fn(u64, &Hash) + Send + 'static,
+        anchored: impl Fn(u64, &Hash) + Send + Sync + 'static,
     ) -> Result<Self, JournalError> {
-        let writer = Writer::open(settings, opening, Box::new(anchored))?;
+        let writer = Writer::open(settings, opening, Arc::new(anchored))?;
         Keeper::start(writer).map(|keeper| Self(Some(keeper)))
     }
 

@@ -216,6 +216,11 @@ impl Queue {
         drop(self.some.wait_timeout_while(self.lock(), linger, idle));
     }
 
+    /// Leaves what waits where it is until somebody presses again.
+    pub(super) fn put_off(&self) {
+        self.lock().pressing = false;
+    }
+
     /// Ends a wait.
     pub(super) fn wake(&self) {
         self.some.notify_one();

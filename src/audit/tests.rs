@@ -179,6 +179,49 @@ async fn a_second_process_does_not_write_the_same_record() {
 }
 
 #[tokio::test]
+async fn files_that_somebody_else_keeps_are_taken_back_and_lines_wait_for_them_a_while() {
+    for flush in [Flush::EveryRecord, Flush::Interval(Duration::from_millis(10))] {
+        let folder = TempDir::new().unwrap();
+        let settings = Settings { flush, ..settings(folder.path()) };
+        for (name, longer) in [("waits", false), ("refused", true)] {
+            let audit = Arc::new(start(&settings).unwrap());
+            let (released, is_released) = tokio::sync::oneshot::channel();
+            let (taken, is_taken) = std::sync::mpsc::channel::<()>();
+            let own = Arc::clone(&audit);
+            let back = tokio::task::spawn_blocking(move || {
+                let files = own.release().unwrap();
+                released.send(()).unwrap();
+                is_taken.recv().unwrap();
+                files.take_back(&[Record::Started { version: "back" }])
+            });
+            is_released.await.unwrap();
+            let other = start(&settings).unwrap();
+            taken.send(()).unwrap();
+            let record = reveal(name);
+            let mut recording = Box::pin(audit.record(&record, NOW));
+            let wait = tokio::time::timeout(Duration::from_millis(200), &mut recording);
+            assert!(wait.await.is_err(), "{name}: it does not wait");
+            if longer {
+                assert_eq!(recording.await, Err(NotRecorded), "{flush:?}");
+                assert!(!audit.is_up());
+                other.close(NOW);
+            } else {
+                other.close(NOW);
+                recording.await.unwrap();
+            }
+            back.await.unwrap().unwrap();
+            assert!(audit.is_up());
+            audit.record(&reveal("later"), NOW).await.unwrap();
+            audit.close(NOW);
+        }
+        let there = lines(folder.path()).join("\n");
+        assert!(there.contains("\"waits\"") && !there.contains("\"refused\""), "{there}");
+        assert_eq!(there.matches("\"later\"").count(), 2);
+        proved(folder.path()).unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_broken_record_is_not_continued() {
     for (change, told) in [
         ("cut", "audit-000001.jsonl:5: the line is cut short"),

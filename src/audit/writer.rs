@@ -24,7 +24,7 @@ const ANCHOR_LINES: u64 = 1000;
 /// Time between a line and the anchor behind it at most.
 const ANCHOR_AFTER: Duration = Duration::from_secs(60);
 
-type Told = Box<dyn Fn(u64, &Hash) + Send>;
+type Told = Arc<dyn Fn(u64, &Hash) + Send + Sync>;
 
 /// The queue, and whoever writes what waits there: with an interval the first caller of a batch,
 /// into the system's memory; else a thread, since the others of an event loop cannot wait for a
@@ -55,6 +55,26 @@ impl Keeper {
         started.map(|_| keeper).map_err(|_| JournalError::Thread)
     }
 
+    /// Goes on with these files, and what has waited for them.
+    pub(super) fn go_on(&self, writer: Writer) {
+        if let Some(mut sink) = self.sink() {
+            *sink = Some(Sink::Files(Box::new(writer)));
+        }
+        self.write_out();
+    }
+
+    /// Refuses what waits and may be refused.
+    pub(super) fn refuse(&self) {
+        let mut lines = Lines::default();
+        let taken = self.queue.take(&mut lines);
+        self.queue.settled(false, &mut lines, taken.lost);
+    }
+
+    /// Whether the disk has failed.
+    pub(super) fn has_failed(&self) -> bool {
+        self.flush.failed.load(Ordering::Acquire)
+    }
+
     /// Has the lines that wait written.
     pub(super) fn press(&self) {
         match self.flush.after {
@@ -74,6 +94,10 @@ impl Keeper {
         let last = match open {
             Sink::Files(writer) => writer.write_out(&self.queue),
             Sink::Successor(give) => handover::give_out(give, &self.queue),
+            Sink::Nowhere => {
+                self.queue.put_off();
+                false
+            }
         };
         if last {
             *writer = None;
@@ -114,6 +138,8 @@ pub(super) enum Sink {
     Files(Box<Writer>),
     /// To the process that has the files now.
     Successor(Give),
+    /// They wait, until the files are this process's again.
+    Nowhere,
 }
 
 /// Everything that writing needs.
@@ -139,36 +165,28 @@ impl Writer {
     ) -> Result<Self, JournalError> {
         let (journal, end) = Journal::open(&settings.folder, &settings.key)?;
         let flush = Arc::new(Flushing::of(settings.flush, journal.file()));
-        Self::begin(journal, end, flush, settings, opening, told)
+        let closed = Closed { settings: settings.clone(), flush, told };
+        let mut writer = Self::on(journal, end, closed);
+        writer.begin(opening).map(|()| writer)
     }
 
-    /// Writes the opening lines into the journal that was opened.
-    fn begin(
-        journal: Journal,
-        end: End,
-        flush: Arc<Flushing>,
-        settings: &Settings,
-        opening: &[Record<'_>],
-        told: Told,
-    ) -> Result<Self, JournalError> {
-        let mut writer = Self {
-            journal,
-            end,
-            anchored: (end.sequence, Instant::now()),
-            settings: settings.clone(),
-            flush,
-            told,
-            lines: Lines::default(),
-            out: Vec::new(),
-        };
+    fn on(journal: Journal, end: End, closed: Closed) -> Self {
+        let Closed { settings, flush, told } = closed;
+        let (anchored, lines, out) = ((end.sequence, Instant::now()), Lines::default(), Vec::new());
+        Self { journal, end, anchored, settings, flush, told, lines, out }
+    }
+
+    /// Writes the opening lines, to the disk.
+    fn begin(&mut self, opening: &[Record<'_>]) -> Result<(), JournalError> {
         let now = Timestamp::system();
         let mut lines = Lines::default();
         let pushed = opening.iter().all(|record| lines.push(record, now, true));
-        let written = pushed && writer.write(&lines, 0, true).is_ok();
-        if !written || writer.journal.sync().is_err() {
-            return Err(JournalError::Io(settings.folder.clone(), std::io::ErrorKind::WriteZero));
+        let written = pushed && self.write(&lines, 0, true).is_ok();
+        if !written || self.journal.sync().is_err() {
+            let folder = self.settings.folder.clone();
+            return Err(JournalError::Io(folder, std::io::ErrorKind::WriteZero));
         }
-        Ok(writer)
+        Ok(())
     }
 
     /// Writes what waits and that this process stops, with an anchor, and closes the files. What
@@ -267,6 +285,7 @@ impl Writer {
 }
 
 /// What is left of a writer whose files are closed.
+#[derive(Clone)]
 pub(super) struct Closed {
     settings: Settings,
     flush: Arc<Flushing>,
@@ -275,11 +294,11 @@ pub(super) struct Closed {
 
 impl Closed {
     /// Goes on where another process may have written since.
-    pub(super) fn open(self, opening: &[Record<'_>]) -> Result<Writer, JournalError> {
-        let Self { settings, flush, told } = self;
-        let (journal, end) = Journal::open(&settings.folder, &settings.key)?;
-        flush.file(journal.file());
-        Writer::begin(journal, end, flush, &settings, opening, told)
+    pub(super) fn open(&self, opening: &[Record<'_>]) -> Result<Writer, JournalError> {
+        let (journal, end) = Journal::open(&self.settings.folder, &self.settings.key)?;
+        self.flush.file(journal.file());
+        let mut writer = Writer::on(journal, end, self.clone());
+        writer.begin(opening).map(|()| writer)
     }
 }
 

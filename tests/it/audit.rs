@@ -22,7 +22,7 @@ use super::line::{Ask, Version};
 const SOON: Duration = Duration::from_secs(10);
 
 impl House {
-    fn audit_folder(&self) -> PathBuf {
+    pub(super) fn audit_folder(&self) -> PathBuf {
         self.world.folder().join("audit/portcullis")
     }
 

@@ -517,6 +517,59 @@ async fn whoever_breaks_off_at_any_step_leaves_the_old_process_as_it_was() {
     assert!(up.house.events("handed_over").is_empty());
 }
 
+/// A taker that has locked the record, as a real one does before it walks through the files, and
+/// has got no further.
+fn with_the_lock(up: &Upgrading) -> (Stand, File) {
+    let mut stand = Stand::at(up, "1.key");
+    stand.go_to(6);
+    let lock = File::options().append(true).open(up.house.audit_folder().join("audit.lock"));
+    let lock = lock.unwrap();
+    lock.try_lock().unwrap();
+    (stand, lock)
+}
+
+#[tokio::test]
+async fn a_taker_that_keeps_the_record_locked_for_a_while_costs_the_old_process_a_while() {
+    let up = Upgrading::open().await;
+    let [waits, refused] = [up.house.ready("paymega").await, up.house.ready("paymega").await];
+    let mut line = up.house.private(Version::Http1).await;
+
+    // One that fails, and is still ending.
+    let (stand, lock) = with_the_lock(&up);
+    drop(stand);
+    let ask = waits.ask();
+    let mut begun = line.begin(&ask, ask.body.len()).await.unwrap();
+    line.complete(&mut begun).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    drop(lock);
+    let answer = line.answer(begun).await.unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    up.house.assert_charged_once(&waits);
+    assert_eq!(up.refused(1).await, ["gone"]);
+
+    // One that is late is told that it comes to nothing, and takes its time to end.
+    let (mut stand, lock) = with_the_lock(&up);
+    assert_eq!(stand.stream.read(&mut [0]).unwrap(), 0, "the old process waits for it");
+    let sent = up.house.sales_received();
+    let mut other = up.house.private(Version::Http1).await;
+    let described = Ask::get(&format!("/v1/tokens/{}", refused.tokens.token))
+        .header("portcullis-key", up.house.world.key(App::Shop));
+    assert_eq!(other.send(&described).await.status, 200, "the vault is still held");
+    assert_problem(&line.send(&refused.ask()).await, 503, "audit_unavailable", "no");
+    assert_eq!(up.house.operate(Method::GET, "/readyz").await.text(), "audit\n");
+    assert_eq!(up.house.sales_received(), sent);
+    drop(lock);
+    let ready = async || up.house.operate(Method::GET, "/readyz").await.status == 200;
+    let begun = std::time::Instant::now();
+    while !ready().await {
+        assert!(begun.elapsed() < SOON, "it never opens its record again");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    up.house.assert_pays(&mut line, &refused).await;
+    assert_eq!(up.refused(2).await, ["gone", "late"]);
+    assert_eq!((up.house.audited("stopped").len(), up.house.audited("started").len()), (2, 3));
+}
+
 #[tokio::test]
 async fn another_form_other_keys_and_a_lie_are_refused_and_change_nothing() {
     let mut up = Upgrading::open().await;

@@ -195,6 +195,9 @@ impl Giver {
         }
         let released = self.audit.release().ok_or(Failure::Refused(Refused::Audit))?;
         if let Err(broken) = settle(&mut wire) {
+            // The taker learns that it comes to nothing, and ends: it may have the record's lock.
+            drop(wire);
+            drop(held);
             let started = Record::Started { version: env!("CARGO_PKG_VERSION") };
             // What cannot be opened again is told by `portcullis_audit_up`, and no card leaves.
             let _ = released.take_back(&[started]);
