@@ -140,7 +140,7 @@ async fn a_sale_under_way_ends_with_what_it_began_with() {
         let ready = house.ready("paymega").await;
         let before = house.sales_received();
         let mut line = house.private(version).await;
-        house.world.paymega.faults().set("sale", Fault::Slow(Duration::from_millis(700)));
+        house.world.paymega.faults().set("sale", Fault::Held);
         let ask = ready.ask();
         let mut begun = line.begin(&ask, ask.body.len()).await.unwrap();
         line.complete(&mut begun).await.unwrap();
@@ -151,6 +151,7 @@ async fn a_sale_under_way_ends_with_what_it_began_with() {
         assert_ne!(without, text);
         house.change(&without).await;
         house.world.paymega.faults().clear();
+        house.world.paymega.faults().release();
         let answer = line.answer(begun).await.unwrap();
         assert_eq!(answer.status, 200, "{}", answer.text());
         house.assert_charged_once(&ready);

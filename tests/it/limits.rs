@@ -450,7 +450,7 @@ async fn a_slow_provider_takes_its_own_places_only_and_nothing_is_used_up() {
         ready.push(house.ready("paymega").await);
     }
     let elsewhere = house.ready("milkypay").await;
-    house.world.paymega.faults().set("sale", Fault::Slow(Duration::from_millis(1_500)));
+    house.world.paymega.faults().set("sale", Fault::Held);
     let first = send_slowly(&house, &ready[0]).await;
     let second = send_slowly(&house, &ready[1]).await;
     let arrived = || (house.sales_received() == 2).then_some(());
@@ -462,10 +462,11 @@ async fn a_slow_provider_takes_its_own_places_only_and_nothing_is_used_up() {
     assert_eq!(answer.header("retry-after"), Some("1"));
     assert_eq!(house.limited("exchanges_per_host").await, 1);
     house.assert_pays(&mut line, &elsewhere).await;
+    house.world.paymega.faults().clear();
+    house.world.paymega.faults().release();
     for (mut line, begun) in [first, second] {
         assert_eq!(line.answer(begun).await.unwrap().status, 200);
     }
-    house.world.paymega.faults().clear();
     house.assert_pays(&mut line, &ready[2]).await;
 }
 
