@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
+use super::packages::{apt_get, is_there, run};
+
 /// The checker of accessibility; a released version, so that a new one cannot fail an old commit.
 const AXE: &str = "axe-core@4.14.1";
 
@@ -45,29 +47,4 @@ fn fetch_axe(folder: &Path) {
     if fs::rename(&fresh, folder).is_err() {
         fs::remove_dir_all(&fresh).unwrap();
     }
-}
-
-fn is_there(program: &str) -> bool {
-    Command::new(program).arg("--version").output().is_ok_and(|output| output.status.success())
-}
-
-fn apt_get(packages: &[&str]) {
-    eprintln!("installing with apt-get: {}", packages.join(" "));
-    let program = |arguments: &[&str]| {
-        let root = Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout == b"0\n");
-        let mut command = Command::new(if root { "apt-get" } else { "sudo" });
-        if !root {
-            command.args(["-n", "apt-get"]);
-        }
-        command.env("DEBIAN_FRONTEND", "noninteractive").args(arguments);
-        run(&mut command);
-    };
-    program(&["update", "-q"]);
-    program(&[&["install", "-y", "-q", "--no-install-recommends"], packages].concat());
-}
-
-fn run(command: &mut Command) {
-    let status = command.status();
-    let done = status.as_ref().is_ok_and(std::process::ExitStatus::success);
-    assert!(done, "{command:?} failed ({status:?}); run it by hand and start the tests again");
 }

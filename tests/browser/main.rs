@@ -9,6 +9,9 @@ mod driver;
 mod form;
 mod install;
 mod intake;
+#[path = "../it/packages.rs"]
+#[expect(dead_code, reason = "the other test programs need a debugger")]
+mod packages;
 mod pay;
 mod pictures;
 mod stage;

@@ -15,6 +15,7 @@ use tempfile::TempDir;
 
 use super::house::House;
 use super::line::Version;
+use super::packages::debugger;
 
 /// SHA-256's first state (FIPS 180-4, 5.3.3).
 const FIRST: [u32; 8] = [
@@ -195,12 +196,13 @@ async fn a_core_that_root_forces_holds_no_root_key() {
     let keyed = Keyed::open().await;
     keyed.pay().await;
     let folder = tempfile::tempdir().unwrap();
+    debugger();
     let made = Command::new("gcore")
         .arg("-o")
         .arg(folder.path().join("core"))
         .arg(keyed.house.pid().to_string())
         .output()
-        .expect("this test needs gdb: apt-get install gdb");
+        .unwrap();
     let core = folder.path().join(format!("core.{}", keyed.house.pid()));
     if !nix::unistd::Uid::current().is_root() {
         assert!(!core.exists(), "a user's own process could be dumped");

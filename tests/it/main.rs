@@ -23,6 +23,7 @@ mod line;
 mod merchant;
 mod once;
 mod operation;
+mod packages;
 mod payments;
 mod process;
 mod refused;

@@ -19,6 +19,7 @@ use super::house::{House, whole};
 use super::line::{Ask, Line, Version};
 use super::load::{Plan, Worker};
 use super::memory::scan;
+use super::packages::debugger;
 use super::round::Keyed;
 use super::scan::Search;
 use super::wanted;
@@ -27,6 +28,8 @@ use super::wanted;
 const EACH: usize = 32;
 /// Files below this size get a line of the table only if something is found in them.
 const FEW_BYTES: usize = 4096;
+/// More than that the process holds.
+const CORE_BYTES_MIN: usize = 10_000_000;
 /// The log gathers lines for 20 ms, callbacks come when they come, exports leave twice a second.
 const SETTLED: Duration = Duration::from_millis(1_500);
 
@@ -61,8 +64,11 @@ async fn no_sink() {
         ("answers to applications and browsers".to_owned(), answers),
         ("metrics".to_owned(), metrics(house).await),
         ("telemetry for a collector".to_owned(), exported(&collector)),
-        ("core dump by a debugger".to_owned(), dump(keyed.pid, folder.path())),
     ];
+    if let Some(core) = dump(keyed.pid, folder.path()) {
+        assert!(core.len() > CORE_BYTES_MIN, "an empty core");
+        sinks.push(("core dump by a debugger".to_owned(), core));
+    }
     sinks.extend(files(house.world.folder()));
     let memory = scan(keyed.pid, &search);
     memory.print("live memory");
@@ -238,20 +244,21 @@ async fn metrics(house: &House) -> Vec<u8> {
     house.world.client.send(Call::get(url)).await.unwrap().body.to_vec()
 }
 
-/// What a debugger with root's rights gets; nothing where there is no debugger, and then the search
-/// of the live memory stands for it.
-fn dump(pid: u32, folder: &Path) -> Vec<u8> {
-    let prefix = folder.join("core");
-    let asked = Command::new("gcore").arg("-o").arg(&prefix).arg(pid.to_string()).output();
-    match asked {
-        Ok(done) if done.status.success() => {
-            std::fs::read(prefix.with_extension(pid.to_string())).unwrap()
-        }
-        _ => {
-            eprintln!("  no debugger here (gcore), or no right to use it");
-            Vec::new()
-        }
+/// What a debugger gets. Where the kernel keeps an ordinary user's debugger away from all processes
+/// but its own children (Yama), there is none, and the search of the live memory stands for it.
+fn dump(pid: u32, folder: &Path) -> Option<Vec<u8>> {
+    let yama = std::fs::read_to_string("/proc/sys/kernel/yama/ptrace_scope");
+    let root = nix::unistd::Uid::effective().is_root();
+    if !root && yama.is_ok_and(|scope| scope.trim() != "0") {
+        eprintln!("  kernel.yama.ptrace_scope keeps this user's debugger away: no core dump");
+        return None;
     }
+    debugger();
+    let prefix = folder.join("core");
+    let mut gcore = Command::new("gcore");
+    let made = gcore.arg("-o").arg(&prefix).arg(pid.to_string()).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    Some(std::fs::read(prefix.with_extension(pid.to_string())).unwrap())
 }
 
 /// Every file in a folder and below, by its path from there.

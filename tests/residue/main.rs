@@ -36,6 +36,8 @@ mod house;
 mod line;
 mod load;
 mod memory;
+#[path = "../it/packages.rs"]
+mod packages;
 mod round;
 mod scan;
 mod wanted;
