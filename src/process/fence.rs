@@ -26,6 +26,16 @@ pub(super) fn restrict(reach: &Reach) -> Result<u8, ProcessError> {
     }
 }
 
+/// Whether this kernel has rules about files, and about ports: asked for with nothing left out.
+#[cfg(test)]
+pub(super) fn offered() -> (bool, bool) {
+    use landlock::{CompatLevel, Compatible as _};
+    let strict = || Ruleset::default().set_compatibility(CompatLevel::HardRequirement);
+    let has = |ruleset: Result<Ruleset, RulesetError>| ruleset.and_then(Ruleset::create).is_ok();
+    let files = has(strict().handle_access(AccessFs::from_all(ABI::V1)));
+    (files, has(strict().handle_access(AccessNet::from_all(ABI::V4))))
+}
+
 fn rules(reach: &Reach) -> Result<RulesetCreated, RulesetError> {
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     let write = read
