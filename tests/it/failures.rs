@@ -13,12 +13,6 @@ use super::line::Version;
 
 const STATUS_CALL: &str = "GET /payment-invoices/{id}";
 
-/// Providers answer here within milliseconds, or not at all.
-async fn impatient() -> House {
-    let upstream_timeout = Duration::from_millis(400);
-    House::with(Options { upstream_timeout, ..Options::default() }).await
-}
-
 /// The provider may have seen the sale: said so, and how to find out.
 fn assert_in_doubt(problem: &Value) {
     assert_eq!((&problem["retry"], &problem["origin"]), (&"unsafe".into(), &"upstream".into()));
@@ -28,7 +22,7 @@ fn assert_in_doubt(problem: &Value) {
 
 #[tokio::test]
 async fn a_silent_provider_leaves_the_outcome_unknown_and_its_status_call_tells() {
-    let house = impatient().await;
+    let house = House::impatient().await;
     for version in Version::BOTH {
         for warm in [false, true] {
             let (ready, other) = (house.ready("milkypay").await, house.ready("milkypay").await);
@@ -57,7 +51,7 @@ async fn a_silent_provider_leaves_the_outcome_unknown_and_its_status_call_tells(
 
 #[tokio::test]
 async fn an_invoice_in_doubt_names_the_call_that_finds_it() {
-    let house = impatient().await;
+    let house = House::impatient().await;
     house.world.paymega.faults().set("payment-invoices.create", Fault::Silent);
     let mut line = house.private(Version::Http1).await;
     let answer = line.send(&house.invoice("paymega", App::Shop)).await;
@@ -70,7 +64,7 @@ async fn an_invoice_in_doubt_names_the_call_that_finds_it() {
 
 #[tokio::test]
 async fn a_refusal_by_the_provider_comes_through_without_the_card_and_burns_the_cvv() {
-    let house = impatient().await;
+    let house = House::open().await;
     for version in Version::BOTH {
         for (fault, status) in
             [(Fault::EchoPan, 422), (Fault::EchoEncoded, 422), (Fault::Html500, 500)]

@@ -11,11 +11,12 @@ use portcullis_sandbox::world::Options;
 use portcullis_sandbox::world::accounts::App;
 
 use super::gate::{End, Fault, Gate, Reached, Wrong};
-use super::house::{House, Ready, assert_problem, card, invoice_of, session_of};
+use super::house::{House, IMPATIENT, Ready, assert_problem, card, invoice_of, session_of};
 use super::line::{Line, Version};
+use super::once::futures_of;
 
-/// The gate answers here within milliseconds, or not at all.
-const PATIENCE: Duration = Duration::from_millis(400);
+/// Behind the deadline of those who wait for it.
+const LATE: Duration = Duration::from_millis(1_200);
 
 /// What the application is told.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -50,6 +51,13 @@ impl fmt::Display for Row {
         let sales = self.sales;
         let failure = self.failure;
         write!(f, "| {failure} | {status} `{code}` | `{forwarded}` | `{retry}` | {cvv} | {sales} |")
+    }
+}
+
+impl Row {
+    /// Nothing but the deadline ends it.
+    fn waits(&self) -> bool {
+        self.told == SILENT || matches!(self.fault, Fault::Unanswered | Fault::SilentHandshake)
     }
 }
 
@@ -108,7 +116,7 @@ const ROWS: [Row; 27] = [
     after("more than `upstream.answer_limit_bytes`", BROKE_OFF, TOO_LARGE, End::Keep),
     Row {
         failure: "a whole answer after the deadline",
-        fault: Fault::Says(Duration::from_millis(500), WHOLE, End::Keep),
+        fault: Fault::Says(LATE, WHOLE, End::Keep),
         told: SILENT,
         sales: 1,
     },
@@ -144,10 +152,16 @@ const CASES: [Case; 4] = [
 
 impl Stage {
     async fn open(tls: bool) -> Self {
+        Self::with(tls, Options::default()).await
+    }
+
+    async fn impatient() -> Self {
+        Self::with(true, Options { upstream_timeout: IMPATIENT, ..Options::default() }).await
+    }
+
+    async fn with(tls: bool, options: Options) -> Self {
         let gate = Gate::open().await;
-        let adjust = Some(gate.adjust(tls));
-        let upstream_timeout = PATIENCE;
-        let house = House::with(Options { adjust, upstream_timeout, ..Options::default() }).await;
+        let house = House::with(Options { adjust: Some(gate.adjust(tls)), ..options }).await;
         gate.speaks(tls.then_some(&house.world.ca));
         let mut lines = Vec::new();
         for version in Version::BOTH {
@@ -219,6 +233,14 @@ impl Stage {
         }
     }
 
+    async fn goes_through(&mut self, rows: &[&Row], case: Case) {
+        for row in rows {
+            let reached = self.fail(row, case).await;
+            assert_once(row, case, reached);
+        }
+        self.house.assert_alive().await;
+    }
+
     fn assert_told(&self, row: &Row, answer: &Answer) {
         let Told { status, code, forwarded, retry } = row.told;
         let problem = assert_problem(answer, status, code, forwarded);
@@ -268,16 +290,19 @@ const HEAD: &str = "\
 
 #[tokio::test]
 async fn every_failure_is_told_as_it_is_and_no_sale_is_sent_twice() {
+    let (waiting, prompt): (Vec<_>, Vec<_>) = ROWS.iter().partition(|row| row.waits());
     let mut stage = Stage::open(true).await;
-    print!("{HEAD}");
-    for row in &ROWS {
-        for case in CASES {
-            let reached = stage.fail(row, case).await;
-            assert_once(row, case, reached);
-        }
-        tell(row);
+    for case in CASES {
+        stage.goes_through(&prompt, case).await;
     }
-    stage.house.assert_alive().await;
+    assert!(LATE > IMPATIENT && waiting.len() == 6);
+    // Beside one another: all of it is waiting.
+    let cases = CASES.map(async |case| {
+        Stage::impatient().await.goes_through(&waiting, case).await;
+    });
+    futures_of(cases.into_iter()).await;
+    print!("{HEAD}");
+    ROWS.iter().for_each(tell);
 }
 
 /// The wire is cut behind every byte of a sale: the head, the body, the last one.

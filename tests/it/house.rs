@@ -3,6 +3,7 @@
 
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -24,6 +25,8 @@ use serde_json::Value;
 use super::line::{Ask, Line, Tls, Version};
 
 pub(crate) const SALE: &str = "/cardgate/payment/sale";
+/// A deadline for exchanges that are to end by it; a busy machine keeps good ones within it, too.
+pub(crate) const IMPATIENT: Duration = Duration::from_secs(1);
 pub(crate) const INVOICES: &str = "/api/payment-invoices";
 /// Stands in everything that a test sends and no answer may repeat.
 pub(crate) const HOLDER: &str = "Canary Holder";
@@ -81,6 +84,12 @@ impl House {
 
     pub(crate) async fn with(options: Options) -> Self {
         Self::with_proxy(Proxy::Binary(env!("CARGO_BIN_EXE_portcullis").into()), options).await
+    }
+
+    /// One in which a provider that does not answer is given up after a second, so that whoever
+    /// waits for that waits no longer.
+    pub(crate) async fn impatient() -> Self {
+        Self::with(Options { upstream_timeout: IMPATIENT, ..Options::default() }).await
     }
 
     pub(crate) async fn with_proxy(proxy: Proxy, mut options: Options) -> Self {
@@ -285,7 +294,7 @@ impl Drop for House {
             return;
         }
         // Lines gather for 20 ms before they are written, and the last ones are searched too.
-        std::thread::sleep(std::time::Duration::from_millis(60));
+        std::thread::sleep(Duration::from_millis(60));
         let log = self.log();
         assert!(!log.is_empty(), "Portcullis wrote no log");
         assert_eq!(self.leak_in(&log), None, "in the log of Portcullis");

@@ -1,9 +1,6 @@
 //! `Idempotency-Key`: what is sent again is answered again, and reaches the provider once.
 
-use std::time::Duration;
-
 use portcullis_sandbox::corefy::faults::Fault;
-use portcullis_sandbox::world::Options;
 use portcullis_sandbox::world::accounts::App;
 
 use super::house::{House, Ready, assert_problem};
@@ -89,7 +86,8 @@ async fn of_many_at_once_one_reaches_the_provider() {
     assert_eq!((last.status, last.header(REPLAYED)), (200, Some("true")));
 }
 
-async fn futures_of<T>(calls: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
+/// What all of them come to, which run beside one another.
+pub(super) async fn futures_of<T>(calls: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
     let mut calls: Vec<_> = calls.map(Box::pin).collect();
     let mut answers = Vec::new();
     std::future::poll_fn(|cx| {
@@ -108,8 +106,7 @@ async fn futures_of<T>(calls: impl Iterator<Item = impl Future<Output = T>>) -> 
 
 #[tokio::test]
 async fn what_nobody_knows_is_not_sent_again_and_what_was_not_sent_is() {
-    let upstream_timeout = Duration::from_millis(400);
-    let house = House::with(Options { upstream_timeout, ..Options::default() }).await;
+    let house = House::impatient().await;
     let ready = house.ready("paymega").await;
     let mut line = house.private(Version::Http1).await;
     house.world.paymega.faults().set("sale", Fault::Silent);

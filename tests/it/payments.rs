@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use portcullis_sandbox::corefy::faults::Fault;
 use portcullis_sandbox::record::until;
-use portcullis_sandbox::world::Options;
 use portcullis_sandbox::world::accounts::App;
 
 use super::house::{House, Ready, assert_problem};
@@ -60,14 +59,16 @@ async fn of_many_sales_of_one_invoice_at_once_one_reaches_the_provider() {
 
 #[tokio::test]
 async fn a_sale_in_doubt_is_not_sent_again_with_another_card_either() {
-    let upstream_timeout = Duration::from_millis(400);
-    let house = House::with(Options { upstream_timeout, ..Options::default() }).await;
     let faults = [
         (Fault::Silent, 504, "upstream_silent"),
         (Fault::Cut, 502, "upstream_broke_off"),
         (Fault::Html500, 500, ""),
     ];
     for (fault, status, code) in faults {
+        let house = match fault {
+            Fault::Silent => House::impatient().await,
+            _ => House::open().await,
+        };
         let first = house.ready("paymega").await;
         let second = house.another_card(&first).await;
         house.world.paymega.faults().set("sale", fault);
@@ -93,8 +94,7 @@ async fn a_sale_in_doubt_is_not_sent_again_with_another_card_either() {
 
 #[tokio::test]
 async fn an_invoice_in_doubt_is_not_made_again_whoever_asks() {
-    let upstream_timeout = Duration::from_millis(400);
-    let house = House::with(Options { upstream_timeout, ..Options::default() }).await;
+    let house = House::impatient().await;
     let ask = house.invoice("paymega", App::Shop);
     let by_stall = Ask { ..house.invoice("paymega", App::Stall) }.with_body(ask.body.clone());
     let elsewhere = house.invoice("milkypay", App::Shop).with_body(ask.body.clone());

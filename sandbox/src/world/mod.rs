@@ -106,7 +106,7 @@ impl Default for Options {
             proxy: Proxy::Find,
             keep: false,
             pace: Pace::default(),
-            upstream_timeout: Duration::from_millis(2_000),
+            upstream_timeout: Duration::from_secs(10),
             card_ttl: Duration::from_secs(1_800),
             cvv_ttl: Duration::from_secs(900),
             adjust: None,
