@@ -8,7 +8,8 @@
 //!
 //! `cargo bench --bench vault_scale` prints a table and writes `target/vault-scale.json`;
 //! `-- --plot` draws `docs/vault-scale.svg`; `-- --test` runs a thousand cards alone. Ten million
-//! need 3.5 GiB.
+//! need 3.5 GiB. `-- --records` tells the memory of a million idempotency keys and of two million
+//! marks, by record.
 //! Machine and figures: docs/performance.md, "The vault".
 
 use std::alloc::System;
@@ -53,6 +54,9 @@ fn main() {
         println!("{}", line.map(|figure| format!("{figure:.1}")).join(" "));
         return;
     }
+    if has("--records") {
+        return small_records();
+    }
     // Without `--bench`, `cargo test` runs it.
     let smoke = has("--test") || !has("--bench");
     let sizes: &[usize] =
@@ -68,6 +72,24 @@ fn main() {
     if has("--plot") {
         std::fs::write(format!("{here}/docs/vault-scale.svg"), svg(&lines)).unwrap();
     }
+}
+
+/// Memory of the small records, of as many as there are at most by default.
+fn small_records() {
+    let vault = Vault::new(Keyring::random(), Limits::default());
+    let tenants = [Tenant::new("shop"), Tenant::new("other")];
+    let empty = resident();
+    for place in 0..1_000_000_u32 {
+        let tenant = &tenants[place as usize % 2];
+        let key: [&[u8]; 2] = [tenant.as_str().as_bytes(), &place.to_be_bytes()];
+        vault.claim_once(tenant, &key, &[b"sale"], NOW).unwrap();
+    }
+    let keys = resident();
+    for place in 0..2_000_000_u32 {
+        vault.mark(&place.to_be_bytes(), Duration::from_secs(86_400), NOW).unwrap();
+    }
+    println!("bytes_per_key {}", (keys - empty) / 1_000_000);
+    println!("bytes_per_mark {}", (resident() - keys) / 2_000_000);
 }
 
 /// In a process of its own: memory that an earlier run gave back would count for a later one.

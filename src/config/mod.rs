@@ -263,10 +263,16 @@ fn vault(root: &Table<'_>) -> (Limits, Vec<RootKey>) {
         states: count("states", 200_000, 1000..=100_000_000),
         states_bytes: count("states_bytes", 256 << 20, 16 << 20..=1 << 40),
         marks: count("marks", 2_000_000, 1000..=1_000_000_000),
+        idempotency: count("idempotency", 1_000_000, 1000..=100_000_000),
+        idempotency_bytes: count("idempotency_bytes", 128 << 20, 16 << 20..=1 << 40),
+        idempotency_per_app: count("idempotency_per_app", 500_000, 1..=100_000_000),
         sessions_per_app: count("sessions_per_app", 20_000, 1..=10_000_000),
         card_ttl: Duration::from_secs(table.number("card_ttl_seconds", 1800, 1..=86_400)),
         cvv_ttl: Duration::from_secs(table.number("cvv_ttl_seconds", 900, 1..=900)),
     };
+    if limits.idempotency_per_app > limits.idempotency {
+        table.fail("idempotency_per_app", "must not be more than vault.idempotency");
+    }
     let root_keys = root_keys::read(&table);
     table.finish();
     (limits, root_keys)

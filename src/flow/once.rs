@@ -44,7 +44,7 @@ impl Flow {
         now: Timestamp,
     ) -> Result<Claimed, Refusal> {
         let Some(named) = Named::by(incoming, app, place)? else { return Ok(Claimed::Without) };
-        match self.vault.claim_once(&named.owner, &named.parts, now)? {
+        match self.vault.claim_once(&app.tenant, &named.owner, &named.parts, now)? {
             Once::First(claim) => Ok(Claimed::First(claim)),
             once => told(once).map(Claimed::Repeated),
         }
@@ -60,7 +60,7 @@ impl Flow {
     ) -> Result<bool, Refusal> {
         let Some(named) = Named::by(incoming, app, place)? else { return Ok(false) };
         match self.vault.look_once(&named.owner, &named.parts, now) {
-            None => Ok(false),
+            None => Ok(self.vault.room_for_key(&app.tenant).map(|()| false)?),
             Some(once) => told(once).map(|_| true),
         }
     }

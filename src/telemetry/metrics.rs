@@ -49,7 +49,7 @@ pub struct Levels {
     /// Whether reveals can be recorded.
     pub audit_up: bool,
     /// Bounds of the vault by name: what fits, and what is left of it.
-    pub rooms: [(&'static str, usize, usize); 4],
+    pub rooms: [(&'static str, usize, usize); 8],
 }
 
 /// Everything that is counted.

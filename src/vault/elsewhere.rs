@@ -21,6 +21,7 @@ pub(super) enum Place {
     Cards = 0,
     States = 1,
     Marks = 2,
+    Onces = 3,
 }
 
 const INSERT: u8 = 1;
@@ -32,6 +33,7 @@ const REPLACE_IF: u8 = 6;
 const TAKE_IF: u8 = 7;
 const REMOVE: u8 = 8;
 const HAS_RESERVE: u8 = 9;
+const HAS_PLACE: u8 = 10;
 
 /// The first byte of an answer; a record may follow.
 const NO: u8 = 0;
@@ -105,6 +107,10 @@ impl Elsewhere {
     pub(super) fn has_reserve(&self) -> bool {
         self.is(HAS_RESERVE, &[])
     }
+
+    pub(super) fn has_place(&self, tenant: &str) -> bool {
+        self.is(HAS_PLACE, &[tenant.as_bytes()])
+    }
 }
 
 const fn bytes(now: Timestamp) -> [u8; 8] {
@@ -130,6 +136,7 @@ impl Vault {
             place if place == Place::Cards as u8 => Some(&self.cards),
             place if place == Place::States as u8 => Some(&self.states),
             place if place == Place::Marks as u8 => Some(&self.marks),
+            place if place == Place::Onces as u8 => Some(&self.onces),
             _ => None,
         }
     }
@@ -174,6 +181,7 @@ fn answered_by(store: &MemoryStore, operation: u8, mut reader: Reader<'_>) -> Op
         }
         REMOVE => yes(store.remove(&name(&mut reader)?)),
         HAS_RESERVE => yes(store.has_reserve()),
+        HAS_PLACE => yes(store.has_place(std::str::from_utf8(reader.rest()).ok()?)),
         _ => return None,
     };
     Some(answer)

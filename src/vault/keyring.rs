@@ -257,11 +257,10 @@ impl Vault {
 
     /// Live records under this version.
     fn sealed_by(&self, version: u32, now: Timestamp) -> usize {
-        let stores = [&self.cards, &self.states, &self.marks];
         let live = |store: &super::Store| {
             store.count(|kept| kept.version() == version && kept.expires() > now)
         };
-        stores.map(live).iter().sum()
+        self.stores().map(live).iter().sum()
     }
 
     pub(super) fn ring(&self) -> Guard<Arc<Keyring>> {

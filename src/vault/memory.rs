@@ -5,7 +5,6 @@
 //! the table, as in a map, the free places of a table that has just grown would cost more than the
 //! records.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use hashbrown::HashTable;
@@ -14,6 +13,7 @@ use hashbrown::hash_table::Entry;
 use super::elsewhere::Elsewhere;
 use super::seal::{Name, Sealed, Stamp};
 use super::store::{Bounds, Refused};
+use super::usage::{Amount, Usage};
 use crate::card::Timestamp;
 
 pub(super) type Records = HashTable<Sealed>;
@@ -23,9 +23,7 @@ pub(super) struct MemoryStore {
     /// Apart, so that there is a shard for every name whatever the number of the others.
     first: Mutex<Records>,
     others: Box<[Mutex<Records>]>,
-    records: AtomicUsize,
-    bytes: AtomicUsize,
-    bounds: Bounds,
+    usage: Usage,
     /// Who has the records once they were handed over. Set while every shard is held.
     elsewhere: OnceLock<Elsewhere>,
 }
@@ -47,8 +45,7 @@ impl Held<'_> {
         let Held { store, shards } = self;
         // Told before the first shard is let go.
         let _ = store.elsewhere.set(elsewhere);
-        store.records.store(0, Ordering::Relaxed);
-        store.bytes.store(0, Ordering::Relaxed);
+        store.usage.clear();
         shards.into_iter().map(|mut shard| std::mem::take(&mut *shard)).collect()
     }
 }
@@ -61,9 +58,7 @@ impl MemoryStore {
         Self {
             first: shard(),
             others: (1..shards).map(|_| shard()).collect(),
-            records: AtomicUsize::new(0),
-            bytes: AtomicUsize::new(0),
-            bounds,
+            usage: Usage::new(bounds),
             elsewhere: OnceLock::new(),
         }
     }
@@ -101,15 +96,11 @@ impl MemoryStore {
         let _old = match records.entry(hash(&name), |kept| kept.name() == name, rehash) {
             Entry::Occupied(old) if !yields(old.get()) => return Err(Refused::Taken),
             Entry::Occupied(mut old) => {
-                self.resize(old.get().len(), sealed.len())?;
+                self.usage.replace(Some(old.get()), &sealed)?;
                 Some(std::mem::replace(old.get_mut(), sealed))
             }
             Entry::Vacant(free) => {
-                self.resize(0, sealed.len())?;
-                if let Err(full) = raise(&self.records, 1, self.bounds.records) {
-                    lower(&self.bytes, sealed.len());
-                    return Err(full);
-                }
+                self.usage.replace(None, &sealed)?;
                 free.insert(sealed);
                 None
             }
@@ -132,8 +123,7 @@ impl MemoryStore {
         match records.entry(hash(&name), |kept| kept.name() == name, rehash) {
             Entry::Occupied(_) => false,
             Entry::Vacant(free) => {
-                self.records.fetch_add(1, Ordering::Relaxed);
-                self.bytes.fetch_add(sealed.len(), Ordering::Relaxed);
+                self.usage.add(&sealed);
                 free.insert(sealed);
                 true
             }
@@ -166,7 +156,7 @@ impl MemoryStore {
         };
         let kept = records.find_mut(hash(&name), |kept| kept.name() == name);
         let Some(kept) = kept.filter(|kept| kept.stamp() == seen) else { return false };
-        if self.resize(kept.len(), next.len()).is_err() {
+        if self.usage.replace(Some(kept), &next).is_err() {
             return false;
         }
         *kept = next;
@@ -197,8 +187,7 @@ impl MemoryStore {
         let found = records.find_entry(hash(name), |kept| kept.name() == *name && wanted(kept));
         let (sealed, _) = found.ok()?.remove();
         drop(records);
-        lower(&self.records, 1);
-        lower(&self.bytes, sealed.len());
+        self.usage.remove(&sealed);
         Some(sealed)
     }
 
@@ -211,16 +200,17 @@ impl MemoryStore {
     }
 
     fn sweep_shard(&self, records: &mut Records, now: Timestamp) -> usize {
-        let (mut removed, mut freed) = (0, 0);
+        let mut gone = Amount::default();
         records.retain(|kept| {
             let live = kept.expires() > now;
-            removed += usize::from(!live);
-            freed += if live { 0 } else { kept.len() };
+            if !live {
+                gone.add(self.usage.of(kept));
+                self.usage.remove_share(kept);
+            }
             live
         });
-        lower(&self.records, removed);
-        lower(&self.bytes, freed);
-        removed
+        self.usage.lower(gone);
+        gone.records
     }
 
     /// How many records are so. Shards are looked at one after the other, while others change.
@@ -230,15 +220,12 @@ impl MemoryStore {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.records.load(Ordering::Relaxed)
+        self.usage.records()
     }
 
-    /// What it may hold and what is left of that, in records and in bytes.
-    pub(super) fn room(&self) -> [(usize, usize); 2] {
-        let left = |used: &AtomicUsize, bound: usize| {
-            (bound, bound.saturating_sub(used.load(Ordering::Relaxed)))
-        };
-        [left(&self.records, self.bounds.records), left(&self.bytes, self.bounds.bytes)]
+    /// How much of it is used.
+    pub(super) const fn usage(&self) -> &Usage {
+        &self.usage
     }
 
     /// Whether more than a sixteenth of the room is free.
@@ -246,17 +233,15 @@ impl MemoryStore {
         if let Some(elsewhere) = self.elsewhere.get() {
             return elsewhere.has_reserve();
         }
-        let free = |used: &AtomicUsize, bound: usize| {
-            used.load(Ordering::Relaxed) < bound.saturating_sub(bound / 16)
-        };
-        free(&self.records, self.bounds.records) && free(&self.bytes, self.bounds.bytes)
+        self.usage.has_reserve()
     }
 
-    /// Counts a record that takes the place of another one.
-    fn resize(&self, old: usize, new: usize) -> Result<(), Refused> {
-        raise(&self.bytes, new.saturating_sub(old), self.bounds.bytes)?;
-        lower(&self.bytes, old.saturating_sub(new));
-        Ok(())
+    /// Whether one record more of this tenant would find room.
+    pub(super) fn has_place(&self, tenant: &str) -> bool {
+        match self.elsewhere.get() {
+            Some(elsewhere) => elsewhere.has_place(tenant),
+            None => self.usage.has_place(tenant),
+        }
     }
 
     /// The shard comes from other bits than the place in it does.
@@ -289,17 +274,4 @@ fn hash(name: &Name) -> u64 {
 
 fn rehash(kept: &Sealed) -> u64 {
     hash(&kept.name())
-}
-
-fn raise(used: &AtomicUsize, more: usize, bound: usize) -> Result<(), Refused> {
-    if more == 0 {
-        return Ok(());
-    }
-    let within = |used: usize| used.checked_add(more).filter(|raised| *raised <= bound);
-    let raised = used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, within);
-    raised.map(drop).map_err(|_| Refused::Full)
-}
-
-fn lower(used: &AtomicUsize, less: usize) {
-    used.fetch_sub(less, Ordering::Relaxed);
 }

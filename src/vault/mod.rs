@@ -27,6 +27,7 @@ mod session;
 mod store;
 mod text;
 mod transfer;
+mod usage;
 
 pub use bearer::Bearer;
 pub use cards::{CvvLease, KeptCard, Metadata, Preview, Redeemed};
@@ -129,6 +130,12 @@ pub struct Limits {
     pub states_bytes: usize,
     /// The most marks of callbacks, signed requests and payments under way at a time.
     pub marks: usize,
+    /// The most idempotency keys at a time.
+    pub idempotency: usize,
+    /// The most bytes of the answers that are kept under them.
+    pub idempotency_bytes: usize,
+    /// The most idempotency keys of one application, which has the same part of the bytes.
+    pub idempotency_per_app: usize,
     /// The most capture sessions that one application has open at a time.
     pub sessions_per_app: usize,
     /// How long a card lives.
@@ -150,6 +157,9 @@ impl Default for Limits {
             states: 200_000,
             states_bytes: 256 << 20,
             marks: 2_000_000,
+            idempotency: 1_000_000,
+            idempotency_bytes: 128 << 20,
+            idempotency_per_app: 500_000,
             sessions_per_app: 20_000,
             card_ttl,
             cvv_ttl: Self::CVV_TTL_MAX,
@@ -196,12 +206,16 @@ impl fmt::Display for VaultError {
 
 impl std::error::Error for VaultError {}
 
+/// Rooms by name, with what each may hold and what is left of that.
+pub type Rooms = [(&'static str, usize, usize); 8];
+
 /// Keeps records sealed and hands them to whom they belong.
 pub struct Vault {
     keyring: ArcSwap<Keyring>,
     cards: Store,
     states: Store,
     marks: Store,
+    onces: Store,
     open_sessions: OpenSessions,
     limits: Limits,
 }
@@ -218,13 +232,13 @@ impl Vault {
     pub fn new(keyring: Keyring, limits: Limits) -> Self {
         let cvv_ttl = limits.cvv_ttl.min(Limits::CVV_TTL_MAX);
         let limits = Limits { cvv_ttl, ..limits };
-        let unbounded = |records| Bounds { records, bytes: usize::MAX };
-        let states = Bounds { records: limits.states, bytes: limits.states_bytes };
+        let states = Bounds { bytes: limits.states_bytes, ..Bounds::records(limits.states) };
         Self {
             keyring: ArcSwap::from_pointee(keyring),
-            cards: Store::new(CARD_SHARDS, unbounded(limits.capacity)),
+            cards: Store::new(CARD_SHARDS, Bounds::records(limits.capacity)),
             states: Store::new(SHARDS, states),
-            marks: Store::new(SHARDS, unbounded(limits.marks)),
+            marks: Store::new(SHARDS, Bounds::records(limits.marks)),
+            onces: Store::new(SHARDS, once::bounds(&limits)),
             open_sessions: OpenSessions::default(),
             limits,
         }
@@ -239,29 +253,38 @@ impl Vault {
     /// One of `parts` parts of a sweep, numbered from 0; all of them together remove what has
     /// expired. With ten million cards a whole sweep keeps a core busy for seconds.
     pub fn sweep_part(&self, now: Timestamp, part: usize, parts: usize) -> usize {
-        let stores = [&self.cards, &self.states, &self.marks];
-        stores.map(|store| store.sweep_part(now, part, parts)).iter().sum()
+        self.stores().map(|store| store.sweep_part(now, part, parts)).iter().sum()
+    }
+
+    const fn stores(&self) -> [&Store; 4] {
+        [&self.cards, &self.states, &self.marks, &self.onces]
     }
 
     /// How many records there are, expired ones included until they are swept.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.cards.len() + self.states.len() + self.marks.len()
+        self.stores().map(Store::len).iter().sum()
     }
 
     /// Its rooms by name, each with what it may hold and what is left of that: records, or bytes
-    /// where the name says so. What has expired takes room until it is swept.
+    /// where the name says so. What has expired takes room until it is swept. Of the shares of
+    /// applications it is the one of which least is left.
     #[must_use]
-    pub fn rooms(&self) -> [(&'static str, usize, usize); 4] {
-        let [cards, _] = self.cards.room();
-        let [states, states_bytes] = self.states.room();
-        let [marks, _] = self.marks.room();
+    pub fn rooms(&self) -> Rooms {
+        let [cards, states, marks, onces] = self.stores().map(Store::usage);
+        let ([cards, _], [marks, _]) = (cards.room(), marks.room());
+        let [states, states_bytes] = states.room();
+        let [[keys, keys_bytes], [of_app, bytes_of_app]] = [onces.room(), onces.share_room()];
         let named = |name, (size, free)| (name, size, free);
         [
             named("cards", cards),
             named("states", states),
             named("states_bytes", states_bytes),
             named("marks", marks),
+            named("idempotency", keys),
+            named("idempotency_bytes", keys_bytes),
+            named("idempotency_per_app", of_app),
+            named("idempotency_bytes_per_app", bytes_of_app),
         ]
     }
 
@@ -285,8 +308,9 @@ impl Vault {
     const fn place(&self, kind: Kind) -> &Store {
         match kind {
             Kind::Card | Kind::Cvv => &self.cards,
-            Kind::Bearer | Kind::Session | Kind::Relay | Kind::Text | Kind::Once => &self.states,
+            Kind::Bearer | Kind::Session | Kind::Relay | Kind::Text => &self.states,
             Kind::Mark | Kind::Newest => &self.marks,
+            Kind::Once => &self.onces,
         }
     }
 

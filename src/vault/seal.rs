@@ -229,6 +229,12 @@ impl Sealed {
         self.0.len()
     }
 
+    /// How long what it seals is; nothing for what has no header.
+    pub(super) fn sealed_len(&self) -> usize {
+        let header = self.header().map_or(self.len(), |header| header.len);
+        self.len().saturating_sub(HEADER + header + TAG_BYTES)
+    }
+
     /// All of it, for another process that has the keys.
     pub(super) fn bytes(&self) -> &[u8] {
         &self.0

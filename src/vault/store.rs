@@ -4,6 +4,8 @@
 //! One backend today. The second makes [`Store`] an enum of the two, matched without a wildcard;
 //! the contract below is then run over both.
 
+use super::usage::Amount;
+
 /// The backend in use.
 pub(super) type Store = super::memory::MemoryStore;
 
@@ -13,6 +15,23 @@ pub(super) struct Bounds {
     pub(super) records: usize,
     /// Bytes of all records together, without what the store itself needs for them.
     pub(super) bytes: usize,
+    /// What of these one tenant has at most, where that is bounded.
+    pub(super) share: Option<Share>,
+}
+
+impl Bounds {
+    pub(super) const fn records(records: usize) -> Self {
+        Self { records, bytes: usize::MAX, share: None }
+    }
+}
+
+/// The part of a store that one tenant has at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Share {
+    pub(super) most: Amount,
+    /// So many sealed bytes each record has: their number bounds those, and only what goes beyond
+    /// counts as bytes. So long records leave room for short ones.
+    pub(super) bare: usize,
 }
 
 /// Why a record was not kept.
@@ -35,7 +54,7 @@ mod tests {
     const END: Timestamp = Timestamp::from_secs(3_000);
 
     fn store(records: usize) -> Store {
-        Store::new(4, Bounds { records, bytes: usize::MAX })
+        Store::new(4, Bounds::records(records))
     }
 
     fn kept(name: Name, stamp: u8, expires: Timestamp) -> Sealed {
@@ -101,7 +120,7 @@ mod tests {
     #[test]
     fn a_store_whose_bytes_are_used_up_refuses_and_counts_what_goes() {
         let len = kept(A, 1, END).len();
-        let store = Store::new(4, Bounds { records: 10, bytes: 2 * len + 10 });
+        let store = Store::new(4, Bounds { bytes: 2 * len + 10, ..Bounds::records(10) });
         store.insert(kept(A, 1, END), NOW).unwrap();
         assert_eq!(store.insert(long(B, 2, END, len), NOW), Err(Refused::Full));
         store.insert(kept(B, 2, END), NOW).unwrap();

@@ -713,37 +713,77 @@ fn a_mark_stays_to_its_end_or_until_it_is_forgotten() {
 
 #[test]
 fn no_kind_of_record_takes_the_room_of_another() {
-    let limits = Limits { capacity: 2, states: 1, marks: 1, ..Limits::default() };
+    let limits = Limits {
+        capacity: 2,
+        states: 1,
+        marks: 1,
+        idempotency: 1,
+        idempotency_per_app: 1,
+        ..Limits::default()
+    };
     let vault = Vault::new(Keyring::random(), limits);
     let relay = || vault.keep_relay(SecretBytes::from_slice(b"x"), MINUTE, NOW).map(drop);
     let card = || vault.keep_card(capture(Some("987")), &owner(), NOW).map(drop);
+    let claim = |key: &[u8]| vault.claim_once(&shop(), &[key], &[b"sale"], NOW).map(drop);
+    assert_eq!((claim(b"a"), claim(b"b")), (Ok(()), Err(VaultError::Full)));
     assert_eq!(vault.mark(b"a", MINUTE, NOW), Ok(Mark::New));
     assert_eq!(vault.mark(b"b", MINUTE, NOW), Err(VaultError::Full));
     assert_eq!(vault.claim(b"b", NOW), Err(VaultError::Full));
     assert_eq!(vault.newest(b"b", 1, MINUTE, NOW), Err(VaultError::Full));
     assert_eq!((relay(), relay()), (Ok(()), Err(VaultError::Full)));
     assert_eq!((card(), card()), (Ok(()), Err(VaultError::Full)));
-    assert_eq!((vault.sweep(NOW.plus(MINUTE)), vault.len()), (2, 2));
+    assert_eq!((vault.sweep(NOW.plus(MINUTE)), vault.len()), (2, 3));
     assert_eq!((relay(), vault.mark(b"b", MINUTE, NOW)), (Ok(()), Ok(Mark::New)));
 }
 
 #[test]
 fn rooms_tell_what_is_left_of_each_bound() {
-    let limits =
-        Limits { capacity: 9, states: 8, states_bytes: 9_000, marks: 7, ..Limits::default() };
+    let limits = Limits {
+        capacity: 9,
+        states: 8,
+        states_bytes: 9_000,
+        marks: 7,
+        idempotency: 6,
+        idempotency_bytes: 6_000,
+        idempotency_per_app: 3,
+        ..Limits::default()
+    };
     let vault = Vault::new(Keyring::random(), limits);
     let told = || vault.rooms();
-    let empty =
-        [("cards", 9, 9), ("states", 8, 8), ("states_bytes", 9_000, 9_000), ("marks", 7, 7)];
+    let empty = [
+        ("cards", 9, 9),
+        ("states", 8, 8),
+        ("states_bytes", 9_000, 9_000),
+        ("marks", 7, 7),
+        ("idempotency", 6, 6),
+        ("idempotency_bytes", 6_000, 6_000),
+        ("idempotency_per_app", 3, 3),
+        ("idempotency_bytes_per_app", 3_000, 3_000),
+    ];
     assert_eq!(told(), empty);
+    let day = Duration::from_secs(86_400);
+    for (tenant, key) in [("shop", b"1"), ("shop", b"2"), ("other", b"1")] {
+        let tenant = Tenant::new(tenant);
+        let claimed =
+            vault.claim_once(&tenant, &[tenant.as_str().as_bytes(), key], &[b"sale"], NOW);
+        let Ok(Once::First(claim)) = claimed else { panic!() };
+        vault.answer_once(&claim, &SecretBytes::from_slice(&[b'x'; 1000]), NOW);
+    }
     let (token, _) = kept(&vault);
     vault.keep_relay(SecretBytes::from_slice(&[b'x'; 1000]), MINUTE, NOW).unwrap();
     vault.mark(b"a", MINUTE, NOW).unwrap();
-    let [cards, states, bytes, marks] = told();
+    let [cards, states, bytes, marks, onces @ ..] = told();
+    let used = [
+        ("idempotency", 6, 3),
+        ("idempotency_bytes", 6_000, 3_000),
+        ("idempotency_per_app", 3, 1),
+        ("idempotency_bytes_per_app", 3_000, 1_000),
+    ];
+    assert_eq!(onces, used);
     assert_eq!((cards, states, marks), (("cards", 9, 7), ("states", 8, 7), ("marks", 7, 6)));
     assert!((7_500..8_000).contains(&bytes.2), "{bytes:?}");
     vault.revoke(&token, &shop(), NOW).unwrap();
-    vault.sweep(NOW.plus(MINUTE));
+    vault.sweep(NOW.plus(day));
     assert_eq!(told(), empty);
 }
 

@@ -50,7 +50,10 @@ impl fmt::Display for TransferError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         out.write_str(match self {
             Self::Malformed => "what came is no record of a vault",
-            Self::NoRoom => "more records than vault.capacity, vault.states or vault.marks allow",
+            Self::NoRoom => {
+                "more records than vault.capacity, vault.states, vault.marks or vault.idempotency \
+                 allow"
+            }
         })
     }
 }
@@ -60,7 +63,7 @@ impl std::error::Error for TransferError {}
 /// A vault that nobody can use until this is dropped or given up.
 pub struct HeldVault<'v> {
     vault: &'v Vault,
-    stores: [Held<'v>; 3],
+    stores: [Held<'v>; 4],
 }
 
 impl fmt::Debug for HeldVault<'_> {
@@ -99,7 +102,7 @@ impl HeldVault<'_> {
 
     /// Lets everybody go on, with the records of the process that answers.
     pub fn give_up(self, ask: &Ask) -> Left {
-        let places = [Place::Cards, Place::States, Place::Marks];
+        let places = [Place::Cards, Place::States, Place::Marks, Place::Onces];
         let stores = self.stores.into_iter().zip(places);
         let left = stores.flat_map(|(held, place)| held.give_up(Elsewhere::new(ask, place)));
         Left(left.collect())
@@ -135,7 +138,7 @@ impl Vault {
     /// Waits for the operations under way, and has all others wait.
     #[must_use]
     pub fn hold(&self) -> HeldVault<'_> {
-        let stores = [&self.cards, &self.states, &self.marks].map(super::Store::hold);
+        let stores = self.stores().map(super::Store::hold);
         HeldVault { vault: self, stores }
     }
 
@@ -274,7 +277,9 @@ mod tests {
         let cvv_token = kept.cvv_token.unwrap();
         let id = giver.open_session(session(), NOW).unwrap();
         assert_eq!(giver.claim(b"callback", NOW), Ok(Mark::New));
-        let Ok(Once::First(claim)) = giver.claim_once(&[b"k"], &[b"sale"], NOW) else { panic!() };
+        let shop = Tenant::new("shop");
+        let claimed = giver.claim_once(&shop, &[b"k"], &[b"sale"], NOW);
+        let Ok(Once::First(claim)) = claimed else { panic!() };
         let relay = giver.keep_relay(SecretBytes::from_slice(b"PaReq"), TTL, NOW).unwrap();
         let handle = giver.keep_bearer(b"jwt", &audience(), b"", TTL, NOW).unwrap();
         let pan = Pan::parse(b"4111111111111111").unwrap();
@@ -290,6 +295,7 @@ mod tests {
             let again = vault.keep_bearer(b"jwt", &audience(), b"", TTL, NOW).unwrap();
             assert_eq!(again.random_part(), handle.random_part());
             assert_eq!(vault.room_for_payment(), Ok(()));
+            assert_eq!(vault.room_for_key(&shop), Ok(()));
         }
         assert_eq!(taker.use_session(&id, NOW).err(), Some(VaultError::NotFound));
         // What either of them does the other one sees, and a code is handed out once.
@@ -299,7 +305,8 @@ mod tests {
         drop(taker.take_cvv(&cvv_token, &kept.token, &audience(), NOW).unwrap());
         assert!(giver.take_cvv(&cvv_token, &kept.token, &audience(), NOW).is_err());
         giver.answer_once(&claim, &SecretBytes::from_slice(b"200"), NOW);
-        assert!(matches!(taker.claim_once(&[b"k"], &[b"sale"], NOW), Ok(Once::Answered(_))));
+        let again = taker.claim_once(&shop, &[b"k"], &[b"sale"], NOW);
+        assert!(matches!(again, Ok(Once::Answered(_))));
         assert!(matches!(taker.begin_relay(&relay, NOW), Ok(super::super::Begun::First(_))));
         giver.finish_relay(&relay, SecretBytes::from_slice(b"302"), NOW).unwrap();
         assert!(matches!(taker.begin_relay(&relay, NOW), Ok(super::super::Begun::Done(_))));
@@ -370,6 +377,7 @@ mod tests {
         assert_eq!(refused, Err(VaultError::Full));
         assert_eq!(vault.claim(b"callback", NOW), Err(VaultError::Full));
         assert_eq!(vault.room_for_payment(), Err(VaultError::Full));
+        assert_eq!(vault.room_for_key(&Tenant::new("shop")), Err(VaultError::Full));
     }
 
     #[test]
@@ -423,6 +431,30 @@ mod tests {
         assert!(taker.answer(b"").is_empty() && taker.answer(&[99, 0]).is_empty());
         let later = NOW.plus(Duration::from_secs(86_400));
         assert_eq!(giver.hold().records(later).count(), 0, "what has ended stays behind");
+    }
+
+    #[test]
+    fn the_share_of_an_application_counts_on_whichever_process_it_asks() {
+        let limits = Limits { idempotency: 9, idempotency_per_app: 3, ..Limits::default() };
+        let (giver, taker) = (bounded(1, limits), bounded(1, limits));
+        let claim = |vault: &Vault, key: &[u8]| {
+            vault.claim_once(&Tenant::new("shop"), &[key], &[b"sale"], NOW).map(drop)
+        };
+        claim(&giver, b"1").unwrap();
+        hand_over(&giver, &taker);
+        assert_eq!((claim(&giver, b"2"), claim(&taker, b"3")), (Ok(()), Ok(())));
+        for vault in [&giver, &taker] {
+            assert_eq!(claim(vault, b"4"), Err(VaultError::Full));
+            assert_eq!(vault.room_for_key(&Tenant::new("shop")), Err(VaultError::Full));
+            assert_eq!(vault.room_for_key(&Tenant::new("other")), Ok(()));
+        }
+        let narrow = Limits { idempotency_per_app: 2, ..limits };
+        let records: Vec<_> = taker.hold().records(NOW).map(<[u8]>::to_vec).collect();
+        let taken = records.iter().map(|record| bounded(1, narrow).take_record(record, NOW));
+        assert_eq!(taken.collect::<Vec<_>>(), [Ok(()); 3]);
+        let narrow = bounded(1, narrow);
+        let taken: Vec<_> = records.iter().map(|record| narrow.take_record(record, NOW)).collect();
+        assert_eq!(taken, [Ok(()), Ok(()), Err(TransferError::NoRoom)]);
     }
 
     #[test]

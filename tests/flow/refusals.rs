@@ -1,7 +1,7 @@
 //! Bad input: refused before anything is sent, and nothing is used up.
 
 use crate::bench::{
-    Bench, CVV, NOW, OTHER, OTHER_KEY, PAN, SHOP_KEY, basic, bearer, card, headers, refusal,
+    Bench, CVV, NOW, OTHER, OTHER_KEY, PAN, SHOP, SHOP_KEY, basic, bearer, card, headers, refusal,
     sale_json,
 };
 
@@ -473,4 +473,31 @@ fn a_payment_without_room_for_its_answer_does_not_leave() {
     still_pays_later(&bench, &token);
     let read = bench.call("GET", "/paymega/api/payment-invoices/cpi_1", b"");
     assert!(read.is_ok(), "what became of a payment can be read: {}", refusal(read));
+}
+
+#[test]
+fn a_full_room_of_keys_refuses_requests_with_a_new_one_and_no_others() {
+    const INVOICES: &str = "/paymega/api/payment-invoices";
+    let vault = "[vault]\nstates = 1000\nidempotency = 1000\nidempotency_per_app = 950";
+    let bench = Bench::with("", vault);
+    let invoice = |holder, key: Option<&str>, reference: &str| {
+        let body = format!(r#"{{"data":{{"attributes":{{"reference_id":"{reference}"}}}}}}"#);
+        let mut headers = basic(holder, true);
+        key.map(|key| headers.insert("idempotency-key", key.parse().unwrap()));
+        bench.prepare("POST", INVOICES, &headers, body.as_bytes())
+    };
+    for number in 0..950 {
+        let number = number.to_string();
+        let (_, pending) = invoice(SHOP, Some(&number), &number).unwrap();
+        bench.answer(pending, 422, b"{}").unwrap();
+    }
+    assert_eq!(refusal(invoice(SHOP, Some("950"), "950")), "VaultFull");
+    // A known key is known, a payment without one and another application's are none of it.
+    assert_eq!(refusal(invoice(SHOP, Some("7"), "8")), "RepeatedDiffers");
+    assert!(invoice(SHOP, None, "951").is_ok());
+    assert!(invoice(OTHER, Some("950"), "952").is_ok());
+    bench.session(SHOP_KEY);
+    let handle = bench.handle("paymega");
+    let (token, cvv) = bench.shop_card();
+    assert!(bench.sale("paymega", &handle, &sale_json(&token, &cvv)).is_ok());
 }

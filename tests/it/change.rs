@@ -248,6 +248,7 @@ async fn what_a_running_process_cannot_take_on_needs_a_restart() {
         below("[server]", "shutdown_seconds = 99"),
         from("capacity = 100000", "capacity = 100001", "vault.capacity"),
         below("[vault]", "states = 1000"),
+        below("[vault]", "idempotency_per_app = 1000"),
         from("card_ttl_seconds = 1800", "card_ttl_seconds = 9", "vault.card_ttl_seconds"),
         from("format = \"json\"", "format = \"off\"", "log.format"),
         below("[process]", "danger_no_landlock = true"),

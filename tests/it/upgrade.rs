@@ -401,6 +401,7 @@ struct Stand {
     nonces: Vec<u8>,
 }
 
+const FORMAT: u16 = 2;
 const HELLO: u8 = 1;
 const REFUSED: u8 = 2;
 const PROOFS: u8 = 3;
@@ -442,7 +443,7 @@ impl Stand {
     /// Up to this step, counted from the connection.
     fn go_to(&mut self, step: usize) {
         let steps: [fn(&mut Self); 6] = [
-            |stand| stand.hello(1),
+            |stand| stand.hello(FORMAT),
             |stand| {
                 let (word, hello) = stand.receive();
                 assert_eq!(word, HELLO);
@@ -577,10 +578,10 @@ async fn another_form_other_keys_and_a_lie_are_refused_and_change_nothing() {
     keygen(up.folder.path().join("2.key"));
 
     let mut newer = Stand::at(&up, "1.key");
-    newer.hello(2);
+    newer.hello(FORMAT + 1);
     let (word, body) = newer.receive();
     assert_eq!((word, body[0]), (REFUSED, 1));
-    assert_eq!(&body[1..11], [b"pcupgrad".as_slice(), &[0, 1]].concat());
+    assert_eq!(&body[1..11], [b"pcupgrad".as_slice(), &FORMAT.to_be_bytes()].concat());
     let mut stranger = Stand::at(&up, "2.key");
     stranger.go_to(2);
     assert_eq!(stranger.receive(), {
