@@ -9,7 +9,7 @@
 //! | | ← | `Hello`: form of the transfer, nonce |
 //! | `Hello`: the same, and proofs of the root keys | → | |
 //! | | ← | `Proofs`, addresses to listen on |
-//! | `Sockets` that it has for these | → | starts as far as it can |
+//! | `Sockets` that it has for these, and one for `Lines` | → | starts as far as it can |
 //! | | ← | `Ready` |
 //! | holds the vault: its requests wait | | |
 //! | `Keys`, `Records`, `End` | → | |
@@ -20,7 +20,8 @@
 //!
 //! Until `Go` is sent the giver takes everything back when anything fails. From then on there is
 //! one vault, in the taker: the giver accepts no more connections, finishes those that it has,
-//! and asks the taker for every record that it needs meanwhile (`Question`, `Lines`).
+//! and asks the taker for every record that it needs meanwhile (`Question`). Lines of the audit
+//! record (`Lines`) have a socket of their own: a disk may hold them up, and nothing else.
 
 mod giver;
 mod taker;
@@ -48,7 +49,7 @@ use taker::{Prepared, Taker};
 use words::{Broken, Refused};
 
 /// The form of what goes over. Another form gets another number.
-const FORMAT: u16 = 2;
+const FORMAT: u16 = 3;
 
 /// For each step before records move, except the next.
 const STEP_MAX: Duration = Duration::from_secs(5);

@@ -9,13 +9,18 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Receiver;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use http::Method;
+use portcullis::card::Timestamp;
+use portcullis::process::passing::receive_descriptors;
 use portcullis::vault::{Keyring, Limits, Role, Vault};
 use portcullis_sandbox::client::Answer;
 use portcullis_sandbox::corefy::cards::CHALLENGED;
 use portcullis_sandbox::corefy::faults::Fault;
+use portcullis_sandbox::record::until;
 use portcullis_sandbox::visitor::{TypedCard, Visitor, tokens_of};
 use portcullis_sandbox::world::Options;
 use portcullis_sandbox::world::accounts::App;
@@ -259,14 +264,14 @@ async fn what_has_no_client_any_more_ends_in_the_old_process_and_is_told_by_the_
     leave_a_sale(&up.house, &ask).await;
 
     let old = up.upgrade().await;
-    let mut line = up.house.private(Version::Http1).await;
-    assert_problem(&line.send(&ask).await, 409, "idempotency_in_flight", "unknown");
+    let early = up.house.private(Version::Http1).await.send(&ask).await;
+    assert_problem(&early, 409, "idempotency_in_flight", "unknown");
     // Longer than an old process takes that has nothing to wait for.
     tokio::time::sleep(Duration::from_millis(500)).await;
     up.house.world.paymega.faults().release();
     up.ends(old).await;
 
-    let again = line.send(&ask).await;
+    let again = up.house.private(Version::Http1).await.send(&ask).await;
     assert_eq!((again.status, again.header("idempotency-replayed")), (200, Some("true")));
     up.house.assert_charged_once(&ready);
     let outcome = up.house.public(Version::Http1).await.send(&back).await;
@@ -394,22 +399,46 @@ async fn three_upgrades_under_load_fail_no_payment_reset_no_connection_and_lose_
     assert!(!proof.contains("broken") && !proof.contains("altered"), "{proof}");
 }
 
+fn send(mut stream: &UnixStream, word: u8, body: &[u8]) -> std::io::Result<()> {
+    let length = u32::try_from(body.len()).unwrap().to_be_bytes();
+    stream.write_all(&[length.as_slice(), &[word], body].concat())
+}
+
+/// Nothing more once the other side is gone.
+fn receive(mut stream: &UnixStream) -> Option<(u8, Vec<u8>)> {
+    let mut head = [0; 5];
+    stream.read_exact(&mut head).ok()?;
+    let length = u32::from_be_bytes([head[0], head[1], head[2], head[3]]);
+    let mut body = vec![0; usize::try_from(length).unwrap()];
+    stream.read_exact(&mut body).ok()?;
+    Some((head[4], body))
+}
+
 /// A process that wants to take over and gives up, or lies, at some step.
 struct Stand {
     stream: UnixStream,
+    /// On which lines of the audit record come.
+    lines: Option<UnixStream>,
     vault: Vault,
     nonces: Vec<u8>,
 }
 
-const FORMAT: u16 = 2;
+const FORMAT: u16 = 3;
 const HELLO: u8 = 1;
 const REFUSED: u8 = 2;
 const PROOFS: u8 = 3;
 const SOCKETS: u8 = 4;
 const READY: u8 = 5;
+const KEYS: u8 = 6;
+const RECORDS: u8 = 7;
 const END: u8 = 8;
 const TAKEN: u8 = 9;
 const RELEASED: u8 = 10;
+const SERVING: u8 = 11;
+const GO: u8 = 12;
+const QUESTION: u8 = 13;
+const LINES: u8 = 14;
+const ANSWER: u8 = 15;
 
 impl Stand {
     fn at(up: &Upgrading, key: &str) -> Self {
@@ -417,22 +446,25 @@ impl Stand {
         stream.set_read_timeout(Some(SOON)).unwrap();
         let key = portcullis::config::read_root_key(&up.folder.path().join(key)).unwrap();
         let keyring = Keyring::of(&[(1, Some(&key))]).unwrap();
-        Self { stream, vault: Vault::new(keyring, Limits::default()), nonces: vec![7; 32] }
+        let vault = Vault::new(keyring, Limits::default());
+        Self { stream, lines: None, vault, nonces: vec![7; 32] }
     }
 
     fn send(&mut self, word: u8, body: &[u8]) {
-        let length = u32::try_from(body.len()).unwrap().to_be_bytes();
-        let message = [length.as_slice(), &[word], body].concat();
-        self.stream.write_all(&message).unwrap();
+        send(&self.stream, word, body).unwrap();
     }
 
     fn receive(&mut self) -> (u8, Vec<u8>) {
-        let mut head = [0; 5];
-        self.stream.read_exact(&mut head).unwrap();
-        let length = u32::from_be_bytes([head[0], head[1], head[2], head[3]]);
-        let mut body = vec![0; usize::try_from(length).unwrap()];
-        self.stream.read_exact(&mut body).unwrap();
-        (head[4], body)
+        receive(&self.stream).unwrap()
+    }
+
+    fn take_records(&self, mut part: &[u8]) {
+        while let Some((length, rest)) = part.split_first_chunk() {
+            let length = usize::try_from(u32::from_be_bytes(*length)).unwrap();
+            let (record, rest) = rest.split_at(length);
+            self.vault.take_record(record, Timestamp::system()).unwrap();
+            part = rest;
+        }
     }
 
     fn hello(&mut self, format: u16) {
@@ -456,13 +488,17 @@ impl Stand {
             },
             |stand| {
                 assert_eq!(stand.receive().0, SOCKETS);
-                let mut descriptors = [0];
-                stand.stream.read_exact(&mut descriptors).unwrap();
-                assert_eq!(descriptors, [1], "only where upgrades meet: no address was named");
+                let mut came = receive_descriptors(&stand.stream).unwrap();
+                assert_eq!(came.len(), 2, "no address was named");
+                stand.lines = came.pop().map(UnixStream::from);
                 stand.send(READY, &[]);
             },
-            |stand| {
-                while stand.receive().0 != END {}
+            |stand| loop {
+                match stand.receive() {
+                    (KEYS, keys) => stand.vault.take_keys(&keys, &stand.nonces).unwrap(),
+                    (RECORDS, part) => stand.take_records(&part),
+                    (word, _) => break assert_eq!(word, END),
+                }
             },
             |stand| stand.send(TAKEN, &[]),
             |stand| assert_eq!(stand.receive().0, RELEASED),
@@ -569,6 +605,68 @@ async fn a_taker_that_keeps_the_record_locked_for_a_while_costs_the_old_process_
     up.house.assert_pays(&mut line, &refused).await;
     assert_eq!(up.refused(2).await, ["gone", "late"]);
     assert_eq!((up.house.audited("stopped").len(), up.house.audited("started").len()), (2, 3));
+}
+
+/// Takes over and answers for the vault; whoever brings lines of the audit record waits until the
+/// sender of `disk` is gone.
+fn serve_with_a_slow_disk(up: &Upgrading, disk: Receiver<()>) -> [JoinHandle<()>; 2] {
+    let mut stand = Stand::at(up, "1.key");
+    stand.go_to(6);
+    stand.send(SERVING, &[]);
+    assert_eq!(stand.receive().0, GO);
+    let lines = stand.lines.take().unwrap();
+    let answers = std::thread::spawn(move || {
+        while let Some((word, question)) = receive(&stand.stream) {
+            assert_eq!(word, QUESTION);
+            stand.send(ANSWER, &stand.vault.answer(&question));
+        }
+    });
+    let writes = std::thread::spawn(move || {
+        while let Some((LINES, _)) = receive(&lines) {
+            let _ = disk.recv();
+            let _ = send(&lines, ANSWER, &[1]);
+        }
+    });
+    [answers, writes]
+}
+
+#[tokio::test]
+async fn a_disk_that_holds_up_lines_costs_the_old_process_neither_the_vault_nor_later_lines() {
+    let mut up = Upgrading::open().await;
+    let [paid, held_up] = [up.house.ready("paymega").await, up.house.ready("paymega").await];
+    let before = up.house.sales_received();
+    up.house.world.paymega.faults().set("sale", Fault::Held);
+    let mut slow = up.house.private(Version::Http1).await;
+    let ask = paid.ask();
+    let mut sale = slow.begin(&ask, ask.body.len()).await.unwrap();
+    slow.complete(&mut sale).await.unwrap();
+    let arrived = || (up.house.sales_received() > before).then_some(());
+    until(SOON, arrived).await.unwrap();
+    up.house.world.paymega.faults().clear();
+    // Two connections on which a request has begun: an idle one is closed.
+    let ask = held_up.ask();
+    let [mut now, mut later] =
+        [up.house.private(Version::Http1).await, up.house.private(Version::Http1).await];
+    let mut refused = now.begin(&ask, 1).await.unwrap();
+    let mut again = later.begin(&ask, 1).await.unwrap();
+
+    let (disk, waits) = std::sync::mpsc::channel();
+    let threads = serve_with_a_slow_disk(&up, waits);
+    up.house.told_soon("handed_over", 1).await;
+    now.complete(&mut refused).await.unwrap();
+    let refused = now.answer(refused).await.unwrap();
+    assert_problem(&refused, 503, "audit_unavailable", "no");
+    up.house.world.paymega.faults().release();
+    let answer = slow.answer(sale).await.unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    up.house.assert_charged_once(&paid);
+    drop(disk);
+    later.complete(&mut again).await.unwrap();
+    let answer = later.answer(again).await.unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    up.house.assert_charged_once(&held_up);
+    up.ends(None).await;
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
 }
 
 #[tokio::test]

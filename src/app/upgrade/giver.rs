@@ -77,6 +77,13 @@ impl From<Broken> for Failure {
     }
 }
 
+/// What both sides need for the transfer itself.
+struct Agreed {
+    nonces: Vec<u8>,
+    /// The way for lines of the audit record.
+    lines: UnixStream,
+}
+
 /// What came of one that did not fail.
 struct Handed {
     records: usize,
@@ -123,13 +130,13 @@ impl Giver {
             let hello = Hello { format: FORMAT, version: env!("CARGO_PKG_VERSION"), more: &[] };
             wire.send(Word::Refused, &[&[*refused as u8], &hello.write()])?;
         }
-        let nonces = agreed?;
+        let agreed = agreed?;
         wire.within(START_MAX).expect(Word::Ready)?;
-        self.transfer(wire, &nonces)
+        self.transfer(wire, agreed)
     }
 
     /// Until both know that they have the same keys, and the taker has the sockets.
-    fn agree(&self, wire: &mut Wire) -> Result<Vec<u8>, Failure> {
+    fn agree(&self, wire: &mut Wire) -> Result<Agreed, Failure> {
         let hello = wire.expect(Word::Hello)?;
         let hello = Hello::read(&hello).ok_or(Broken::Unexpected)?;
         if hello.format != FORMAT {
@@ -156,14 +163,16 @@ impl Giver {
         if !self.vault.has_same_keys(Role::Taker, &nonces, &proofs) {
             return Err(Failure::Refused(Refused::OtherKeys));
         }
-        self.send_sockets(wire, addresses)?;
-        Ok(nonces)
+        let lines = self.send_sockets(wire, addresses)?;
+        Ok(Agreed { nonces, lines })
     }
 
-    /// The meeting place, and the sockets of the addresses that the taker names.
-    fn send_sockets(&self, wire: &mut Wire, addresses: &[u8]) -> Result<(), Failure> {
+    /// The meeting place, one end of the way for lines, and the sockets of the addresses that the
+    /// taker names. Returns the other end.
+    fn send_sockets(&self, wire: &mut Wire, addresses: &[u8]) -> Result<UnixStream, Failure> {
         let addresses = std::str::from_utf8(addresses).map_err(|_| Broken::Unexpected)?;
-        let mut sockets: Vec<BorrowedFd<'_>> = vec![self.meeting.as_fd()];
+        let (lines, theirs) = UnixStream::pair().map_err(Broken::from)?;
+        let mut sockets: Vec<BorrowedFd<'_>> = vec![self.meeting.as_fd(), theirs.as_fd()];
         let mut there = Vec::new();
         for address in addresses.lines() {
             let known = self.sockets.iter().find(|(known, _)| known.to_string() == address);
@@ -172,14 +181,14 @@ impl Giver {
         }
         wire.send(Word::Sockets, &[&there])?;
         passing::send_descriptors(wire.stream(), &sockets).map_err(Broken::from)?;
-        Ok(())
+        Ok(lines)
     }
 
-    fn transfer(&self, mut wire: Wire, nonces: &[u8]) -> Result<Handed, Failure> {
+    fn transfer(&self, mut wire: Wire, agreed: Agreed) -> Result<Handed, Failure> {
         wire.within(PAUSE_MAX);
         let begun = Instant::now();
         let held = self.vault.hold();
-        let records = match send_vault(&mut wire, &held, nonces) {
+        let records = match send_vault(&mut wire, &held, &agreed.nonces) {
             // Whoever says no does not read to the end.
             Err(Failure::Broken(Broken::Gone))
                 if matches!(wire.receive(), Ok((Word::Refused, _))) =>
@@ -203,12 +212,11 @@ impl Giver {
             let _ = released.take_back(&[started]);
             return Err(broken.into());
         }
-        let link = Arc::new(Link(Mutex::new(Some(wire))));
-        let asked = Arc::clone(&link);
-        let ask: Ask = Arc::new(move |question| asked.ask(Word::Question, question));
+        let (questions, lines) = (Link::over(wire), Link::over(Wire::new(agreed.lines)));
+        let ask: Ask = Arc::new(move |question| questions.ask(Word::Question, question));
         let left = held.give_up(&ask);
-        released
-            .give_up(Box::new(move |lines| link.ask(Word::Lines, lines).as_deref() == Some(&[1])));
+        let written = move |given: &[u8]| lines.ask(Word::Lines, given).as_deref() == Some(&[1]);
+        released.give_up(Box::new(written));
         Ok(Handed { records, pause: begun.elapsed(), left })
     }
 }
@@ -240,18 +248,46 @@ fn settle(wire: &mut Wire) -> Result<(), Broken> {
     wire.send(Word::Go, &[])
 }
 
-/// The way to the process that has the vault: one question at a time. Once an answer is missing
-/// there is none any more, because nobody could tell which question the next one belongs to.
-struct Link(Mutex<Option<Wire>>);
+/// A way to the process that has the vault: one question at a time. An answer that is late is
+/// passed over when it comes, and the way stays; once half a message is missing there is none any
+/// more, because nobody could tell where the next one begins.
+struct Link(Mutex<Option<Way>>);
+
+struct Way {
+    wire: Wire,
+    /// Answers that nobody waits for any more.
+    late: usize,
+}
 
 impl Link {
+    fn over(wire: Wire) -> Self {
+        Self(Mutex::new(Some(Way { wire, late: 0 })))
+    }
+
     fn ask(&self, word: Word, question: &[u8]) -> Option<Vec<u8>> {
         let mut link = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let wire = link.as_mut()?.within(ANSWER_MAX);
-        let answer = wire.send(word, &[question]).and_then(|()| wire.expect(Word::Answer));
-        if answer.is_err() {
-            *link = None;
+        match link.as_mut()?.ask(word, question) {
+            Ok(answer) => answer,
+            Err(_) => {
+                *link = None;
+                None
+            }
         }
-        answer.ok()
+    }
+}
+
+impl Way {
+    /// The answer, if it comes in time.
+    fn ask(&mut self, word: Word, question: &[u8]) -> Result<Option<Vec<u8>>, Broken> {
+        self.wire.within(ANSWER_MAX).send(word, &[question])?;
+        self.late += 1;
+        while self.wire.is_told()? {
+            let answer = self.wire.expect(Word::Answer)?;
+            self.late -= 1;
+            if self.late == 0 {
+                return Ok(Some(answer));
+            }
+        }
+        Ok(None)
     }
 }

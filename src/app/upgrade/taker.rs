@@ -23,6 +23,8 @@ pub(in crate::app) struct Taker {
     wire: Wire,
     nonces: Vec<u8>,
     sockets: Vec<(SocketAddr, OwnedFd)>,
+    /// On which the other process' lines of the audit record will come.
+    lines: UnixStream,
     /// Where the one after this one will come.
     pub(in crate::app) meeting: UnixListener,
 }
@@ -43,9 +45,10 @@ impl Taker {
         let came = passing::receive_descriptors(wire.stream()).map_err(Broken::from)?;
         let mut came = came.into_iter();
         let meeting = UnixListener::from(came.next().ok_or(Broken::Unexpected)?);
+        let lines = UnixStream::from(came.next().ok_or(Broken::Unexpected)?);
         let asked = addresses.iter().zip(there).filter(|(_, there)| *there == 1);
         let sockets: Vec<_> = asked.map(|(address, _)| *address).zip(came).collect();
-        Ok(Self { wire, nonces, sockets, meeting })
+        Ok(Self { wire, nonces, sockets, lines, meeting })
     }
 
     /// The socket of this address, if the other process had one.
@@ -63,7 +66,8 @@ impl Taker {
             Ok(records) => {
                 self.wire.send(Word::Taken, &[])?;
                 answered(&mut self.wire, Word::Released)?;
-                Ok(Prepared { wire: self.wire, meeting: self.meeting, records })
+                let Self { wire, lines, meeting, .. } = self;
+                Ok(Prepared { wire, lines, meeting, records })
             }
             Err(error) => {
                 // It learns that we do not go on either way.
@@ -139,6 +143,7 @@ fn answered(wire: &mut Wire, word: Word) -> Result<Vec<u8>, UpgradeError> {
 /// A process that has everything, and that has not said so.
 pub(in crate::app) struct Prepared {
     wire: Wire,
+    lines: UnixStream,
     pub(in crate::app) meeting: UnixListener,
     pub(in crate::app) records: usize,
 }
@@ -153,44 +158,57 @@ impl Prepared {
     ) -> Result<(Predecessor, UnixListener), UpgradeError> {
         self.wire.within(PAUSE_MAX).send(Word::Serving, &[])?;
         answered(&mut self.wire, Word::Go)?;
-        let stream = Mutex::new(Some(self.wire.into_stream()));
+        let streams = Mutex::new(Some([self.wire.into_stream(), self.lines]));
         let finishing = Arc::new(AtomicBool::new(true));
-        Ok((Predecessor { stream, vault, audit, finishing }, self.meeting))
+        Ok((Predecessor { streams, vault, audit, finishing }, self.meeting))
     }
 }
 
 /// Answers the process before, which still finishes requests, until it is gone.
 pub(in crate::app) struct Predecessor {
-    stream: Mutex<Option<UnixStream>>,
+    /// For questions, and for lines.
+    streams: Mutex<Option<[UnixStream; 2]>>,
     vault: Arc<Vault>,
     audit: Arc<Audit>,
     pub(in crate::app) finishing: Arc<AtomicBool>,
 }
 
 impl Predecessor {
-    async fn serve(&self) -> Result<(), Broken> {
-        let stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(stream) = stream else { return Ok(()) };
-        stream.set_nonblocking(true)?;
-        let mut stream = tokio::net::UnixStream::from_std(stream)?;
-        loop {
-            let answer = match words::receive(&mut stream).await? {
-                (Word::Question, question) => self.vault.answer(&question),
-                (Word::Lines, lines) => {
-                    vec![u8::from(self.audit.record_given(&lines).await.is_ok())]
-                }
-                _ => return Err(Broken::Unexpected),
-            };
-            words::send(&mut stream, Word::Answer, &answer).await?;
-        }
+    /// Questions are answered at once; lines when they are written, which takes as long as the disk
+    /// does.
+    async fn serve(&self) -> Option<()> {
+        let streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let [questions, lines] = streams?.map(from_std);
+        // However they end, the other process is gone, or might as well be.
+        let _ = tokio::join!(self.questions(questions.ok()?), self.lines(lines.ok()?));
+        Some(())
     }
+
+    async fn questions(&self, mut stream: tokio::net::UnixStream) -> Result<(), Broken> {
+        while let (Word::Question, question) = words::receive(&mut stream).await? {
+            words::send(&mut stream, Word::Answer, &self.vault.answer(&question)).await?;
+        }
+        Err(Broken::Unexpected)
+    }
+
+    async fn lines(&self, mut stream: tokio::net::UnixStream) -> Result<(), Broken> {
+        while let (Word::Lines, lines) = words::receive(&mut stream).await? {
+            let written = self.audit.record_given(&lines).await.is_ok();
+            words::send(&mut stream, Word::Answer, &[u8::from(written)]).await?;
+        }
+        Err(Broken::Unexpected)
+    }
+}
+
+fn from_std(stream: UnixStream) -> std::io::Result<tokio::net::UnixStream> {
+    stream.set_nonblocking(true)?;
+    tokio::net::UnixStream::from_std(stream)
 }
 
 #[async_trait]
 impl BackgroundService for Predecessor {
     /// Goes on while this process stops: what the other one finishes still counts.
     async fn start(&self, _: ShutdownWatch) {
-        // However it ends, the other process is gone, or might as well be.
         let _ = self.serve().await;
         self.finishing.store(false, Ordering::Release);
     }

@@ -168,11 +168,13 @@ impl From<io::Error> for Broken {
 pub(super) struct Wire {
     stream: UnixStream,
     until: Instant,
+    /// The first byte of a message, where it was waited for by itself.
+    first: Option<u8>,
 }
 
 impl Wire {
     pub(super) fn new(stream: UnixStream) -> Self {
-        Self { stream, until: Instant::now() }
+        Self { stream, until: Instant::now(), first: None }
     }
 
     /// Gives what follows so much time, all together.
@@ -201,10 +203,35 @@ impl Wire {
         Ok(self.stream.write_all(&message)?)
     }
 
+    /// Whether a message begins in time. Where none does, nothing has been read.
+    pub(super) fn is_told(&mut self) -> Result<bool, Broken> {
+        let mut first = [0];
+        let told = self.left().and_then(|left| {
+            self.stream.set_read_timeout(left)?;
+            Ok(self.stream.read_exact(&mut first)?)
+        });
+        match told {
+            Ok(()) => {
+                self.first = Some(first[0]);
+                Ok(true)
+            }
+            Err(Broken::Late) => Ok(false),
+            Err(broken) => Err(broken),
+        }
+    }
+
     pub(super) fn receive(&mut self) -> Result<(Word, Vec<u8>), Broken> {
         let mut head = [0; HEAD];
+        let known = self.first.take();
+        let unread = match (&mut head, known) {
+            ([first, rest @ ..], Some(known)) => {
+                *first = known;
+                rest.as_mut_slice()
+            }
+            (head, None) => head.as_mut_slice(),
+        };
         self.stream.set_read_timeout(self.left()?)?;
-        self.stream.read_exact(&mut head)?;
+        self.stream.read_exact(unread)?;
         let (word, length) = opened(head)?;
         let mut body = vec![0; length];
         self.stream.set_read_timeout(self.left()?)?;
