@@ -9,6 +9,8 @@ use crate::secret::CleartextBody;
 
 /// No tag that a number is broken by is longer.
 const TAG_MAX: usize = 256;
+/// So many bytes are looked at before it is asked whether one was found.
+const BLOCK: usize = 256;
 /// The longest numeric entity that is read, leading zeros included.
 const ENTITY_MAX: usize = 24;
 
@@ -70,8 +72,14 @@ pub(super) fn tags(bytes: &[u8]) -> Option<Folded> {
     fold(bytes, |rest| memchr::memchr(b'<', rest), tag)
 }
 
+/// Whether a disguise may begin anywhere in the bytes. All are looked at, many at a time.
+pub(super) fn may_disguise(bytes: &[u8]) -> bool {
+    let blocks = bytes.chunks(BLOCK);
+    blocks.into_iter().any(|block| block.iter().fold(false, |any, byte| any | is_disguise(*byte)))
+}
+
 /// Whether a byte may begin a disguise.
-pub(super) fn is_disguise(byte: u8) -> bool {
+fn is_disguise(byte: u8) -> bool {
     matches!(byte, b'%' | b'&' | b'\\' | 0 | 0x80..)
 }
 

@@ -11,65 +11,95 @@ use crate::secret::wipe;
 const LOW: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = 0x8080_8080_8080_8080;
 
-/// What a text is made of.
+/// What a text is made of, as far as it says whether a search can find anything.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Glance {
-    /// How many ASCII digits it has.
+    /// The most ASCII digits with neither a letter nor a byte of another script between them; below
+    /// eight it may be said too high.
     pub(super) digits: usize,
-    /// Whether a byte is there that may begin a disguise.
-    pub(super) is_disguised: bool,
+    /// Whether a run of base64 characters may be long enough to hold anything.
+    pub(super) has_run: bool,
 }
 
 impl Glance {
     pub(super) fn of(bytes: &[u8]) -> Self {
         let (words, rest) = bytes.as_chunks::<8>();
-        let word = last_word(bytes, rest.len());
-        let (mut digits, mut disguises) = (add_lanes(digit_lanes(word)), disguise_lanes(word));
-        // A byte of the sum has room for so many ones.
-        for words in words.chunks(255) {
-            let mut sum = 0;
-            for word in words {
-                let word = u64::from_le_bytes(*word);
-                sum += digit_lanes(word);
-                disguises |= disguise_lanes(word);
-            }
-            digits += add_lanes(sum);
-        }
-        Self { digits, is_disguised: disguises != 0 }
+        let mut walk = Walk::default();
+        words.iter().for_each(|word| walk.take(u64::from_le_bytes(*word)));
+        walk.take(last_word(bytes, rest.len()));
+        let has_run = walk.longest as usize >= runs::BASE64_MIN;
+        Self { digits: walk.most as usize, has_run }
     }
 }
 
-/// The last `rest` bytes, and letters in place of those before them.
+/// The last `rest` bytes, and spaces behind them.
 fn last_word(bytes: &[u8], rest: usize) -> u64 {
     let Some(last) = bytes.last_chunk::<8>() else {
-        let mut word = [b'x'; 8];
+        let mut word = [b' '; 8];
         word.iter_mut().zip(bytes).for_each(|(slot, byte)| *slot = *byte);
         return u64::from_le_bytes(word);
     };
     // Not by 64 bits at once, which is no shift: no byte is left then.
     let behind = (rest * 8) as u32;
-    let letters = (LOW * b'x' as u64).unbounded_shl(behind);
-    u64::from_le_bytes(*last).unbounded_shr(64 - behind) | letters
+    let spaces = (LOW * b' ' as u64).unbounded_shl(behind);
+    u64::from_le_bytes(*last).unbounded_shr(64 - behind) | spaces
 }
 
-/// A one in every byte that is an ASCII digit.
-fn digit_lanes(word: u64) -> u64 {
-    let from_zero = (word & !HIGH) ^ (LOW * b'0' as u64);
-    (!(from_zero + LOW * 0x76) & !word & HIGH) >> 7
+/// Rows and runs so far, over the borders of words. Lanes are told by their high bits.
+#[derive(Default)]
+struct Walk {
+    /// Digits since the last letter.
+    digits: u64,
+    most: u64,
+    /// Characters of base64 since the last other byte.
+    run: u32,
+    longest: u32,
 }
 
-/// The sum of the eight bytes.
-fn add_lanes(lanes: u64) -> usize {
-    const EVEN: u64 = 0x00ff_00ff_00ff_00ff;
-    let pairs = (lanes & EVEN) + (lanes >> 8 & EVEN);
-    (pairs.wrapping_mul(0x0001_0001_0001_0001) >> 48) as usize
+impl Walk {
+    #[inline]
+    fn take(&mut self, word: u64) {
+        let ascii = !word & HIGH;
+        let low = word & !HIGH;
+        let digits = !((low ^ lanes(b'0')) + lanes(0x76)) & ascii;
+        let small = low | lanes(0x20);
+        let letters = (small + lanes(0x80 - b'a')) & !(small + lanes(0x7f - b'z')) & ascii;
+        self.rows(digits, letters | (word & HIGH));
+        // Plus, hyphen and slash differ in two bits; the parenthesis that comes along does no harm.
+        let signs = equal(low | lanes(6), b'/') | equal(low, b'_');
+        self.runs((digits | letters | signs) & ascii);
+    }
+
+    fn rows(&mut self, digits: u64, breaks: u64) {
+        // Without a break all of the word is before it.
+        let before = (breaks & breaks.wrapping_neg()).wrapping_sub(1);
+        let behind = (u64::MAX).unbounded_shl(64 - breaks.leading_zeros());
+        let row = self.digits + count(digits & before);
+        self.most = self.most.max(row).max(count(digits));
+        self.digits = if breaks == 0 { row } else { count(digits & behind) };
+    }
+
+    fn runs(&mut self, base64: u64) {
+        let others = !base64 & HIGH;
+        let run = self.run + others.trailing_zeros() / 8;
+        self.longest = self.longest.max(run);
+        self.run = if others == 0 { run } else { others.leading_zeros() / 8 };
+    }
 }
 
-/// Not zero where one of the bytes may begin a disguise, as [`super::fold::is_disguise`] says.
-fn disguise_lanes(word: u64) -> u64 {
-    let zero = |lanes: u64| lanes.wrapping_sub(LOW) & !lanes;
-    let is = |byte: u8| zero(word ^ (LOW * u64::from(byte)));
-    (zero(word) | is(b'%') | is(b'&') | is(b'\\') | word) & HIGH
+/// The byte in all eight lanes.
+const fn lanes(byte: u8) -> u64 {
+    LOW * byte as u64
+}
+
+/// The lanes of seven bits that are this byte.
+const fn equal(low: u64, byte: u8) -> u64 {
+    !((low ^ lanes(byte)) + !HIGH) & HIGH
+}
+
+/// How many lanes are told.
+const fn count(told: u64) -> u64 {
+    (told >> 7).wrapping_mul(LOW) >> 56
 }
 
 /// The first character of two in which a compressed stream's header can begin; the second ones
@@ -265,7 +295,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::wire::fold::is_disguise;
 
     const PAN: &str = "5519283812030000";
 
@@ -365,15 +394,22 @@ mod tests {
         })]
 
         #[test]
-        fn a_glance_counts_as_a_walk_does(
-            bytes in prop::collection::vec(prop_oneof![0x20u8..0x7f, any::<u8>()], 0..80),
+        fn a_glance_says_what_a_walk_does(
+            bytes in prop::collection::vec(
+                prop_oneof![b'0'..=b'9', 0x20u8..0x7f, prop::sample::select(vec![b'A', b'-', b' ']), any::<u8>()],
+                0..80,
+            ),
             times in prop::sample::select(vec![1, 1, 1, 60]),
         ) {
             let bytes = bytes.repeat(times);
             let glance = Glance::of(&bytes);
-            let digits = bytes.iter().filter(|byte| byte.is_ascii_digit()).count();
-            prop_assert_eq!(glance.digits, digits);
-            prop_assert_eq!(glance.is_disguised, bytes.iter().any(|byte| is_disguise(*byte)));
+            let letter = |byte: &u8| byte.is_ascii_alphabetic() || !byte.is_ascii();
+            let digits = |row: &[u8]| row.iter().filter(|byte| byte.is_ascii_digit()).count();
+            let most = bytes.split(letter).map(digits).max().unwrap_or_default();
+            prop_assert!(glance.digits == most || (most..8).contains(&glance.digits));
+            let other = |byte: &u8| sextet(*byte).is_none() && *byte != b')';
+            let longest = bytes.split(other).map(<[u8]>::len).max().unwrap_or_default();
+            prop_assert_eq!(glance.has_run, longest >= runs::BASE64_MIN);
         }
     }
 }

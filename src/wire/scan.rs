@@ -7,6 +7,8 @@
 
 use std::fmt;
 
+use memchr::memmem::Finder;
+
 use super::fold::{self, Folded};
 use super::glance::Glance;
 use super::layers::{FOLDS_MAX, Layers};
@@ -162,24 +164,25 @@ struct Scan<'k> {
     layers: Layers<'k>,
     /// A shorter text holds nothing.
     shortest: usize,
-    /// Fewer digits are nothing, as they stand in the body.
-    digits_min: usize,
+    /// Verification values that stand somewhere in the body.
+    cvvs: Vec<Finder<'k>>,
+    has_disguises: bool,
+    has_tags: bool,
     findings: Vec<Finding>,
 }
 
 impl<'k> Scan<'k> {
     fn new(known: &'k Known<'k>, body: &[u8]) -> Self {
         let layers = Layers::new(known, body.len());
-        let stands = |cvv: &&[u8]| memchr::memmem::find(body, cvv).is_some();
-        let digits_min = match known.cvvs.iter().any(stands) {
+        let cvvs = known.cvvs.iter().map(Finder::new);
+        let cvvs: Vec<_> = cvvs.filter(|cvv| cvv.find(body).is_some()).collect();
+        let has_disguises = fold::may_disguise(body);
+        let shortest = match has_disguises || !cvvs.is_empty() {
             true => numbers::fewest_digits(known),
             false => known.pan_len_min(),
         };
-        let is_plain = body.is_ascii()
-            && memchr::memchr3(b'%', b'&', b'\\', body).is_none()
-            && memchr::memchr(0, body).is_none();
-        let shortest = if is_plain { digits_min } else { numbers::fewest_digits(known) };
-        Self { known, layers, shortest, digits_min, findings: Vec::new() }
+        let has_tags = memchr::memchr(b'<', body).is_some();
+        Self { known, layers, shortest, cvvs, has_disguises, has_tags, findings: Vec::new() }
     }
 
     fn string(&mut self, value: Value<'_>) {
@@ -203,11 +206,14 @@ impl<'k> Scan<'k> {
             return;
         }
         let glance = Glance::of(raw);
-        let has_numbers = glance.digits >= self.digits_min;
-        if !has_numbers && !glance.is_disguised && raw.len() < runs::BASE64_MIN {
+        let has_numbers = glance.digits >= self.known.pan_len_min()
+            || self.cvvs.iter().any(|cvv| cvv.find(raw).is_some());
+        let is_disguised = self.has_disguises && fold::may_disguise(raw);
+        let has_tags = self.has_tags && memchr::memchr(b'<', raw).is_some();
+        if !(has_numbers || glance.has_run || is_disguised || has_tags) {
             return;
         }
-        let mut places = self.places(raw, json_escaped, has_numbers, glance.is_disguised);
+        let mut places = self.places(raw, json_escaped, has_numbers, is_disguised);
         if places.is_empty() {
             return;
         }

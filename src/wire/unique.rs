@@ -1,6 +1,8 @@
 //! Names of one object must differ after decoding (RFC 8259 §4 leaves it open; two readers that
 //! disagree on which of two members counts would see two different cards).
 
+use std::cmp::Ordering;
+
 use super::json::Node;
 use super::text::Text;
 
@@ -66,14 +68,35 @@ fn among_few(keys: Keys<'_>) -> Option<usize> {
 /// Sorting keeps the work far from the square of the number of names, also when an attacker chooses
 /// them, which a hash table without a secret could not promise.
 fn among_many(keys: Keys<'_>) -> Option<usize> {
-    let mut sorted: Vec<(Text<'_>, usize)> =
-        keys.map(|key| (Text::decode(key.inner, key.escaped), key.offset)).collect();
-    sorted.sort_unstable_by(|a, b| a.0.as_bytes().cmp(b.0.as_bytes()).then(a.1.cmp(&b.1)));
+    let mut sorted: Vec<Named<'_>> = keys.map(Named::of).collect();
+    sorted.sort_unstable_by(Named::compare);
     let repeated = sorted.windows(2).filter_map(|pair| match pair {
-        [(first, _), (second, at)] if first.as_bytes() == second.as_bytes() => Some(*at),
+        [first, second] if first.name.as_bytes() == second.name.as_bytes() => Some(second.offset),
         _ => None,
     });
     repeated.min()
+}
+
+/// A name to be sorted. Names of one object begin alike more often than they end alike.
+struct Named<'a> {
+    end: u64,
+    name: Text<'a>,
+    offset: usize,
+}
+
+impl<'a> Named<'a> {
+    fn of(key: Key<'a>) -> Self {
+        let name = Text::decode(key.inner, key.escaped);
+        let last = name.as_bytes().iter().rev().take(8);
+        let end = last.fold(0, |end, byte| end << 8 | u64::from(*byte));
+        Self { end, name, offset: key.offset }
+    }
+
+    fn compare(&self, other: &Self) -> Ordering {
+        let by_name = || self.name.as_bytes().cmp(other.name.as_bytes());
+        let by_end = self.end.cmp(&other.end);
+        by_end.then_with(by_name).then_with(|| self.offset.cmp(&other.offset))
+    }
 }
 
 fn mark(name: &[u8]) -> u64 {
