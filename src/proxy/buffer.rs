@@ -12,6 +12,8 @@ use crate::secret::CleartextBody;
 
 /// What a connection at rest holds.
 const AT_REST: usize = 4 * 1024;
+/// How much of a body is made room for at once.
+const AHEAD_MAX: usize = 16 * 1024;
 
 /// Bytes read and not yet consumed are `start..end`; everything from `end` on is zeros.
 pub(crate) struct ReadBuffer {
@@ -115,6 +117,59 @@ impl ReadBuffer {
     }
 }
 
+/// A body of known length, read straight into its place. Memory is touched a little ahead of what
+/// has come, so that a sender who only announces much takes none.
+pub(crate) struct Gathering {
+    bytes: CleartextBody,
+    len: usize,
+    length: usize,
+}
+
+impl Gathering {
+    pub(crate) fn of(length: usize) -> Self {
+        Self { bytes: CleartextBody::with_capacity(length), len: 0, length }
+    }
+
+    /// Takes what has been read already.
+    pub(crate) fn take(&mut self, buffer: &mut ReadBuffer) {
+        let filled = buffer.filled();
+        let part = filled.get(..filled.len().min(self.length - self.len)).unwrap_or_default();
+        let taken = part.len();
+        self.bytes.extend_from_slice(part);
+        self.len += taken;
+        buffer.consume(taken);
+    }
+
+    pub(crate) const fn is_whole(&self) -> bool {
+        self.len == self.length
+    }
+
+    /// Reads once, never beyond the end of the body. `Ok(0)` is the end of the stream, as long as
+    /// the body is not whole.
+    pub(crate) fn poll_fill<IO: AsyncRead + Unpin>(
+        &mut self,
+        io: &mut IO,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        if self.len == self.bytes.len() {
+            let ahead = self.len.clamp(AT_REST, AHEAD_MAX);
+            self.bytes.extend_zeros(ahead.min(self.length - self.len));
+        }
+        let room = self.bytes.as_mut_bytes().get_mut(self.len..).unwrap_or_default();
+        let mut spare = ReadBuf::new(room);
+        ready!(Pin::new(io).poll_read(cx, &mut spare))?;
+        let n = spare.filled().len();
+        self.len += n;
+        Poll::Ready(Ok(n))
+    }
+
+    /// The body; what is missing of it is missing.
+    pub(crate) fn finish(mut self) -> CleartextBody {
+        self.bytes.truncate(self.len);
+        self.bytes
+    }
+}
+
 impl fmt::Debug for ReadBuffer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ReadBuffer({} bytes)", self.len())
@@ -158,6 +213,32 @@ mod tests {
         buffer.consume(bound - 3);
         buffer.recycle();
         assert_eq!((buffer.filled(), buffer.bytes.len()), (&b"xxx"[..], AT_REST));
+    }
+
+    #[tokio::test]
+    async fn a_body_is_gathered_to_its_end_and_not_beyond() {
+        let data: Vec<u8> = (0..50_000u32).map(|n| n.to_le_bytes()[0] | 1).collect();
+        let mut from = data.as_slice();
+        let mut buffer = ReadBuffer::new();
+        poll_fn(|cx| buffer.poll_fill(&mut from, AT_REST, cx)).await.unwrap();
+        let mut body = Gathering::of(40_000);
+        body.take(&mut buffer);
+        assert_eq!((body.len, body.bytes.len(), buffer.len()), (AT_REST, AT_REST, 0));
+        while !body.is_whole() {
+            poll_fn(|cx| body.poll_fill(&mut from, cx)).await.unwrap();
+            assert!(body.bytes.len() <= body.len + AHEAD_MAX);
+        }
+        assert_eq!((body.finish().as_bytes(), from.len()), (&data[..40_000], 10_000));
+    }
+
+    #[tokio::test]
+    async fn what_follows_a_body_stays_in_the_buffer() {
+        let mut buffer = ReadBuffer::new();
+        fill(&mut buffer, b"bodynext", AT_REST).await;
+        let mut body = Gathering::of(4);
+        body.take(&mut buffer);
+        assert!(body.is_whole());
+        assert_eq!((body.finish().as_bytes(), buffer.filled()), (&b"body"[..], &b"next"[..]));
     }
 
     #[test]

@@ -22,6 +22,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::exchange::{SendErrorKind, Target};
 use super::peer::Address;
+use super::read_ahead::ReadAhead;
 use super::tls::{HTTP_1_1, TlsError, read_client, read_roots};
 use super::way_out::{ClientCertificate, WayOut};
 use super::wiping::Wiping;
@@ -50,7 +51,7 @@ pub struct UpstreamTls {
 /// A socket towards a provider. Both variants count what the kernel accepted.
 pub(crate) enum Socket {
     Plain(Wiping<TcpStream>),
-    Tls(Box<TlsStream<Wiping<TcpStream>>>),
+    Tls(Box<TlsStream<Wiping<ReadAhead<TcpStream>>>>),
 }
 
 impl Socket {
@@ -162,9 +163,11 @@ impl Dialler {
     ) -> Result<Socket, SendErrorKind> {
         let late = SendErrorKind::ConnectTimeout;
         let stream = self.way_out.reach(target.host(), ip, target.port(), until).await?;
-        let stream = Wiping::new(stream);
-        let Some(name) = target.server_name() else { return Ok(Socket::Plain(stream)) };
+        let Some(name) = target.server_name() else {
+            return Ok(Socket::Plain(Wiping::new(stream)));
+        };
         let name = self.name.clone().unwrap_or(name);
+        let stream = Wiping::new(ReadAhead::new(stream));
         match timeout_at(until, self.connector.connect(name, stream)).await {
             Ok(Ok(stream)) => Ok(Socket::Tls(Box::new(stream))),
             Ok(Err(_)) => Err(SendErrorKind::Tls),

@@ -17,7 +17,7 @@ use http::Method;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::accept::{Closing, Origin, Terms};
-use super::buffer::ReadBuffer;
+use super::buffer::{Gathering, ReadBuffer};
 use super::chunked::{ChunkError, Chunked};
 use super::clock::Deadline;
 use super::fields::Framing;
@@ -180,17 +180,8 @@ where
 
     /// Reads once more within the present deadline.
     async fn read(&mut self, bound: usize, late: Refusal) -> Result<(), Stop> {
-        poll_fn(|cx| {
-            if let Poll::Ready(outcome) = self.buffer.poll_fill(&mut self.io, bound, cx) {
-                return Poll::Ready(match outcome {
-                    Ok(1..) => Ok(()),
-                    Ok(0) | Err(_) => Err(Stop::Close),
-                });
-            }
-            ready!(self.deadline.poll_over(cx));
-            Poll::Ready(Err(Stop::Refused(late)))
-        })
-        .await
+        let (buffer, io) = (&mut self.buffer, &mut self.io);
+        timely(&mut self.deadline, late, |cx| buffer.poll_fill(io, bound, cx)).await
     }
 
     async fn read_body(
@@ -218,19 +209,13 @@ where
     }
 
     async fn read_exactly(&mut self, length: usize) -> Result<CleartextBody, Stop> {
-        let mut body = CleartextBody::with_capacity(length);
-        loop {
-            let missing = length - body.len();
-            let filled = self.buffer.filled();
-            let part = filled.get(..missing.min(filled.len())).unwrap_or_default();
-            body.extend_from_slice(part);
-            let taken = part.len();
-            self.buffer.consume(taken);
-            if body.len() == length {
-                return Ok(body);
-            }
-            self.read(BODY_READ, Refusal::BodyTimeout).await?;
+        let mut body = Gathering::of(length);
+        body.take(&mut self.buffer);
+        while !body.is_whole() {
+            let (io, late) = (&mut self.io, Refusal::BodyTimeout);
+            timely(&mut self.deadline, late, |cx| body.poll_fill(io, cx)).await?;
         }
+        Ok(body.finish())
     }
 
     async fn read_chunked(&mut self, limit: usize) -> Result<CleartextBody, Stop> {
@@ -314,6 +299,25 @@ where
         })
         .await;
     }
+}
+
+/// Something has come within the deadline.
+async fn timely(
+    deadline: &mut Deadline,
+    late: Refusal,
+    mut poll: impl FnMut(&mut Context<'_>) -> Poll<io::Result<usize>>,
+) -> Result<(), Stop> {
+    poll_fn(|cx| {
+        if let Poll::Ready(outcome) = poll(cx) {
+            return Poll::Ready(match outcome {
+                Ok(1..) => Ok(()),
+                Ok(0) | Err(_) => Err(Stop::Close),
+            });
+        }
+        ready!(deadline.poll_over(cx));
+        Poll::Ready(Err(Stop::Refused(late)))
+    })
+    .await
 }
 
 fn refusal_of(error: ChunkError) -> Refusal {

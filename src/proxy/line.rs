@@ -4,6 +4,7 @@
 //! beyond the exchange's deadline.
 
 use std::future::poll_fn;
+use std::io;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::answer::{self, AnswerFraming, AnswerHead};
-use super::buffer::ReadBuffer;
+use super::buffer::{Gathering, ReadBuffer};
 use super::chunked::{ChunkError, Chunked};
 use super::clock::Deadline;
 use super::dial::Socket;
@@ -140,14 +141,13 @@ impl Line {
         if length > limit {
             return Err(SendErrorKind::AnswerTooLarge);
         }
-        let mut body = CleartextBody::with_capacity(length);
-        loop {
-            self.move_into(&mut body, length);
-            if body.len() == length {
-                return Ok(body);
-            }
-            self.fill_more().await?;
+        let mut body = Gathering::of(length);
+        body.take(&mut self.buffer);
+        while !body.is_whole() {
+            let (socket, deadline) = (&mut self.socket, &mut self.deadline);
+            more(timely(deadline, |cx| body.poll_fill(socket, cx)).await?)?;
         }
+        Ok(body.finish())
     }
 
     async fn read_chunked(&mut self, limit: usize) -> Result<CleartextBody, SendErrorKind> {
@@ -189,22 +189,35 @@ impl Line {
     }
 
     async fn fill_more(&mut self) -> Result<(), SendErrorKind> {
-        match self.fill(READ).await? {
-            Some(1..) => Ok(()),
-            Some(0) | None => Err(SendErrorKind::HalfAnswer),
-        }
+        more(self.fill(READ).await?)
     }
 
     /// How many bytes came, or none when the connection broke.
     async fn fill(&mut self, bound: usize) -> Result<Option<usize>, SendErrorKind> {
-        poll_fn(|cx| {
-            if let Poll::Ready(outcome) = self.buffer.poll_fill(&mut self.socket, bound, cx) {
-                return Poll::Ready(Ok(outcome.ok()));
-            }
-            ready!(self.deadline.poll_over(cx));
-            Poll::Ready(Err(SendErrorKind::Silent))
-        })
-        .await
+        let (buffer, socket) = (&mut self.buffer, &mut self.socket);
+        timely(&mut self.deadline, |cx| buffer.poll_fill(socket, bound, cx)).await
+    }
+}
+
+async fn timely(
+    deadline: &mut Deadline,
+    mut poll: impl FnMut(&mut Context<'_>) -> Poll<io::Result<usize>>,
+) -> Result<Option<usize>, SendErrorKind> {
+    poll_fn(|cx| {
+        if let Poll::Ready(outcome) = poll(cx) {
+            return Poll::Ready(Ok(outcome.ok()));
+        }
+        ready!(deadline.poll_over(cx));
+        Poll::Ready(Err(SendErrorKind::Silent))
+    })
+    .await
+}
+
+/// An answer that has begun has to go on.
+const fn more(come: Option<usize>) -> Result<(), SendErrorKind> {
+    match come {
+        Some(1..) => Ok(()),
+        Some(0) | None => Err(SendErrorKind::HalfAnswer),
     }
 }
 

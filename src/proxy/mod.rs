@@ -36,6 +36,7 @@ pub mod listening;
 pub mod peer;
 mod pool;
 mod prefer;
+mod read_ahead;
 mod reply;
 mod shown;
 pub mod signing;

@@ -149,6 +149,12 @@ impl CleartextBody {
         self.0.extend_from_slice(bytes);
     }
 
+    /// Appends zeros.
+    pub fn extend_zeros(&mut self, count: usize) {
+        self.reserve(count);
+        self.0.resize(self.0.len() + count, 0);
+    }
+
     /// Appends one byte.
     pub fn push(&mut self, byte: u8) {
         self.extend_from_slice(&[byte]);
