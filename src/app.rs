@@ -4,6 +4,7 @@ mod drain;
 mod export;
 mod reload;
 mod serving;
+mod supervised;
 mod upgrade;
 mod upstreams;
 mod watch;
@@ -24,7 +25,7 @@ use crate::card::Timestamp;
 use crate::config::{Config, Fixed, Listen, RootKey};
 use crate::limit::{Busy, Limit};
 use crate::pci::digest;
-use crate::process::{Applied, Guarded, ProcessError};
+use crate::process::{Applied, Guarded, ProcessError, Supervisor};
 use crate::proxy::accept::{Listener, Open};
 use crate::proxy::admin::{Admin, Changes};
 use crate::proxy::desk::Desks;
@@ -42,6 +43,7 @@ use crate::vault::{Keyring, KeyringError, Vault};
 use drain::{Ending, Last, Stop};
 use reload::Reload;
 use serving::{Lasting, Ways};
+use supervised::Supervised;
 use upgrade::{Meeting, Predecessor, Start, UpgradeError};
 use upstreams::Hosts;
 
@@ -115,6 +117,7 @@ pub fn run(mut config: Config, guarded: Guarded, upgrade: bool) -> Result<(), St
     let threads = threads(config.threads);
     // The confined process makes no sockets in folders.
     let meeting = Meeting::at(config.upgrade.as_deref(), upgrade)?;
+    let supervisor = Arc::new(Supervisor::of_environment());
     // Before the first thread: threads have what their parent had.
     let applied = guarded.confine(config.process, &config.reach()).map_err(StartError::Process)?;
     // Taken out: from here on they are in the keyring alone.
@@ -138,34 +141,38 @@ pub fn run(mut config: Config, guarded: Guarded, upgrade: bool) -> Result<(), St
     let audit = Arc::new(audit(&config, random_root_key, &key_id, &log)?);
     let (tracing, export) = export::start(carrier, &config, copies, levels(&vault, &audit))?;
     let (predecessor, over) = upgrade.go(&vault, &audit, &log)?;
-    announce(&log, &config, &applied, random_root_key);
-    let lasting = Lasting { vault, signers, audit, metrics, log, tracing: Arc::new(tracing) };
+    announce(&log, &config, &applied, (random_root_key, supervisor.is_unreachable()));
+    let tracing = Arc::new(tracing);
+    let lasting = Lasting { vault, signers, audit, metrics, log, tracing, supervisor };
 
     let mut server = server(threads, config.shutdown);
     let (terms, file) = (serving::terms(&config.caps), config.file.clone());
     let (grace, drain) = (config.drain, Arc::new(Drain::default()));
     let desks = Arc::new(Desks::new(serving::desk(config, ways, lasting.clone())));
     let (changes, asked) = Changes::channel();
-    let ([public, private, to_admin], admin) =
+    let ([public, private, to_admin], listeners_begun) =
         listen(&mut server, &desks, (changes, &drain), [&public_tls, &private_tls], terms, sockets);
     let last = Last { log: lasting.log.clone(), audit: lasting.audit.clone(), export };
     let open = vec![public.clone(), private.clone()];
     let ending = Ending { open, desks: desks.clone(), last: last.clone() };
-    let stop = Stop { drain, grace, log: lasting.log.clone(), over };
     let open = vec![public, private, to_admin];
     let reload = Reload::new(file, fixed, lasting.clone(), desks.clone(), listeners, open, asked);
+    let (log, supervisor) = (lasting.log.clone(), lasting.supervisor.clone());
+    let stop = Stop { drain, grace, log, supervisor, heard: reload.stops(), over };
     let reload = server.add_service(background_service("reload", reload));
     server.add_service(background_service("ending", ending));
-    // Who is told that this process is ready may send it SIGHUP.
-    admin.add_dependency(reload);
+    // Who is told that this process is ready may send it SIGHUP or SIGTERM.
+    listeners_begun[2].add_dependency(reload);
+    let took_over = predecessor.is_some();
     look_after(&mut server, lasting.vault, desks, predecessor);
+    supervised(&mut server, lasting.supervisor, took_over, &listeners_begun);
     server.bootstrap();
     server.run(RunArgs { shutdown_signal: Box::new(stop) });
     last.lines();
     Ok(())
 }
 
-/// Adds the listeners; returns the connections of each, and the admin listener.
+/// Adds the listeners; returns the connections of each, and what can wait for them.
 fn listen(
     server: &mut Server,
     desks: &Arc<Desks>,
@@ -173,7 +180,7 @@ fn listen(
     [public_tls, private_tls]: [&TlsSetup; 2],
     (deadlines, caps): (Deadlines, Caps),
     [public_socket, private_socket, admin_socket]: [Bound; 3],
-) -> ([Open; 3], ServiceHandle) {
+) -> ([Open; 3], [ServiceHandle; 3]) {
     let [for_public, for_private, for_admin] = [0; 3].map(|_| Arc::clone(desks));
     let public = move || Public(for_public.now());
     let public = Listener::new(public, Some(public_tls), deadlines, caps).until(drain.clone());
@@ -184,9 +191,26 @@ fn listen(
         move || Admin { desk: for_admin.now(), changes: changes.clone(), drain: drain.clone() };
     let admin = Listener::new(admin, None, deadlines, caps);
     let open = [public.open(), private.open(), admin.open()];
-    server.add_service(public.into_service("public", public_socket));
-    server.add_service(private.into_service("private", private_socket));
-    (open, server.add_service(admin.into_service("admin", admin_socket)))
+    let begun = [
+        server.add_service(public.into_service("public", public_socket)),
+        server.add_service(private.into_service("private", private_socket)),
+        server.add_service(admin.into_service("admin", admin_socket)),
+    ];
+    (open, begun)
+}
+
+/// Has the supervisor told, where there is one, once all of these have begun.
+fn supervised(
+    server: &mut Server,
+    supervisor: Arc<Supervisor>,
+    took_over: bool,
+    begun: &[ServiceHandle],
+) {
+    if supervisor.is_there() {
+        let supervised = Supervised { supervisor, took_over };
+        let supervised = server.add_service(background_service("supervised", supervised));
+        begun.iter().for_each(|begun| supervised.add_dependency(begun));
+    }
 }
 
 /// Adds what works beside the listeners.
@@ -285,7 +309,12 @@ fn tell_end(metrics: &Metrics, listener: &str, tls: &TlsSetup) {
 }
 
 /// Says what starts, and how well it is protected.
-fn announce(log: &Log, config: &Config, applied: &Applied, random_root_key: bool) {
+fn announce(
+    log: &Log,
+    config: &Config,
+    applied: &Applied,
+    (random_root_key, no_supervisor): (bool, bool),
+) {
     log.write(&Event::Started {
         version: env!("CARGO_PKG_VERSION"),
         public: config.public.address.to_string(),
@@ -295,7 +324,8 @@ fn announce(log: &Log, config: &Config, applied: &Applied, random_root_key: bool
         random_root_key,
         process: protection(applied),
     });
-    for warning in warnings(applied, config) {
+    let unreachable = no_supervisor.then_some(Warning::NoSupervisor);
+    for warning in warnings(applied, config).into_iter().chain(unreachable) {
         log.write(&Event::Warned { warning });
     }
     log.flush();

@@ -224,7 +224,16 @@ const DOORS: &[(&str, &[&str])] = &[
     ("log", &["telemetry/mod.rs"]),
     ("clap", &["cli.rs"]),
     // What the process denies itself.
-    ("rustix", &["cli/", "process/limits.rs", "process/mod.rs", "process/passing.rs"]),
+    (
+        "rustix",
+        &[
+            "cli/",
+            "process/limits.rs",
+            "process/mod.rs",
+            "process/passing.rs",
+            "process/supervisor.rs",
+        ],
+    ),
     ("landlock", &["process/fence.rs"]),
     ("seccompiler", &["process/calls.rs"]),
     ("libc", &["process/calls.rs", "secret/locked.rs"]),
@@ -233,8 +242,18 @@ const DOORS: &[(&str, &[&str])] = &[
         "std::fs",
         &["app/watch.rs", "audit/", "cli.rs", "config/", "process/limits.rs", "process/passing.rs"],
     ),
-    ("std::env", &["config/secrets.rs", "process/calls.rs"]),
-    ("std::process", &["app/drain.rs", "cli.rs", "main.rs", "secret/", "proxy/listening.rs"]),
+    ("std::env", &["config/secrets.rs", "process/calls.rs", "process/supervisor.rs"]),
+    (
+        "std::process",
+        &[
+            "app/drain.rs",
+            "cli.rs",
+            "main.rs",
+            "process/supervisor.rs",
+            "secret/",
+            "proxy/listening.rs",
+        ],
+    ),
     ("std::time::SystemTime", &["card/time.rs", "telemetry/log.rs"]),
     (
         "Timestamp::system",

@@ -8,10 +8,12 @@ use async_trait::async_trait;
 use pingora::server::{ShutdownSignal, ShutdownSignalWatch, ShutdownWatch};
 use pingora::services::background::BackgroundService;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use crate::audit::Audit;
 use crate::card::Timestamp;
+use crate::process::Supervisor;
 use crate::proxy::accept::Open;
 use crate::proxy::desk::Desks;
 use crate::proxy::drain::Drain;
@@ -27,6 +29,9 @@ pub(super) struct Stop {
     /// How long everybody is still served.
     pub(super) grace: Duration,
     pub(super) log: Arc<Log>,
+    pub(super) supervisor: Arc<Supervisor>,
+    /// Told when the signals no longer end the process at once.
+    pub(super) heard: Arc<Notify>,
     /// Another process serves: nobody is to be asked to go.
     pub(super) over: Over,
 }
@@ -37,13 +42,19 @@ impl ShutdownSignalWatch for Stop {
         let [mut terminate, mut interrupt, mut quit] =
             [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::quit()]
                 .map(|kind| signal(kind).ok());
+        self.heard.notify_one();
         tokio::select! {
             () = next(&mut terminate) => {}
             () = self.drain.begun() => {}
-            () = next(&mut interrupt) => return ShutdownSignal::FastShutdown,
+            () = next(&mut interrupt) => {
+                self.supervisor.stopping();
+                return ShutdownSignal::FastShutdown;
+            }
             () = next(&mut quit) => return ShutdownSignal::GracefulUpgrade,
+            // Said of the process that serves now, if both are of one unit: it is not said.
             () = self.over.over() => return ShutdownSignal::GracefulTerminate,
         }
+        self.supervisor.stopping();
         self.drain.begin();
         self.log.write(&Event::Draining { seconds: self.grace.as_secs() });
         tokio::select! {

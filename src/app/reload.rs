@@ -13,7 +13,7 @@ use pingora::services::ServiceReadyNotifier;
 use pingora::services::background::BackgroundService;
 use serde::Serialize;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, Notify, mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::audit::{KeySource, NotRecorded, Record};
@@ -41,6 +41,8 @@ pub(super) struct Reload {
     desks: Arc<Desks>,
     listeners: [(&'static str, TlsSetup); 2],
     open: Vec<Open>,
+    /// Told when the signals that stop the process are heard.
+    stops: Arc<Notify>,
     state: Mutex<State>,
 }
 
@@ -76,19 +78,26 @@ impl Reload {
         let names = listeners.iter().map(|(listener, _)| *listener);
         names.chain([CONFIGURATION]).for_each(|of| lasting.metrics.may_change(of));
         let state = Mutex::new(State { fixed, watches: Default::default(), asked });
-        Self { file, lasting, desks, listeners, open, state }
+        let stops = Arc::default();
+        Self { file, lasting, desks, listeners, open, stops, state }
+    }
+
+    /// What it waits for before it says that it is ready.
+    pub(super) fn stops(&self) -> Arc<Notify> {
+        self.stops.clone()
     }
 }
 
 #[async_trait]
 impl BackgroundService for Reload {
-    /// Ready only when the signal no longer ends the process.
+    /// Ready only when neither its signal nor those that stop the process end it at once.
     async fn start_with_ready_notifier(
         &self,
         mut shutdown: ShutdownWatch,
         ready: ServiceReadyNotifier,
     ) {
         let mut hangups = signal(SignalKind::hangup()).ok();
+        self.stops.notified().await;
         ready.notify_ready();
         if hangups.is_none() {
             self.lasting.log.write(&Event::Warned { warning: Warning::NoReload });
@@ -121,10 +130,12 @@ pub(super) async fn next(signals: &mut Option<Signal>) {
 
 impl Reload {
     async fn read_again(&self, fixed: &mut Fixed) -> Outcome {
+        self.lasting.supervisor.reloading();
         let outcome = match self.prepare(fixed) {
             Ok(ready) => self.take(ready, fixed).await,
             Err(wrongs) => Err(wrongs),
         };
+        self.lasting.supervisor.reloaded(outcome.is_ok());
         self.lasting.metrics.changed(CONFIGURATION, outcome.is_ok());
         match outcome {
             Ok(digest) => {

@@ -9,6 +9,7 @@ use crate::audit::Audit;
 use crate::config::{Config, Host, Listen};
 use crate::flow::Flow;
 use crate::limit::{Gates, Limits};
+use crate::process::Supervisor;
 use crate::proxy::desk::{Desk, Targets};
 use crate::proxy::exchange::{Timeouts, UpstreamTls, Upstreams};
 use crate::proxy::front::{Shop, Shops};
@@ -31,6 +32,7 @@ pub(super) struct Lasting {
     pub(super) metrics: Arc<Metrics>,
     pub(super) log: Arc<Log>,
     pub(super) tracing: Arc<Tracing>,
+    pub(super) supervisor: Arc<Supervisor>,
 }
 
 /// A value of a configuration that is right as text and cannot be used.
@@ -74,7 +76,7 @@ impl Ways {
 /// The desk of a configuration at a start.
 pub(super) fn desk(config: Config, ways: Ways, lasting: Lasting) -> Desk {
     let Ways { upstreams, outside, shops } = ways;
-    let Lasting { vault, signers, audit, metrics, log, tracing } = lasting;
+    let Lasting { vault, signers, audit, metrics, log, tracing, supervisor: _ } = lasting;
     serve_counts(&config, &metrics);
     Desk {
         targets: targets(&config, &Told { log: log.clone(), metrics: metrics.clone() }),

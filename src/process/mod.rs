@@ -13,8 +13,10 @@ mod fence;
 mod limits;
 pub mod passing;
 mod reach;
+mod supervisor;
 
 pub use reach::Reach;
+pub use supervisor::Supervisor;
 
 use std::fmt;
 

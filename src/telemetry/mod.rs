@@ -244,6 +244,8 @@ pub enum Warning {
     NoAudit,
     /// The system does not let the process wait for SIGHUP: keys and certificates stay as they are.
     NoReload,
+    /// `NOTIFY_SOCKET` names what cannot be reached: the supervisor waits in vain.
+    NoSupervisor,
 }
 
 /// Why something that was read again is not used.

@@ -17,12 +17,12 @@ use super::line::{Ask, Version};
 const SOON: Duration = Duration::from_secs(10);
 
 impl House {
-    fn terminate(&self) {
+    pub(super) fn terminate(&self) {
         kill(Pid::from_raw(self.pid().cast_signed()), Signal::SIGTERM).unwrap();
     }
 
     /// Waits until the last line of its log says that it has stopped.
-    async fn stopped(&self) {
+    pub(super) async fn stopped(&self) {
         self.told_soon("stopped", 1).await;
     }
 }

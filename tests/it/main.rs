@@ -30,6 +30,7 @@ mod refused;
 mod renewal;
 mod rotation;
 mod shares;
+mod supervised;
 mod tap;
 mod telemetry;
 mod testing;

@@ -32,6 +32,7 @@ use tokio::time::timeout;
 use super::drain::leave_a_sale;
 use super::house::{House, Ready, assert_problem, card, invoice_of, session_of};
 use super::line::{Ask, Line, Version};
+use super::supervised::Ear;
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -79,10 +80,17 @@ impl Upgrading {
 
     /// Starts a new process and waits until it has taken over; the old one is still there.
     pub(super) async fn upgrade(&mut self) -> Option<Child> {
+        self.upgrade_with(&[]).await
+    }
+
+    /// The same in this environment.
+    async fn upgrade_with(&mut self, environment: &[(&str, &str)]) -> Option<Child> {
         self.upgrades += 1;
         let log = self.house.world.folder().join(format!("logs/upgrade-{}.log", self.upgrades));
         let file = File::create(&log).unwrap();
-        let mut child = self.command().stderr(file).spawn().unwrap();
+        let mut command = self.command();
+        command.envs(environment.iter().copied());
+        let mut child = command.stderr(file).spawn().unwrap();
         let begun = std::time::Instant::now();
         while !fs::read_to_string(&log).unwrap().contains(r#""event":"started""#) {
             let ended = child.try_wait().unwrap();
@@ -732,4 +740,18 @@ async fn the_socket_is_for_this_user_alone_and_for_one_process() {
     let words = second("portcullis.toml");
     assert!(words.contains("this user's alone (mode 0700)"), "{words}");
     fs::set_permissions(up.folder.path(), Permissions::from_mode(0o700)).unwrap();
+}
+
+#[tokio::test]
+async fn whoever_takes_over_says_that_it_is_the_main_process_and_the_other_one_says_no_more() {
+    let mut upgrading = Upgrading::open().await;
+    let ears = [Ear::at_a_path(), Ear::at_a_path()];
+    for ear in &ears {
+        let old = upgrading.upgrade_with(&[("NOTIFY_SOCKET", &ear.address)]).await;
+        let pid = upgrading.running.as_ref().unwrap().id().unwrap();
+        assert_eq!(ear.hears().await, format!("READY=1\nSTATUS=Serving\nMAINPID={pid}"));
+        upgrading.ends(old).await;
+    }
+    // In one unit it would be said of the process that serves.
+    assert_eq!(ears[0].rest(), "");
 }
