@@ -137,10 +137,10 @@ pub fn run(mut config: Config, guarded: Guarded, upgrade: bool) -> Result<(), St
     let carrier = export::carrier(&config, &metrics)?;
     let signers = Arc::new(Signers::new(threads).map_err(|_| StartError::Threads)?);
     // Last before the record, which the other process gives up now: its requests wait.
-    upgrade.take(&vault)?;
+    upgrade.take(&vault, &fixed, &config)?;
     let audit = Arc::new(audit(&config, random_root_key, &key_id, &log)?);
     let (tracing, export) = export::start(carrier, &config, copies, levels(&vault, &audit))?;
-    let (predecessor, over) = upgrade.go(&vault, &audit, &log)?;
+    let (predecessor, over) = upgrade.go(&vault, fixed.names(), &audit, &log)?;
     announce(&log, &config, &applied, (random_root_key, supervisor.is_unreachable()));
     let tracing = Arc::new(tracing);
     let lasting = Lasting { vault, signers, audit, metrics, log, tracing, supervisor };

@@ -9,7 +9,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use portcullis::config::{self, Config, Problem};
+use portcullis::config::{self, Config, Fixed, Problem};
 use tempfile::TempDir;
 
 // ------------------------------------------------------------------------- the documented file
@@ -218,6 +218,40 @@ fn what_is_wrong_with_a_profile_is_refused_with_file_line_and_key() {
     let cases = cases(include_str!("config/refused_profiles.txt"));
     assert!(cases.len() >= 30);
     judge(&shipped, &cases, file, |text| config::profile::parse(file, text.to_owned()).err());
+}
+
+#[test]
+fn a_name_that_records_may_belong_to_stands_for_the_same_in_every_process_that_follows() {
+    let place = Place::small();
+    place.write("milkypay.toml", &shipped("providers/milkypay.toml"), 0o644);
+    let good = GOOD.replace("[\"paymega.toml\"]", "[\"paymega.toml\", \"milkypay.toml\"]");
+    let renamed = good.replace("gate\"", "gate-2\"").replace("bank.test/gate-2", "bank.test/gate");
+    let provider = good.replace("provider = \"paymega\"", "provider = \"milkypay\"");
+    let live = good.replace("mode = \"test\"", "mode = \"live\"");
+    let [good, renamed, provider, live] =
+        [good, renamed, provider, live].map(|text| place.load(&text).unwrap());
+    let fixed = |config: &Config| Fixed::of(config, false);
+    let keys = |names: &[u8], config: &Config| {
+        let inherited = fixed(config).inherit(names, config).unwrap();
+        let problems = inherited.err().unwrap_or_default();
+        problems.into_iter().map(|problem| (problem.key, problem.line)).collect::<Vec<_>>()
+    };
+    let first = fixed(&good).names().write();
+    let provider_is_another = [("account[0].provider".to_owned(), 20)];
+    assert_eq!(keys(&first, &good), []);
+    assert_eq!(keys(&first, &provider), provider_is_another);
+    assert_eq!(
+        keys(&first, &live),
+        [("app[0].mode".to_owned(), 15), ("account[0].mode".to_owned(), 21)]
+    );
+    // The second process has no such account, and the third is told of it all the same.
+    let second = fixed(&renamed);
+    second.inherit(&first, &renamed).unwrap().unwrap();
+    assert_eq!(keys(&second.names().write(), &provider), provider_is_another);
+    assert_eq!(second.refuses(&provider)[0].key, "account[0].provider");
+    for no_names in [&first[1..], &first[..first.len() - 1], &[0, 0, 0, 0], b"{}"] {
+        assert!(second.inherit(no_names, &good).is_none());
+    }
 }
 
 #[test]

@@ -129,7 +129,7 @@ pub(super) async fn next(signals: &mut Option<Signal>) {
 }
 
 impl Reload {
-    async fn read_again(&self, fixed: &mut Fixed) -> Outcome {
+    async fn read_again(&self, fixed: &Fixed) -> Outcome {
         self.lasting.supervisor.reloading();
         let outcome = match self.prepare(fixed) {
             Ok(ready) => self.take(ready, fixed).await,
@@ -173,7 +173,7 @@ impl Reload {
     }
 
     /// Puts it in place of what is in use, once the audit record says so. Returns its digest.
-    async fn take(&self, ready: Ready, fixed: &mut Fixed) -> Result<String, Vec<Wrong>> {
+    async fn take(&self, ready: Ready, fixed: &Fixed) -> Result<String, Vec<Wrong>> {
         let Ready { ways, tls, mut config } = ready;
         let (now, digest) = (Timestamp::system(), digest(&config));
         let configured = Record::Configured { digest, dangers: &config.dangers };

@@ -12,7 +12,7 @@
 //! | `Sockets` that it has for these, and one for `Lines` | → | starts as far as it can |
 //! | | ← | `Ready` |
 //! | holds the vault: its requests wait | | |
-//! | `Keys`, `Records`, `End` | → | |
+//! | `Keys`, `Names`, `Records`, `End` | → | names stand for the same as before |
 //! | | ← | `Taken` |
 //! | closes the audit record; `Released` | → | opens it |
 //! | | ← | `Serving` |
@@ -40,6 +40,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use crate::audit::Audit;
+use crate::config::{Config, Fixed, Names, Problem};
 use crate::process::passing::{self, LocalError};
 use crate::telemetry::{Event, Log};
 use crate::vault::{TransferError, Vault};
@@ -49,7 +50,7 @@ use taker::{Prepared, Taker};
 use words::{Broken, Refused};
 
 /// The form of what goes over. Another form gets another number.
-const FORMAT: u16 = 3;
+const FORMAT: u16 = 4;
 
 /// For each step before records move, except the next.
 const STEP_MAX: Duration = Duration::from_secs(5);
@@ -130,10 +131,15 @@ impl Start {
 
     /// Fills the vault, and has the process that runs give up its audit record. Its requests wait
     /// from here to [`Self::go`].
-    pub(super) fn take(&mut self, vault: &Vault) -> Result<(), UpgradeError> {
+    pub(super) fn take(
+        &mut self,
+        vault: &Vault,
+        fixed: &Fixed,
+        config: &Config,
+    ) -> Result<(), UpgradeError> {
         let from = std::mem::replace(&mut self.from, Before::Nobody(None));
         self.from = match from {
-            Before::Agreed(taker) => Before::Taken(taker.take(vault)?),
+            Before::Agreed(taker) => Before::Taken(taker.take(vault, (fixed, config))?),
             Before::Nobody(_) | Before::Taken(_) => from,
         };
         Ok(())
@@ -144,6 +150,7 @@ impl Start {
     pub(super) fn go(
         self,
         vault: &Arc<Vault>,
+        names: Names,
         audit: &Arc<Audit>,
         log: &Arc<Log>,
     ) -> Result<(Option<Predecessor>, Over), UpgradeError> {
@@ -164,6 +171,7 @@ impl Start {
                 meeting,
                 sockets: self.sockets,
                 vault: vault.clone(),
+                names,
                 audit: audit.clone(),
                 log: log.clone(),
                 finishing: finishing.unwrap_or_else(|| Arc::new(AtomicBool::new(false))),
@@ -193,6 +201,8 @@ pub enum UpgradeError {
     Socket(SocketAddr),
     /// What came cannot be kept.
     Transfer(TransferError),
+    /// Records that came would belong to others here.
+    Names(Vec<Problem>),
 }
 
 impl fmt::Display for UpgradeError {
@@ -215,6 +225,10 @@ impl fmt::Display for UpgradeError {
                 write!(out, "upgrade: the socket that came does not listen on {address}")
             }
             Self::Transfer(error) => write!(out, "upgrade: {error}"),
+            Self::Names(problems) => {
+                let lines: Vec<_> = problems.iter().map(ToString::to_string).collect();
+                out.write_str(&lines.join("\n"))
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Whatever is not named here needs one: a key that somebody adds is never ignored while serving.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::audit::AnchorKey;
 
@@ -49,11 +50,45 @@ pub struct Fixed {
     /// Whether it may choose the address that its connections come from.
     leaves_from_own: bool,
     /// Every account and application that there ever was, and what it may not become.
-    names: BTreeMap<Named, String>,
+    names: Names,
 }
 
-/// What names something that records in the vault belong to.
-type Named = (&'static str, String);
+/// What names something that records in the vault belong to: its kind, and the name.
+type Named = (String, String);
+
+/// Every name that records in the vault may belong to, and what it stands for, as it is now.
+#[derive(Debug, Clone, Default)]
+pub struct Names(Arc<Mutex<BTreeMap<Named, String>>>);
+
+impl Names {
+    /// All of them, for the process that takes the records over: texts behind their lengths.
+    #[must_use]
+    pub fn write(&self) -> Vec<u8> {
+        let known = self.known();
+        let texts = known.iter().flat_map(|((kind, name), is)| [kind, name, is]);
+        let mut bytes = Vec::new();
+        for text in texts {
+            // One that is longer is read as malformed.
+            let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
+            bytes.extend_from_slice(&length.to_be_bytes());
+            bytes.extend_from_slice(text.as_bytes());
+        }
+        bytes
+    }
+
+    fn read(mut bytes: &[u8]) -> Option<BTreeMap<Named, String>> {
+        let mut names = BTreeMap::new();
+        while !bytes.is_empty() {
+            let named = (text(&mut bytes)?, text(&mut bytes)?);
+            names.insert(named, text(&mut bytes)?);
+        }
+        Some(names)
+    }
+
+    fn known(&self) -> MutexGuard<'_, BTreeMap<Named, String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Fixed {
     /// Of a process that starts with this; `ports_are_closed` when the kernel lets it connect to no
@@ -63,8 +98,8 @@ impl Fixed {
         let audit_key = config.audit.as_ref().map(|audit| audit.key.clone());
         let ports = ports_are_closed.then(|| config.called().map(|(_, port)| port).collect());
         let leaves_from_own = !ports_are_closed || config.upstream.way_out.leaves_from_own();
-        let (values, names) = (fixed(config), BTreeMap::new());
-        let mut fixed = Self { values, audit_key, ports, leaves_from_own, names };
+        let (values, names) = (fixed(config), Names::default());
+        let fixed = Self { values, audit_key, ports, leaves_from_own, names };
         fixed.learn(config);
         fixed
     }
@@ -83,13 +118,37 @@ impl Fixed {
                            restart";
             problems.push(config.problem("upstream.egress_addresses", message));
         }
-        problems.extend(self.changed_names(config));
+        problems.extend(changed_names(&self.names.known(), config));
         problems
     }
 
     /// Remembers the names of a configuration that is in use from now on.
-    pub fn learn(&mut self, config: &Config) {
-        self.names.extend(named(config).map(|(named, (_, stands_for))| (named, stands_for)));
+    pub fn learn(&self, config: &Config) {
+        self.names
+            .known()
+            .extend(named(config).map(|(named, (_, stands_for))| (named, stands_for)));
+    }
+
+    /// The names that are remembered, now and later.
+    #[must_use]
+    pub fn names(&self) -> Names {
+        self.names.clone()
+    }
+
+    /// Remembers the names of the process whose records come here, too. Nothing when these are no
+    /// names.
+    ///
+    /// # Errors
+    /// Everything in `config` that is another one there, under the same name.
+    #[must_use]
+    pub fn inherit(&self, names: &[u8], config: &Config) -> Option<Result<(), Vec<Problem>>> {
+        let before = Names::read(names)?;
+        let problems = changed_names(&before, config);
+        if !problems.is_empty() {
+            return Some(Err(problems));
+        }
+        self.names.known().extend(before);
+        Some(Ok(()))
     }
 
     fn changed_values(&self, config: &Config) -> Vec<Problem> {
@@ -106,15 +165,23 @@ impl Fixed {
             "calls a port that the process closed to itself at its start: needs a restart";
         closed.map(|(key, _)| config.problem(&key, message)).collect()
     }
+}
 
-    fn changed_names(&self, config: &Config) -> Vec<Problem> {
-        let changed = named(config).filter(|(named, (_, stands_for))| {
-            self.names.get(named).is_some_and(|before| before != stands_for)
-        });
-        let message = "is another one than before under the same name, and records of it may live: \
-                       needs a new name, or a restart";
-        changed.map(|(_, (key, _))| config.problem(&key, message)).collect()
-    }
+fn changed_names(names: &BTreeMap<Named, String>, config: &Config) -> Vec<Problem> {
+    let changed = named(config)
+        .filter(|(named, (_, is))| names.get(named).is_some_and(|before| before != is));
+    let message = "is another one than before under the same name, and records of it may live: \
+                   needs a new name, or a restart that takes nothing over";
+    changed.map(|(_, (key, _))| config.problem(&key, message)).collect()
+}
+
+/// Takes a text behind its length off the front.
+fn text(bytes: &mut &[u8]) -> Option<String> {
+    let (length, rest) = bytes.split_first_chunk()?;
+    let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
+    let (text, rest) = rest.split_at_checked(length)?;
+    *bytes = rest;
+    String::from_utf8(text.to_vec()).ok()
 }
 
 /// Values that need a restart.
@@ -126,15 +193,16 @@ fn fixed(config: &Config) -> BTreeMap<String, String> {
 /// Accounts and applications: the key to speak of, and what they stand for.
 fn named(config: &Config) -> impl Iterator<Item = (Named, (String, String))> {
     let apps = config.apps.iter().enumerate().map(|(index, app)| {
-        let named = ("app", app.tenant.as_str().to_owned());
-        (named, (format!("app[{index}].mode"), format!("{:?}", app.mode)))
+        let named = ("app".to_owned(), app.tenant.as_str().to_owned());
+        (named, (format!("app[{index}].mode"), app.mode.as_str().to_owned()))
     });
     let accounts = config.registry.accounts().enumerate().flat_map(|(index, account)| {
-        let of = |kind, key: &str, stands_for| {
-            ((kind, account.name.to_string()), (format!("account[{index}].{key}"), stands_for))
+        let of = |kind: &str, key: &str, stands_for| {
+            let named = (kind.to_owned(), account.name.to_string());
+            (named, (format!("account[{index}].{key}"), stands_for))
         };
         [
-            of("account", "mode", format!("{:?}", account.mode)),
+            of("account", "mode", account.mode.as_str().to_owned()),
             of("provider", "provider", account.profile.name.clone()),
         ]
     });

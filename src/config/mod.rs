@@ -21,7 +21,7 @@ mod status;
 mod telemetry;
 mod upstream;
 
-pub use change::{Fixed, needs_restart};
+pub use change::{Fixed, Names, needs_restart};
 pub use intake::Shop;
 pub use listener::Listen;
 pub use reader::{Problem, Resolved};

@@ -158,6 +158,7 @@ impl Flow {
             .ok()
             .and_then(|handle| self.vault.open_bearer(&handle, now).ok())
             .filter(|bearer| bearer.account.as_str() == &*account.name)
+            .filter(|bearer| bearer.mode == account.mode)
             .ok_or(Refusal::HandleUnknown)
     }
 

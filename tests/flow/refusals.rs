@@ -1,5 +1,10 @@
 //! Bad input: refused before anything is sent, and nothing is used up.
 
+use std::time::Duration;
+
+use portcullis::card::Mode;
+use portcullis::vault::{Account, Audience, Tenant};
+
 use crate::bench::{
     Bench, CVV, NOW, OTHER, OTHER_KEY, PAN, SHOP, SHOP_KEY, basic, bearer, card, headers, refusal,
     sale_json,
@@ -473,6 +478,21 @@ fn a_payment_without_room_for_its_answer_does_not_leave() {
     still_pays_later(&bench, &token);
     let read = bench.call("GET", "/paymega/api/payment-invoices/cpi_1", b"");
     assert!(read.is_ok(), "what became of a payment can be read: {}", refusal(read));
+}
+
+#[test]
+fn a_handle_of_the_other_mode_is_nobodys() {
+    let bench = Bench::new();
+    let (token, cvv) = bench.shop_card();
+    let json = sale_json(&token, &cvv);
+    for (mode, expected) in [(Mode::Live, "HandleUnknown"), (Mode::Test, "passed")] {
+        let (tenant, account) = (Tenant::new("shop"), Account::new("paymega"));
+        let audience = Audience { tenant, account, mode };
+        let life = Duration::from_secs(60);
+        let handle = bench.flow.vault().keep_bearer(b"jwt", &audience, b"", life, NOW).unwrap();
+        let seen = handle.reveal(|handle| refusal(bench.sale("paymega", handle, &json)));
+        assert_eq!(seen, expected);
+    }
 }
 
 #[test]

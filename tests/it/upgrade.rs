@@ -431,7 +431,7 @@ struct Stand {
     nonces: Vec<u8>,
 }
 
-const FORMAT: u16 = 3;
+const FORMAT: u16 = 4;
 const HELLO: u8 = 1;
 const REFUSED: u8 = 2;
 const PROOFS: u8 = 3;
@@ -442,6 +442,7 @@ const RECORDS: u8 = 7;
 const END: u8 = 8;
 const TAKEN: u8 = 9;
 const RELEASED: u8 = 10;
+const NAMES: u8 = 16;
 const SERVING: u8 = 11;
 const GO: u8 = 12;
 const QUESTION: u8 = 13;
@@ -505,6 +506,7 @@ impl Stand {
                 match stand.receive() {
                     (KEYS, keys) => stand.vault.take_keys(&keys, &stand.nonces).unwrap(),
                     (RECORDS, part) => stand.take_records(&part),
+                    (NAMES, _) => {}
                     (word, _) => break assert_eq!(word, END),
                 }
             },
@@ -707,6 +709,17 @@ async fn another_form_other_keys_and_a_lie_are_refused_and_change_nothing() {
     let narrow = narrow.await;
     assert!(narrow.contains("more records than vault.capacity"), "{narrow}");
     assert_eq!(up.refused(5).await[4], "declined");
+    // Records of an account are nobody else's, and none of another mode.
+    let another = up.in_vain("another.toml", |text| {
+        text.replacen("provider = \"paymega\"", "provider = \"milkypay\"", 1)
+    });
+    let another = another.await;
+    assert!(another.contains("account[0].provider: is another one than before"), "{another}");
+    let live =
+        up.in_vain("live.toml", |text| text.replace("mode = \"test\"", "mode = \"live\"")).await;
+    assert!(live.contains("app[0].mode: is another one than before"), "{live}");
+    assert!(live.contains("account[0].mode: is another one than before"), "{live}");
+    assert_eq!(up.refused(7).await[5..], ["declined", "declined"]);
     let nowhere =
         up.in_vain("nowhere.toml", |text| text.replace("[upgrade]\nsocket", "[upgrade]\n#socket"));
     assert!(nowhere.await.contains("upgrade.socket: is required"));

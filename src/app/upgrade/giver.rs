@@ -13,6 +13,7 @@ use super::words::{Broken, Hello, Refused, Wire, Word, read_proofs, write_proofs
 use super::{ANSWER_MAX, FORMAT, PAUSE_MAX, START_MAX, STEP_MAX};
 use crate::audit::{Audit, Record};
 use crate::card::Timestamp;
+use crate::config::Names;
 use crate::process::passing;
 use crate::secret::Random;
 use crate::telemetry::{Event, Log};
@@ -30,6 +31,7 @@ pub(in crate::app) struct Giver {
     /// Copies of the listening sockets.
     pub(in crate::app) sockets: Vec<(SocketAddr, OwnedFd)>,
     pub(in crate::app) vault: Arc<Vault>,
+    pub(in crate::app) names: Names,
     pub(in crate::app) audit: Arc<Audit>,
     pub(in crate::app) log: Arc<Log>,
     /// Whether the process before this one still finishes requests.
@@ -188,7 +190,7 @@ impl Giver {
         wire.within(PAUSE_MAX);
         let begun = Instant::now();
         let held = self.vault.hold();
-        let records = match send_vault(&mut wire, &held, &agreed.nonces) {
+        let records = match send_vault(&mut wire, &held, &self.names, &agreed.nonces) {
             // Whoever says no does not read to the end.
             Err(Failure::Broken(Broken::Gone))
                 if matches!(wire.receive(), Ok((Word::Refused, _))) =>
@@ -221,10 +223,16 @@ impl Giver {
     }
 }
 
-/// Every record that lives, behind its length, in messages of some size.
-fn send_vault(wire: &mut Wire, held: &HeldVault<'_>, nonces: &[u8]) -> Result<usize, Failure> {
+/// What names stand for, then every record that lives, behind its length, in messages of some size.
+fn send_vault(
+    wire: &mut Wire,
+    held: &HeldVault<'_>,
+    names: &Names,
+    nonces: &[u8],
+) -> Result<usize, Failure> {
     let keys = held.keys(nonces).ok_or(Failure::Refused(Refused::NoRootKey))?;
     wire.send(Word::Keys, &[&keys])?;
+    wire.send(Word::Names, &[&names.write()])?;
     let (mut part, mut count) = (Vec::with_capacity(PART + PART / 4), 0);
     for record in held.records(Timestamp::system()) {
         let length = u32::try_from(record.len()).map_err(|_| Broken::Unexpected)?;

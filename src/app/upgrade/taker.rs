@@ -14,6 +14,7 @@ use super::words::{self, Broken, Hello, Refused, Wire, Word, read_proofs, write_
 use super::{FORMAT, PAUSE_MAX, START_MAX, STEP_MAX, UpgradeError};
 use crate::audit::Audit;
 use crate::card::Timestamp;
+use crate::config::{Config, Fixed};
 use crate::process::passing;
 use crate::secret::Random;
 use crate::vault::{NONCE_BYTES, Role, TransferError, Vault};
@@ -59,10 +60,14 @@ impl Taker {
 
     /// Fills the vault. Requests of the other process wait from here on. Whatever can fail at a
     /// start has been done before; the audit record is free afterwards.
-    pub(in crate::app) fn take(mut self, vault: &Vault) -> Result<Prepared, UpgradeError> {
+    pub(in crate::app) fn take(
+        mut self,
+        vault: &Vault,
+        (fixed, config): (&Fixed, &Config),
+    ) -> Result<Prepared, UpgradeError> {
         self.wire.within(START_MAX).send(Word::Ready, &[])?;
         self.wire.within(PAUSE_MAX);
-        match self.fill(vault) {
+        match self.fill(vault, fixed, config) {
             Ok(records) => {
                 self.wire.send(Word::Taken, &[])?;
                 answered(&mut self.wire, Word::Released)?;
@@ -77,9 +82,17 @@ impl Taker {
         }
     }
 
-    fn fill(&mut self, vault: &Vault) -> Result<usize, UpgradeError> {
+    fn fill(
+        &mut self,
+        vault: &Vault,
+        fixed: &Fixed,
+        config: &Config,
+    ) -> Result<usize, UpgradeError> {
         let keys = answered(&mut self.wire, Word::Keys)?;
         vault.take_keys(&keys, &self.nonces)?;
+        let names = answered(&mut self.wire, Word::Names)?;
+        let inherited = fixed.inherit(&names, config).ok_or(Broken::Unexpected)?;
+        inherited.map_err(UpgradeError::Names)?;
         let now = Timestamp::system();
         let mut count = 0;
         loop {

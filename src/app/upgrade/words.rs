@@ -34,10 +34,11 @@ pub(super) enum Word {
     Question = 13,
     Lines = 14,
     Answer = 15,
+    Names = 16,
 }
 
 impl Word {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::Hello,
         Self::Refused,
         Self::Proofs,
@@ -53,6 +54,7 @@ impl Word {
         Self::Question,
         Self::Lines,
         Self::Answer,
+        Self::Names,
     ];
 
     fn of(code: u8) -> Result<Self, Broken> {
