@@ -37,7 +37,9 @@ use crate::proxy::public::Public;
 use crate::proxy::signing::Signers;
 use crate::proxy::tls::{TlsError, TlsSetup};
 use crate::secret::{KeyMemory, key_memory};
-use crate::telemetry::{Copies, Event, Levels, Log, Metrics, Protection, Signal, Warning};
+use crate::telemetry::{
+    Copies, Event, Levels, Log, Metrics, Protection, Signal, Warning, export_panics,
+};
 use crate::vault::{Keyring, KeyringError, Vault};
 
 use drain::{Ending, Last, Stop};
@@ -143,7 +145,7 @@ pub fn run(mut config: Config, guarded: Guarded, upgrade: bool) -> Result<(), St
     let (predecessor, over) = upgrade.go(&vault, fixed.names(), &audit, &log)?;
     announce(&log, &config, &applied, (random_root_key, supervisor.is_unreachable()));
     let tracing = Arc::new(tracing);
-    let lasting = Lasting { vault, signers, audit, metrics, log, tracing, supervisor };
+    let lasting = Lasting { vault, signers, audit, metrics, log, tracing, supervisor, export };
 
     let mut server = server(threads, config.shutdown);
     let (terms, file) = (serving::terms(&config.caps), config.file.clone());
@@ -152,7 +154,8 @@ pub fn run(mut config: Config, guarded: Guarded, upgrade: bool) -> Result<(), St
     let (changes, asked) = Changes::channel();
     let ([public, private, to_admin], listeners_begun) =
         listen(&mut server, &desks, (changes, &drain), [&public_tls, &private_tls], terms, sockets);
-    let last = Last { log: lasting.log.clone(), audit: lasting.audit.clone(), export };
+    let (log, audit) = (lasting.log.clone(), lasting.audit.clone());
+    let last = Last { log, audit, export: lasting.export.clone() };
     let open = vec![public.clone(), private.clone()];
     let ending = Ending { open, desks: desks.clone(), last: last.clone() };
     let open = vec![public, private, to_admin];
@@ -272,6 +275,7 @@ fn threads(given: usize) -> usize {
 fn log(config: &Config) -> Result<(Arc<Log>, Option<Copies>), StartError> {
     let exported = config.telemetry.as_ref().filter(|settings| settings.logs);
     let copies = exported.map(|_| Copies::default());
+    copies.iter().for_each(export_panics);
     let log = Log::start(config.log, copies.clone()).map_err(|_| StartError::Threads)?;
     Ok((Arc::new(log), copies))
 }

@@ -35,11 +35,15 @@ const ANSWER_MAX: usize = 64 * 1024;
 /// How long the end of the process waits for the last export.
 const FAREWELL: Duration = Duration::from_secs(3);
 
+/// What the collector is shown, as the configuration in use has it.
+type Shown = Arc<Mutex<Option<HeaderValue>>>;
+
 /// A running export; none when nothing is exported.
 #[derive(Default)]
 pub(super) struct Export(Option<Running>);
 
 struct Running {
+    shown: Shown,
     stop: watch::Sender<bool>,
     done: Mutex<Receiver<()>>,
 }
@@ -93,6 +97,7 @@ pub(super) fn start(
     let told = settings.traceparent_to.iter().map(|host| (host.name(), host.port()));
     let tracing = Tracing::new(tracer, told);
     let sources = Sources { spans, copies, every: settings.metrics, levels };
+    let shown = carrier.authorization.clone();
     let (stop, stopping) = watch::channel(false);
     let (done, ended) = channel();
     let run = move || {
@@ -102,11 +107,18 @@ pub(super) fn start(
     };
     let thread = std::thread::Builder::new().name("export".to_owned());
     thread.spawn(run).map_err(|_| StartError::Threads)?;
-    let export = Export(Some(Running { stop, done: Mutex::new(ended) }));
+    let export = Export(Some(Running { shown, stop, done: Mutex::new(ended) }));
     Ok((tracing, Arc::new(export)))
 }
 
 impl Export {
+    /// What the collector is shown from now on.
+    pub(super) fn show(&self, authorization: Option<HeaderValue>) {
+        if let Some(running) = &self.0 {
+            *running.shown.lock().unwrap_or_else(PoisonError::into_inner) = authorization;
+        }
+    }
+
     /// Sends what waits, and waits for that, but not for long: the process is about to end.
     pub(super) fn close(&self) {
         let Some(running) = &self.0 else { return };
@@ -121,7 +133,7 @@ pub(super) struct Carrier {
     upstreams: Upstreams,
     target: Target,
     path: String,
-    authorization: Option<HeaderValue>,
+    authorization: Shown,
     metrics: Arc<Metrics>,
     speaker: Speaker,
 }
@@ -145,7 +157,7 @@ impl Carrier {
             upstreams: upstreams.with_answer_max(ANSWER_MAX),
             target,
             path: collector.path.clone(),
-            authorization: settings.authorization.clone(),
+            authorization: Arc::new(Mutex::new(settings.authorization.clone())),
             metrics,
             speaker: Speaker { name: settings.name.clone(), instance: instance() },
         })
@@ -240,7 +252,8 @@ impl Carrier {
         let agent = value(concat!("portcullis/", env!("CARGO_PKG_VERSION")));
         let mut headers: Vec<(HeaderName, HeaderValue)> =
             vec![(CONTENT_TYPE, value("application/x-protobuf")), (USER_AGENT, agent)];
-        headers.extend(self.authorization.clone().map(|shown| (AUTHORIZATION, shown)));
+        let shown = self.authorization.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        headers.extend(shown.map(|shown| (AUTHORIZATION, shown)));
         let outgoing = Outgoing {
             method: Method::POST,
             path_and_query: format!("{}/v1/{}", self.path, signal.as_str()),

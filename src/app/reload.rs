@@ -187,6 +187,8 @@ impl Reload {
         let rotation = rotated.map_err(|error| vec![of_keys(&config, error)])?;
         fixed.learn(&config);
         let (caps, dangers) = (config.caps, std::mem::take(&mut config.dangers));
+        let collector = config.telemetry.take();
+        self.lasting.export.show(collector.and_then(|settings| settings.authorization));
         let lasting = self.lasting.clone();
         self.desks.replace(serving::successor(config, ways, lasting, &self.desks.now()));
         self.hold_to(&caps);

@@ -23,6 +23,8 @@ use crate::proxy::way_out::WayOut;
 use crate::telemetry::{Log, Metrics};
 use crate::vault::Vault;
 
+use super::export::Export;
+
 /// What stays as long as the process, whatever the configuration says.
 #[derive(Clone)]
 pub(super) struct Lasting {
@@ -33,6 +35,7 @@ pub(super) struct Lasting {
     pub(super) log: Arc<Log>,
     pub(super) tracing: Arc<Tracing>,
     pub(super) supervisor: Arc<Supervisor>,
+    pub(super) export: Arc<Export>,
 }
 
 /// A value of a configuration that is right as text and cannot be used.
@@ -76,7 +79,7 @@ impl Ways {
 /// The desk of a configuration at a start.
 pub(super) fn desk(config: Config, ways: Ways, lasting: Lasting) -> Desk {
     let Ways { upstreams, outside, shops } = ways;
-    let Lasting { vault, signers, audit, metrics, log, tracing, supervisor: _ } = lasting;
+    let Lasting { vault, signers, audit, metrics, log, tracing, .. } = lasting;
     serve_counts(&config, &metrics);
     Desk {
         targets: targets(&config, &Told { log: log.clone(), metrics: metrics.clone() }),

@@ -25,6 +25,7 @@ const LIVE: &[&str] = &[
     "public.trusted_hops",
     "public.url",
     "rates",
+    "telemetry.authorization",
     "upstream",
     "vault.root_key",
     "vault.root_keys",

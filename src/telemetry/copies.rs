@@ -1,12 +1,13 @@
 //! Lines of the log that wait for a collector.
 
 use std::mem;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 /// Bytes that wait at most; a collector that does not take them costs lines, not memory.
 const WAITING_MAX: usize = 4 * 1024 * 1024;
 
-/// Whole lines, up to a bound. Filled by the thread that writes the log, never by a call.
+/// Whole lines, up to a bound. Filled by the thread that writes the log and by panics, never by a
+/// call.
 #[derive(Debug, Clone, Default)]
 pub struct Copies(Arc<Mutex<Waiting>>);
 
@@ -16,6 +17,16 @@ struct Waiting {
     lost: u64,
 }
 
+impl Waiting {
+    fn keep(&mut self, lines: &[u8]) {
+        if self.bytes.len() + lines.len() > WAITING_MAX {
+            self.lost += ends(lines).fold(0, |count, _| count + 1);
+        } else {
+            self.bytes.extend_from_slice(lines);
+        }
+    }
+}
+
 impl Copies {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -23,12 +34,23 @@ impl Copies {
 
     /// Keeps these lines, or counts them.
     pub(super) fn keep(&self, lines: &[u8]) {
-        let mut waiting = self.lock();
-        if waiting.bytes.len() + lines.len() > WAITING_MAX {
-            waiting.lost += ends(lines).fold(0, |count, _| count + 1);
-        } else {
-            waiting.bytes.extend_from_slice(lines);
+        self.lock().keep(lines);
+    }
+
+    /// The same for whoever may hold them already: then nothing is kept.
+    pub(super) fn keep_unless_held(&self, lines: &[u8]) {
+        match self.0.try_lock() {
+            Ok(mut waiting) => waiting.keep(lines),
+            Err(TryLockError::Poisoned(waiting)) => waiting.into_inner().keep(lines),
+            Err(TryLockError::WouldBlock) => {}
         }
+    }
+
+    /// What happens while somebody holds them.
+    #[cfg(test)]
+    pub(super) fn while_held(&self, happens: impl FnOnce()) {
+        let _held = self.lock();
+        happens();
     }
 
     /// Takes so many lines away, and the count of those that were lost meanwhile.

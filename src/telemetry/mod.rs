@@ -15,7 +15,7 @@ mod trace;
 pub use copies::Copies;
 pub use log::{Format, Log, since_1970};
 pub use metrics::{Levels, Metrics, Signal};
-pub use panics::tell_places_only;
+pub use panics::{export_panics, tell_places_only};
 pub use span::{Sent, Served, Side, Span, Steps, Tracer};
 pub use trace::{Hex, TraceContext};
 

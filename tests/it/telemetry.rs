@@ -409,6 +409,30 @@ async fn the_last_spans_are_brought_at_the_end_to_a_collector_that_is_known_by_i
     assert!(exports.iter().any(|export| export.path == "/otlp/v1/metrics"));
 }
 
+#[tokio::test]
+async fn what_the_collector_is_shown_is_read_anew_while_serving() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("collector");
+    std::fs::write(&secret, "Bearer it-collector\n").unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(&secret, mode).unwrap();
+    let collector = Collector::start(None).await.unwrap();
+    let more = format!("authorization = {{ file = {secret:?} }}\nmetrics_seconds = 1");
+    let house = house(&collector, &more).await;
+    let shown = async |wanted: &str| {
+        let shown = || {
+            let exports = collector.exports();
+            let last = exports.last().and_then(|export| export.header("authorization"));
+            (last == Some(wanted)).then_some(())
+        };
+        until(SOON, shown).await.unwrap_or_else(|| panic!("{wanted} is not shown"));
+    };
+    shown("Bearer it-collector").await;
+    std::fs::write(&secret, "Bearer it-another\n").unwrap();
+    assert_eq!(house.reload().await.status, 200);
+    shown("Bearer it-another").await;
+}
+
 /// The last export of metrics.
 fn figures(collector: &Collector) -> Option<Vec<Metric>> {
     let exports = collector.exports();
