@@ -9,7 +9,7 @@ use crate::card::{
 use crate::credential::PresentedBearer;
 use crate::limit::Exceeded;
 use crate::secret::CleartextBody;
-use crate::vault::{Fingerprint, KeptCard, Session, Tenant, VaultError};
+use crate::vault::{Fingerprint, KeptCard, SeenSession, Session, Tenant, VaultError};
 use crate::wire::{Kind, Text, Value, is_card_number, parse};
 
 use super::forward::json_only;
@@ -65,7 +65,7 @@ impl Flow {
     /// The form of a session that has a card left. Looking at it uses nothing up.
     pub fn card_form(&self, id: &str, now: Timestamp) -> Result<CardForm, Refusal> {
         let id = SessionId::parse(id).map_err(|_| Refusal::SessionUnknown)?;
-        let session = self.vault.session(&id, now)?;
+        let session = self.vault.session(&id, now)?.session;
         if session.cards_left == 0 {
             return Err(Refusal::SessionUnknown);
         }
@@ -83,19 +83,19 @@ impl Flow {
         now: Timestamp,
     ) -> Result<Captured, Refusal> {
         let id = session_of(headers)?;
-        let session = self.vault.session(&id, now)?;
-        self.check_origin(headers, &session)?;
+        let seen = self.vault.session(&id, now)?;
+        self.check_origin(headers, &seen.session)?;
         json_only(headers)?;
         let document = parse(body.as_bytes())?;
         let card = document.root().members().find(|(key, _)| key.is_text("card"));
         let card = card.map(|(_, value)| value).filter(|value| value.kind() == Kind::Object);
         let card = card.ok_or_else(|| Refusal::FieldMissing("/card".to_owned()))?;
         let answer = match field(card, "token")? {
-            Some(token) => self.refresh(card, &token, (&id, &session), allow, now)?,
-            None => self.keep_card(card, (&id, &session), allow, now)?,
+            Some(token) => self.refresh(card, &token, (&id, &seen), allow, now)?,
+            None => self.keep_card(card, (&id, &seen), allow, now)?,
         };
         let body = Object::new().object("card", answer).close();
-        Ok(Captured { body, origin: session.origin })
+        Ok(Captured { body, origin: seen.session.origin })
     }
 
     /// Whether pages at this origin may call at all; the session is checked with the call itself.
@@ -123,10 +123,11 @@ impl Flow {
     fn keep_card(
         &self,
         card: Value<'_>,
-        (id, session): (&SessionId, &Session),
+        (id, seen): (&SessionId, &SeenSession),
         allow: impl FnOnce(Offer<'_>) -> Result<(), Exceeded>,
         now: Timestamp,
     ) -> Result<Object, Refusal> {
+        let session = &seen.session;
         let capture = read_capture(card, now)?;
         let masked = capture.card.pan.masked();
         let fingerprint = self.vault.fingerprint(&capture.card.pan);
@@ -135,7 +136,7 @@ impl Flow {
             session: Some(id.random_part()),
             card: Offered::Number { fingerprint, bin: masked.bin() },
         })?;
-        self.vault.use_session(id, now)?;
+        self.vault.use_session(id, seen, now)?;
         let kept = self.vault.keep_card(capture, &session.owner, now)?;
         Ok(described(&kept))
     }
@@ -144,10 +145,11 @@ impl Flow {
         &self,
         card: Value<'_>,
         token: &Text<'_>,
-        (id, session): (&SessionId, &Session),
+        (id, seen): (&SessionId, &SeenSession),
         allow: impl FnOnce(Offer<'_>) -> Result<(), Exceeded>,
         now: Timestamp,
     ) -> Result<Object, Refusal> {
+        let session = &seen.session;
         let pointer = || "/card/token".to_owned();
         let token = Token::parse(token.as_str()).map_err(|_| Refusal::TokenMalformed(pointer()))?;
         let cvv = field(card, "cvv")?.ok_or_else(|| Refusal::FieldMissing("/card/cvv".into()))?;
@@ -157,7 +159,7 @@ impl Flow {
             session: Some(id.random_part()),
             card: Offered::Kept(token.random_part()),
         })?;
-        self.vault.use_session(id, now)?;
+        self.vault.use_session(id, seen, now)?;
         let kept = self.vault.refresh_cvv(&token, cvv, &session.owner.tenant, now);
         let cvv_token = kept.map_err(|error| match error {
             VaultError::NotFound => Refusal::TokenUnknown(pointer()),

@@ -1,7 +1,7 @@
 //! A small JSON object of our own answers, written member by member.
 
 use crate::secret::CleartextBody;
-use crate::wire::quote;
+use crate::wire::write_quoted;
 
 /// A JSON object under construction; wiped when dropped, since tokens are in it.
 #[derive(Debug)]
@@ -12,8 +12,10 @@ impl Object {
         Self(CleartextBody::with_capacity(256))
     }
 
-    pub(super) fn text(self, name: &str, value: &str) -> Self {
-        self.raw(name, quote(value).as_bytes())
+    pub(super) fn text(mut self, name: &str, value: &str) -> Self {
+        self.name(name);
+        write_quoted(value, &mut self.0);
+        self
     }
 
     pub(super) fn number(self, name: &str, value: u64) -> Self {
@@ -26,11 +28,15 @@ impl Object {
 
     /// A member whose value is written as JSON already.
     pub(super) fn raw(mut self, name: &str, value: &[u8]) -> Self {
-        self.0.extend_from_slice(if self.0.is_empty() { b"{" } else { b"," });
-        self.0.extend_from_slice(quote(name).as_bytes());
-        self.0.extend_from_slice(b":");
+        self.name(name);
         self.0.extend_from_slice(value);
         self
+    }
+
+    fn name(&mut self, name: &str) {
+        self.0.push(if self.0.is_empty() { b'{' } else { b',' });
+        write_quoted(name, &mut self.0);
+        self.0.push(b':');
     }
 
     pub(super) fn close(mut self) -> CleartextBody {

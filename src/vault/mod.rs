@@ -37,7 +37,7 @@ pub use mark::Mark;
 pub use once::{Claim, Once};
 pub use payment::{Guarded, Payment};
 pub use relay::{Begun, Relay, RelayState};
-pub use session::Session;
+pub use session::{SeenSession, Session};
 pub use transfer::{Ask, HeldVault, Left, NONCE_BYTES, Proofs, Role, TransferError};
 
 use std::fmt;

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
+use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 use super::header::{Kind, Scope};
@@ -28,11 +29,24 @@ pub struct Session {
     pub expires: Timestamp,
 }
 
+/// A session as it was found.
+pub struct SeenSession {
+    /// What it allows.
+    pub session: Session,
+    opened: Opened,
+}
+
+impl fmt::Debug for SeenSession {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SeenSession(..)")
+    }
+}
+
 impl Session {
-    fn write(&self) -> CleartextBody {
+    fn write(&self, cards_left: u32) -> CleartextBody {
         let texts = [&self.theme, &self.return_url];
         let room = 12 + self.origin.len() + self.theme.len() + self.return_url.len();
-        let writer = Writer::with_capacity(room).u32(self.cards_left);
+        let writer = Writer::with_capacity(room).u32(cards_left);
         let writer = texts.iter().fold(writer, |writer, text| writer.bytes(text.as_bytes()));
         writer.raw(self.origin.as_bytes()).done()
     }
@@ -95,7 +109,7 @@ impl Vault {
     pub fn open_session(&self, session: Session, now: Timestamp) -> Result<SessionId, VaultError> {
         self.room_for_payment()?;
         let id = SessionId::random();
-        let plain = session.write();
+        let plain = session.write(session.cards_left);
         let draft = Draft {
             address: session_address(&id),
             scope: Scope::from(&session.owner),
@@ -118,26 +132,40 @@ impl Vault {
     ///
     /// # Errors
     /// No such session.
-    pub fn session(&self, id: &SessionId, now: Timestamp) -> Result<Session, VaultError> {
+    pub fn session(&self, id: &SessionId, now: Timestamp) -> Result<SeenSession, VaultError> {
         let opened = self.open(&session_address(id), now, |_| true)?;
-        Session::read(&opened).ok_or(VaultError::NotFound)
+        let session = Session::read(&opened).ok_or(VaultError::NotFound)?;
+        Ok(SeenSession { session, opened })
     }
 
-    /// Uses a session for one card; returns it with what is left.
+    /// Uses a session for one card; returns how many are left.
     ///
     /// # Errors
     /// No such session, or no card left.
-    pub fn use_session(&self, id: &SessionId, now: Timestamp) -> Result<Session, VaultError> {
-        let address = session_address(id);
+    pub fn use_session(
+        &self,
+        id: &SessionId,
+        seen: &SeenSession,
+        now: Timestamp,
+    ) -> Result<u32, VaultError> {
+        if let Some(left) = self.take_card(id, seen)? {
+            return Ok(left);
+        }
         // Each round that fails was another caller's card, so there are no more rounds than cards.
         loop {
-            let opened = self.open(&address, now, |_| true)?;
-            let mut session = Session::read(&opened).ok_or(VaultError::NotFound)?;
-            session.cards_left = session.cards_left.checked_sub(1).ok_or(VaultError::NotFound)?;
-            if self.advance(&address, &opened, session.write().as_bytes())? {
-                return Ok(session);
+            if let Some(left) = self.take_card(id, &self.session(id, now)?)? {
+                return Ok(left);
             }
         }
+    }
+
+    /// Nothing, if the session is not any more as it was seen.
+    fn take_card(&self, id: &SessionId, seen: &SeenSession) -> Result<Option<u32>, VaultError> {
+        let SeenSession { session, opened } = seen;
+        let left = session.cards_left.checked_sub(1).ok_or(VaultError::NotFound)?;
+        let next = session.write(left);
+        let taken = self.advance(&session_address(id), opened, next.as_bytes())?;
+        Ok(taken.then_some(left))
     }
 }
 

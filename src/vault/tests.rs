@@ -584,19 +584,22 @@ fn session(cards_left: u32) -> Session {
 fn a_session_counts_its_cards_down() {
     let vault = vault();
     let id = vault.open_session(session(2), NOW).unwrap();
-    assert_eq!(vault.session(&id, NOW), Ok(session(2)));
-    assert_eq!(vault.use_session(&id, NOW), Ok(session(1)));
-    assert_eq!(vault.use_session(&id, NOW), Ok(session(0)));
-    assert_eq!(vault.use_session(&id, NOW), Err(VaultError::NotFound));
-    assert_eq!(vault.session(&id, NOW), Ok(session(0)));
-    assert_eq!(vault.session(&id, NOW.plus(MINUTE)), Err(VaultError::NotFound));
+    let found = |now| vault.session(&id, now).map(|seen| seen.session);
+    assert_eq!(found(NOW), Ok(session(2)));
+    let seen = vault.session(&id, NOW).unwrap();
+    assert_eq!(vault.use_session(&id, &seen, NOW), Ok(1));
+    assert_eq!(vault.use_session(&id, &seen, NOW), Ok(0), "it was seen before the first card");
+    assert_eq!(vault.use_session(&id, &seen, NOW), Err(VaultError::NotFound));
+    assert_eq!(found(NOW), Ok(session(0)));
+    assert_eq!(found(NOW.plus(MINUTE)), Err(VaultError::NotFound));
 }
 
 #[test]
 fn a_session_of_ten_cards_takes_ten_of_a_hundred() {
     let vault = vault();
     let id = vault.open_session(session(10), NOW).unwrap();
-    assert_eq!(count_first(100, || vault.use_session(&id, NOW).ok()), 10);
+    let seen = vault.session(&id, NOW).unwrap();
+    assert_eq!(count_first(100, || vault.use_session(&id, &seen, NOW).ok()), 10);
 }
 
 #[test]

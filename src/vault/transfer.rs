@@ -289,7 +289,9 @@ mod tests {
 
         for vault in [&giver, &taker] {
             assert!(vault.redeem(&kept.token, &audience(), NOW).is_ok());
-            assert_eq!(vault.use_session(&id, NOW).unwrap().owner, owner());
+            let seen = vault.session(&id, NOW).unwrap();
+            assert_eq!(seen.session.owner, owner());
+            vault.use_session(&id, &seen, NOW).unwrap();
             assert_eq!(vault.claim(b"callback", NOW), Ok(Mark::InFlight));
             assert!(vault.open_bearer(&handle, NOW).is_ok());
             let again = vault.keep_bearer(b"jwt", &audience(), b"", TTL, NOW).unwrap();
@@ -297,7 +299,8 @@ mod tests {
             assert_eq!(vault.room_for_payment(), Ok(()));
             assert_eq!(vault.room_for_key(&shop), Ok(()));
         }
-        assert_eq!(taker.use_session(&id, NOW).err(), Some(VaultError::NotFound));
+        let used_up = taker.session(&id, NOW).unwrap();
+        assert_eq!(taker.use_session(&id, &used_up, NOW), Err(VaultError::NotFound));
         // What either of them does the other one sees, and a code is handed out once.
         let (_, lease) = giver.take_cvv(&cvv_token, &kept.token, &audience(), NOW).unwrap();
         assert!(taker.take_cvv(&cvv_token, &kept.token, &audience(), NOW).is_err());
