@@ -21,6 +21,7 @@ pub mod qostiq;
 pub mod random;
 pub mod record;
 pub mod shop;
+pub mod simulator;
 pub mod testcard;
 pub mod text;
 pub mod visitor;

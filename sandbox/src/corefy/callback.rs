@@ -77,7 +77,7 @@ impl Shared {
         let mut book = lock(&self.book);
         let Some(present) = book.invoices.get(invoice) else { return };
         let Some(url) = present.callback_url.clone() else { return };
-        let body = Bytes::from(present.document(&self.base));
+        let body = Bytes::from(present.document(self.base()));
         let delivery = Delivery {
             invoice: invoice.to_owned(),
             status: present.status.clone(),

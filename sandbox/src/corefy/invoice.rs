@@ -140,7 +140,7 @@ impl Invoice {
 
     /// The answer to its creation, in the shape of the first sample.
     #[must_use]
-    pub fn created_document(&self, base: &Base) -> String {
+    pub fn created_document(&self, base: Base<'_>) -> String {
         match self.kind {
             Kind::Payment => self.fill(include_str!("templates/payment_created.json"), base),
             Kind::Payout => self.document(base),
@@ -149,13 +149,13 @@ impl Invoice {
 
     /// The resource on its own: reads and callbacks.
     #[must_use]
-    pub fn document(&self, base: &Base) -> String {
+    pub fn document(&self, base: Base<'_>) -> String {
         format!("{{\n\"data\": {}}}\n", self.resource(base))
     }
 
     /// The resource object, as a member of lists.
     #[must_use]
-    pub fn resource(&self, base: &Base) -> String {
+    pub fn resource(&self, base: Base<'_>) -> String {
         let template = match self.kind {
             Kind::Payment => include_str!("templates/payment.json"),
             Kind::Payout => include_str!("templates/payout.json"),
@@ -163,7 +163,7 @@ impl Invoice {
         self.fill(template, base)
     }
 
-    fn fill(&self, template: &str, base: &Base) -> String {
+    fn fill(&self, template: &str, base: Base<'_>) -> String {
         let link = format!("{}/{}/{}", base.prefix, self.kind.collection(), self.id);
         let hpp_url = format!("{}/hpp/{}", base.host, self.sid);
         let or_null = |number: Option<String>| number.unwrap_or_else(|| "null".to_owned());
@@ -225,12 +225,12 @@ impl Invoice {
 }
 
 /// Where the simulator lives, for links.
-#[derive(Debug, Clone)]
-pub struct Base {
+#[derive(Debug, Clone, Copy)]
+pub struct Base<'a> {
     /// `https://localhost:port`.
-    pub host: String,
+    pub host: &'a str,
     /// Path prefix of the private API.
-    pub prefix: &'static str,
+    pub prefix: &'a str,
 }
 
 /// An object as it is, an empty one as `[]`.

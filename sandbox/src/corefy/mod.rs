@@ -13,16 +13,15 @@ pub mod sale;
 pub mod threeds;
 
 use crate::acs::Acs;
-use crate::ca::Identity;
 use crate::client::Client;
-use crate::http::{Reply, Request, Server};
-use crate::record::Recorder;
+use crate::http::{Reply, Request};
+use crate::simulator::{self, Provider};
 use crate::{lock, random};
 use anyhow::Result;
 use bytes::Bytes;
 use callback::{Delivery, Pace};
 use cards::Outcome;
-use faults::{Faults, Pareq, Quirks};
+use faults::{Pareq, Quirks};
 use http::header::{HeaderName, SET_COOKIE};
 use invoice::{Base, Invoice, MaskedCard};
 use sale::{Issued, Sale};
@@ -84,24 +83,6 @@ impl Account {
     }
 }
 
-/// What a simulator needs to start.
-pub struct Setup<'a> {
-    /// Which white label.
-    pub brand: Brand,
-    /// 0 for any free one.
-    pub port: u16,
-    /// Who may call.
-    pub accounts: Vec<Account>,
-    /// Who asks the cardholder.
-    pub acs: Arc<Acs>,
-    /// Certificate of `localhost`.
-    pub identity: &'a Identity,
-    /// Sends callbacks.
-    pub client: Client,
-    /// Patience with callbacks.
-    pub pace: Pace,
-}
-
 /// A payment whose cardholder is being asked.
 struct Waiting {
     invoice: String,
@@ -135,20 +116,24 @@ impl Book {
     }
 }
 
-struct Shared {
+/// The white label behind the server.
+pub struct Corefy {
     brand: Brand,
-    base: Base,
     accounts: Vec<Account>,
     acs: Arc<Acs>,
     client: Client,
     pace: Pace,
-    received: Recorder,
-    faults: Faults,
-    quirks: Mutex<Quirks>,
     book: Mutex<Book>,
 }
 
+type Shared = simulator::Shared<Corefy>;
+
 impl Shared {
+    /// What addresses begin with.
+    fn base(&self) -> Base<'_> {
+        Base { host: &self.host, prefix: self.brand.prefix }
+    }
+
     /// Ends an invoice, tells the merchant, returns the status.
     fn finish(self: &Arc<Self>, id: &str, outcome: Outcome) -> &'static str {
         let (status, resolution) = match outcome {
@@ -190,83 +175,54 @@ impl Shared {
     }
 }
 
-/// A running simulator.
-pub struct Simulator {
-    shared: Arc<Shared>,
-    server: Server,
+impl Provider for Corefy {
+    type Quirks = Quirks;
+
+    fn usual(&self) -> Quirks {
+        Quirks::new(self.brand.schemeless_term_url)
+    }
+
+    fn answer(shared: &Arc<Shared>, request: &Request) -> Reply {
+        answer(shared, request)
+    }
 }
+
+/// What a simulator needs to start.
+pub type Setup<'a> = simulator::Setup<'a, Account>;
+
+/// A running simulator.
+pub type Simulator = simulator::Simulator<Corefy>;
 
 impl Simulator {
     /// Starts one.
-    pub async fn start(setup: Setup<'_>) -> Result<Self> {
-        let listener = Server::bind(setup.port).await?;
-        let host = format!("https://localhost:{}", listener.local_addr()?.port());
-        let shared = Arc::new(Shared {
-            base: Base { host, prefix: setup.brand.prefix },
-            quirks: Mutex::new(Quirks::new(setup.brand.schemeless_term_url)),
-            brand: setup.brand,
+    pub async fn start(brand: Brand, setup: Setup<'_>) -> Result<Self> {
+        let provider = Corefy {
+            brand,
             accounts: setup.accounts,
             acs: setup.acs,
             client: setup.client,
             pace: setup.pace,
-            received: Recorder::default(),
-            faults: Faults::default(),
             book: Mutex::default(),
-        });
-        let serving = Arc::clone(&shared);
-        let serve = move |request| {
-            let reply = answer(&serving, &request);
-            std::future::ready(reply)
         };
-        let server = Server::serve(listener, Some(setup.identity.acceptor()?), serve)?;
-        Ok(Self { shared, server })
+        Self::open(setup.port, setup.identity, provider).await
     }
 
     /// Base URL of the private API, prefix included.
     #[must_use]
     pub fn api(&self) -> String {
-        format!("{}{}", self.shared.base.host, self.shared.base.prefix)
+        format!("{}{}", self.shared.host, self.shared.brand.prefix)
     }
 
     /// Base URL of the public API.
     #[must_use]
     pub fn public(&self) -> String {
-        format!("{}/public-api", self.shared.base.host)
+        format!("{}/public-api", self.shared.host)
     }
 
     /// Base URL of the card gate.
     #[must_use]
     pub fn cardgate(&self) -> String {
-        format!("{}/cardgate", self.shared.base.host)
-    }
-
-    /// `localhost:port`.
-    #[must_use]
-    pub fn authority(&self) -> String {
-        format!("localhost:{}", self.server.port())
-    }
-
-    /// Everything received.
-    #[must_use]
-    pub fn received(&self) -> &Recorder {
-        &self.shared.received
-    }
-
-    /// Misbehaviour.
-    #[must_use]
-    pub fn faults(&self) -> &Faults {
-        &self.shared.faults
-    }
-
-    /// Changes peculiarities.
-    pub fn quirks(&self, change: impl FnOnce(&mut Quirks)) {
-        change(&mut lock(&self.shared.quirks));
-    }
-
-    /// Back to how the brand behaves by itself, without faults.
-    pub fn behave(&self) {
-        self.shared.faults.clear();
-        *lock(&self.shared.quirks) = Quirks::new(self.shared.brand.schemeless_term_url);
+        format!("{}/cardgate", self.shared.host)
     }
 
     /// Every sale accepted, in clear, oldest first.
@@ -347,16 +303,6 @@ impl Simulator {
     ) -> Option<u16> {
         self.shared.post_callback(url, body, signature).await
     }
-
-    /// Refuses connections and closes the open ones.
-    pub fn down(&self) {
-        self.server.down();
-    }
-
-    /// Listens again.
-    pub async fn up(&self) -> Result<()> {
-        self.server.up().await
-    }
 }
 
 fn answer(shared: &Arc<Shared>, request: &Request) -> Reply {
@@ -388,7 +334,8 @@ fn refusal(detail: &str) -> Reply {
 /// The route's name for records and faults, and the path below its base.
 fn route<'a>(shared: &Shared, request: &'a Request) -> (&'static str, &'a str) {
     let path = request.path.as_str();
-    if let Some(rest) = path.strip_prefix(shared.base.prefix).filter(|rest| rest.starts_with('/')) {
+    if let Some(rest) = path.strip_prefix(shared.brand.prefix).filter(|rest| rest.starts_with('/'))
+    {
         return (private_route(rest, &request.method), rest);
     }
     match (path, path.strip_prefix("/cardgate"), path.strip_prefix("/public-api")) {

@@ -45,7 +45,7 @@ fn read(shared: &Shared, account: &Account, kind: Kind, id: &str) -> Reply {
     let book = lock(&shared.book);
     let found = book.invoices.get(id);
     match found.filter(|invoice| invoice.account == account.id && invoice.kind == kind) {
-        Some(invoice) => Reply::json(200, invoice.document(&shared.base)),
+        Some(invoice) => Reply::json(200, invoice.document(shared.base())),
         None => error(404, "Not Found", "Invoice is not found"),
     }
 }
@@ -57,7 +57,7 @@ fn list(shared: &Shared, account: &Account, kind: Kind, request: &Request) -> Re
     let book = lock(&shared.book);
     let id = book.references.get(&(account.id.clone(), kind.collection(), reference));
     let found = id.and_then(|id| book.invoices.get(id));
-    let resources = found.map_or(String::new(), |invoice| invoice.resource(&shared.base));
+    let resources = found.map_or(String::new(), |invoice| invoice.resource(shared.base()));
     Reply::json(200, format!("{{\"data\":[{resources}],\"included\":[]}}"))
 }
 
@@ -77,7 +77,7 @@ fn create(shared: &Arc<Shared>, account: &Account, kind: Kind, request: &Request
         return error(429, "Too Many Requests", "Duplicate request detected");
     }
     let payout = (kind == Kind::Payout).then(|| take_card(shared, &mut invoice, &attributes));
-    let document = invoice.created_document(&shared.base);
+    let document = invoice.created_document(shared.base());
     let id = invoice.id.clone();
     book.references.insert(key, id.clone());
     book.tokens.insert(invoice.token.clone(), id.clone());

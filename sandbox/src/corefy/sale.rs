@@ -164,7 +164,7 @@ fn ask(shared: &Arc<Shared>, sale: &Sale, challenge: Challenge, outcome: Outcome
     book.waiting.insert(payment_id.clone(), waiting);
     drop(book);
     let rid = random::hex(8);
-    let notification = format!("{}/3ds2/notify?pid={payment_id}", shared.base.host);
+    let notification = format!("{}/3ds2/notify?pid={payment_id}", shared.host);
     shared.acs.expect(Expected {
         rid: rid.clone(),
         payment_id: payment_id.clone(),
@@ -203,7 +203,7 @@ fn v1_params(
     let quirks = lock(&shared.quirks).clone();
     let pareq = quirks.pareq.unwrap_or_else(|| shared.pareq_of(account));
     let md = if quirks.empty_md { String::new() } else { URL_SAFE_NO_PAD.encode(payment_id) };
-    let host = shared.base.host.as_str();
+    let host = shared.host.as_str();
     let host = match quirks.schemeless_term_url {
         true => host.trim_start_matches("https://"),
         false => host,

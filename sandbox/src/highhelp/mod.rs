@@ -8,18 +8,14 @@ pub mod sign;
 mod threeds;
 
 use crate::acs::Acs;
-use crate::ca::Identity;
-use crate::client::Client;
-use crate::corefy::callback::Pace;
 use crate::corefy::cards::Outcome;
-use crate::corefy::faults::Faults;
 use crate::corefy::threeds::Return;
 use crate::courier::{Courier, Delivery, Letter};
-use crate::http::{Reply, Request, Server};
+use crate::http::{Reply, Request};
 use crate::json::Json;
 use crate::keys::{Signer, Verifier};
 use crate::lock;
-use crate::record::Recorder;
+use crate::simulator::{self, Provider};
 use anyhow::Result;
 use http::header::{HeaderName, SET_COOKIE};
 use payment::{Charge, Payment};
@@ -73,16 +69,15 @@ impl Book {
     }
 }
 
-struct Shared {
-    host: String,
+/// The provider behind the server.
+pub struct HighHelp {
     accounts: Vec<Account>,
     acs: Arc<Acs>,
     courier: Arc<Courier>,
-    received: Recorder,
-    faults: Faults,
-    quirks: Mutex<Quirks>,
     book: Mutex<Book>,
 }
+
+type Shared = simulator::Shared<HighHelp>;
 
 impl Shared {
     fn account(&self, project_id: &str) -> Option<&Account> {
@@ -90,82 +85,41 @@ impl Shared {
     }
 }
 
-/// What a simulator needs to start.
-pub struct Setup<'a> {
-    /// 0 for any free one.
-    pub port: u16,
-    /// Who may call.
-    pub accounts: Vec<Account>,
-    /// Who asks the cardholder.
-    pub acs: Arc<Acs>,
-    /// Certificate of `localhost`.
-    pub identity: &'a Identity,
-    /// Sends alerts.
-    pub client: Client,
-    /// Patience with alerts.
-    pub pace: Pace,
+impl Provider for HighHelp {
+    type Quirks = Quirks;
+
+    fn usual(&self) -> Quirks {
+        Quirks::default()
+    }
+
+    fn answer(shared: &Arc<Shared>, request: &Request) -> Reply {
+        answer(shared, request)
+    }
 }
 
-/// A running simulator.
-pub struct Simulator {
-    shared: Arc<Shared>,
-    server: Server,
-}
+/// What a simulator needs to start.
+pub type Setup<'a> = simulator::Setup<'a, Account>;
+
+/// A running simulator. Its routes are `payin`, `payout`, `info`, `confirm`, `balance` and
+/// `3ds-return`.
+pub type Simulator = simulator::Simulator<HighHelp>;
 
 impl Simulator {
     /// Starts one.
     pub async fn start(setup: Setup<'_>) -> Result<Self> {
-        let listener = Server::bind(setup.port).await?;
-        let host = format!("https://localhost:{}", listener.local_addr()?.port());
-        let shared = Arc::new(Shared {
-            host,
+        let provider = HighHelp {
             accounts: setup.accounts,
             acs: setup.acs,
             courier: Courier::new(setup.client, setup.pace, "HighHelp-Alert (simulator)"),
-            received: Recorder::default(),
-            faults: Faults::default(),
-            quirks: Mutex::default(),
             book: Mutex::default(),
-        });
-        let serving = Arc::clone(&shared);
-        let serve = move |request| std::future::ready(answer(&serving, &request));
-        let server = Server::serve(listener, Some(setup.identity.acceptor()?), serve)?;
-        Ok(Self { shared, server })
+        };
+        Self::open(setup.port, setup.identity, provider).await
     }
 
     /// Base URL of the API; the version is part of every path.
     #[must_use]
     pub fn api(&self) -> String {
         self.shared.host.clone()
-    }
-
-    /// `localhost:port`.
-    #[must_use]
-    pub fn authority(&self) -> String {
-        format!("localhost:{}", self.server.port())
-    }
-
-    /// Everything received, by `payin`, `payout`, `info`, `confirm`, `balance`, `3ds-return`.
-    #[must_use]
-    pub fn received(&self) -> &Recorder {
-        &self.shared.received
-    }
-
-    /// Misbehaviour.
-    #[must_use]
-    pub fn faults(&self) -> &Faults {
-        &self.shared.faults
-    }
-
-    /// Changes peculiarities.
-    pub fn quirks(&self, change: impl FnOnce(&mut Quirks)) {
-        change(&mut lock(&self.shared.quirks));
-    }
-
-    /// Back to how the provider behaves by itself, without faults.
-    pub fn behave(&self) {
-        self.shared.faults.clear();
-        *lock(&self.shared.quirks) = Quirks::default();
     }
 
     /// Every card that was charged or paid to, in clear, oldest first.
@@ -235,16 +189,6 @@ impl Simulator {
     /// Sends any alert once; the status of the answer. For forged ones.
     pub async fn post_alert(&self, letter: &Letter) -> Option<u16> {
         self.shared.courier.post(letter).await
-    }
-
-    /// Refuses connections and closes the open ones.
-    pub fn down(&self) {
-        self.server.down();
-    }
-
-    /// Listens again.
-    pub async fn up(&self) -> Result<()> {
-        self.server.up().await
     }
 }
 

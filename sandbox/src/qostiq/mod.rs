@@ -9,17 +9,13 @@ pub mod sign;
 mod withdraw;
 
 use crate::acs::Acs;
-use crate::ca::Identity;
-use crate::client::Client;
-use crate::corefy::callback::Pace;
 use crate::corefy::cards::Outcome;
-use crate::corefy::faults::Faults;
 use crate::corefy::threeds::Return;
 use crate::courier::{Courier, Delivery, Letter};
-use crate::http::{Reply, Request, Server};
+use crate::http::{Reply, Request};
 use crate::json::Json;
 use crate::lock;
-use crate::record::Recorder;
+use crate::simulator::{self, Provider};
 use anyhow::Result;
 use http::header::{HeaderName, SET_COOKIE};
 use payform::Payment;
@@ -161,16 +157,15 @@ impl Book {
     }
 }
 
-struct Shared {
-    host: String,
+/// The provider behind the server.
+pub struct Qostiq {
     accounts: Vec<Account>,
     acs: Arc<Acs>,
     courier: Arc<Courier>,
-    received: Recorder,
-    faults: Faults,
-    quirks: Mutex<Quirks>,
     book: Mutex<Book>,
 }
+
+type Shared = simulator::Shared<Qostiq>;
 
 impl Shared {
     fn account(&self, shop_id: &str) -> Option<&Account> {
@@ -178,48 +173,34 @@ impl Shared {
     }
 }
 
-/// What a simulator needs to start.
-pub struct Setup<'a> {
-    /// 0 for any free one.
-    pub port: u16,
-    /// Who may call.
-    pub accounts: Vec<Account>,
-    /// Who asks the cardholder.
-    pub acs: Arc<Acs>,
-    /// Certificate of `localhost`.
-    pub identity: &'a Identity,
-    /// Sends callbacks.
-    pub client: Client,
-    /// Patience with callbacks.
-    pub pace: Pace,
+impl Provider for Qostiq {
+    type Quirks = Quirks;
+
+    fn usual(&self) -> Quirks {
+        Quirks::default()
+    }
+
+    fn answer(shared: &Arc<Shared>, request: &Request) -> Reply {
+        answer(shared, request)
+    }
 }
 
-/// A running simulator.
-pub struct Simulator {
-    shared: Arc<Shared>,
-    server: Server,
-}
+/// What a simulator needs to start.
+pub type Setup<'a> = simulator::Setup<'a, Account>;
+
+/// A running simulator. Its routes are `core.{method}`, `h2h_data`, `payform`, `3ds-return`.
+pub type Simulator = simulator::Simulator<Qostiq>;
 
 impl Simulator {
     /// Starts one.
     pub async fn start(setup: Setup<'_>) -> Result<Self> {
-        let listener = Server::bind(setup.port).await?;
-        let host = format!("https://localhost:{}", listener.local_addr()?.port());
-        let courier = Courier::new(setup.client, setup.pace, "Qostiq-Callback (simulator)");
-        let shared = Arc::new(Shared {
-            host,
+        let provider = Qostiq {
             accounts: setup.accounts,
             acs: setup.acs,
-            courier,
-            received: Recorder::default(),
-            faults: Faults::default(),
-            quirks: Mutex::default(),
+            courier: Courier::new(setup.client, setup.pace, "Qostiq-Callback (simulator)"),
             book: Mutex::default(),
-        });
-        let serving = Arc::clone(&shared);
-        let serve = move |request| std::future::ready(answer(&serving, &request));
-        let server = Server::serve(listener, Some(setup.identity.acceptor()?), serve)?;
-        Ok(Self { shared, server })
+        };
+        Self::open(setup.port, setup.identity, provider).await
     }
 
     /// Base URL of the core API.
@@ -232,35 +213,6 @@ impl Simulator {
     #[must_use]
     pub fn card(&self) -> String {
         format!("{}/card", self.shared.host)
-    }
-
-    /// `localhost:port`.
-    #[must_use]
-    pub fn authority(&self) -> String {
-        format!("localhost:{}", self.server.port())
-    }
-
-    /// Everything received, by `core.{method}`, `h2h_data`, `payform`, `3ds-return`.
-    #[must_use]
-    pub fn received(&self) -> &Recorder {
-        &self.shared.received
-    }
-
-    /// Misbehaviour.
-    #[must_use]
-    pub fn faults(&self) -> &Faults {
-        &self.shared.faults
-    }
-
-    /// Changes peculiarities.
-    pub fn quirks(&self, change: impl FnOnce(&mut Quirks)) {
-        change(&mut lock(&self.shared.quirks));
-    }
-
-    /// Back to how the provider behaves by itself, without faults.
-    pub fn behave(&self) {
-        self.shared.faults.clear();
-        *lock(&self.shared.quirks) = Quirks::default();
     }
 
     /// Where a shop's callbacks go when the invoice does not say.
@@ -347,16 +299,6 @@ impl Simulator {
     /// Sends any callback once; the status of the answer. For forged ones.
     pub async fn post_callback(&self, letter: &Letter) -> Option<u16> {
         self.shared.courier.post(letter).await
-    }
-
-    /// Refuses connections and closes the open ones.
-    pub fn down(&self) {
-        self.server.down();
-    }
-
-    /// Listens again.
-    pub async fn up(&self) -> Result<()> {
-        self.server.up().await
     }
 }
 

@@ -45,7 +45,6 @@ impl Kit<'_> {
     pub(super) async fn corefy(&self, brand: Brand, port: u16) -> Result<Arc<Simulator>> {
         let own = self.accounts.corefy.iter().filter(|held| held.brand.name == brand.name);
         let setup = Setup {
-            brand,
             port,
             accounts: own.map(|held| held.real.clone()).collect(),
             acs: Arc::clone(&self.acs),
@@ -53,7 +52,7 @@ impl Kit<'_> {
             client: self.client.clone(),
             pace: self.pace,
         };
-        Simulator::start(setup).await.map(Arc::new)
+        Simulator::start(brand, setup).await.map(Arc::new)
     }
 
     /// Callbacks of its shops go to Portcullis, at `public`.
