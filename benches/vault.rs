@@ -14,9 +14,13 @@ use aes_gcm::aead::AeadInOut;
 use aes_gcm::{Aes256Gcm, KeyInit};
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use dashmap::DashMap;
-use portcullis::card::{Capture, Card, Cvv, Expiry, Holder, Mode, Pan, SessionId, Timestamp};
+use portcullis::card::{SessionId, Timestamp};
 use portcullis::secret::{SecretBytes, fill_random};
-use portcullis::vault::{Account, Accounts, Audience, Keyring, Limits, Owner, Tenant, Vault};
+use portcullis::vault::{Keyring, Limits, Vault};
+
+mod captured;
+
+use captured::{audience, capture, owner};
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 /// About what a card's record holds beside its header.
@@ -24,25 +28,6 @@ const RECORD_BYTES: usize = 64;
 
 fn vault() -> Vault {
     Vault::new(Keyring::random(), Limits { capacity: 100_000_000, ..Limits::default() })
-}
-
-fn owner() -> Owner {
-    let accounts = Accounts::Only(vec![Account::new("paymega")]);
-    Owner { tenant: Tenant::new("shop"), accounts, mode: Mode::Live }
-}
-
-fn audience() -> Audience {
-    let (tenant, account) = (Tenant::new("shop"), Account::new("paymega"));
-    Audience { tenant, account, mode: Mode::Live }
-}
-
-fn capture() -> Capture {
-    let card = Card {
-        pan: Pan::parse(b"5519283812030000").unwrap(),
-        holder: Some(Holder::parse("JANE DOE").unwrap()),
-        expiry: Expiry::parse("10", "35").unwrap(),
-    };
-    Capture { card, cvv: Some(Cvv::parse(b"987").unwrap()) }
 }
 
 fn baselines(criterion: &mut Criterion) {

@@ -18,11 +18,13 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use portcullis::card::{Capture, Card, Cvv, Expiry, Holder, Mode, Pan, Timestamp};
-use portcullis::vault::{
-    Account, Accounts, Audience, KeptCard, Keyring, Limits, Owner, Tenant, Vault,
-};
+use portcullis::card::Timestamp;
+use portcullis::vault::{KeptCard, Keyring, Limits, Tenant, Vault};
 use zeroizing_alloc::ZeroAlloc;
+
+mod captured;
+
+use captured::{audience, capture, owner};
 
 #[global_allocator]
 static ALLOCATOR: ZeroAlloc<System> = ZeroAlloc(System);
@@ -202,25 +204,6 @@ fn resident() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
     line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 1024
-}
-
-fn owner() -> Owner {
-    let accounts = Accounts::Only(vec![Account::new("paymega")]);
-    Owner { tenant: Tenant::new("shop"), accounts, mode: Mode::Live }
-}
-
-fn audience() -> Audience {
-    let (tenant, account) = (Tenant::new("shop"), Account::new("paymega"));
-    Audience { tenant, account, mode: Mode::Live }
-}
-
-fn capture() -> Capture {
-    let card = Card {
-        pan: Pan::parse(b"5519283812030000").unwrap(),
-        holder: Some(Holder::parse("JANE DOE").unwrap()),
-        expiry: Expiry::parse("10", "35").unwrap(),
-    };
-    Capture { card, cvv: Some(Cvv::parse(b"987").unwrap()) }
 }
 
 fn json(lines: &[Line]) -> String {
