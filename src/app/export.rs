@@ -146,7 +146,8 @@ impl Carrier {
     ) -> Result<Self, StartError> {
         let ca_file = settings.ca_file.as_ref().or(config.upstream.ca_file.as_ref()).cloned();
         let timeout = settings.timeout;
-        let timeouts = Timeouts { connect: timeout, total: timeout, ..Timeouts::default() };
+        let timeouts =
+            Timeouts { connect: timeout, tls: timeout, total: timeout, ..Timeouts::default() };
         let upstreams =
             Upstreams::new(&UpstreamTls { ca_file, ..UpstreamTls::default() }, timeouts)
                 .map_err(|error| StartError::Tls("telemetry", error))?;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::audit::Audit;
-use crate::config::{Config, Host, Listen};
+use crate::config::{Config, Host, Listen, Terms};
 use crate::flow::Flow;
 use crate::limit::{Gates, Limits};
 use crate::process::Supervisor;
@@ -158,11 +158,7 @@ fn upstreams(
     let (own, key) = own.unzip();
     let ca_file = own.or_else(|| config.upstream.ca_file.clone());
     let tls = UpstreamTls { ca_file, ..UpstreamTls::default() };
-    let timeouts = Timeouts {
-        connect: config.upstream.connect_timeout,
-        total: config.upstream.total_timeout,
-        ..Timeouts::default()
-    };
+    let timeouts = timeouts(&config.upstream.terms);
     let upstreams = Upstreams::leaving_by(way_out, &tls, timeouts).map_err(|error| Unusable {
         key: key.unwrap_or_else(|| "upstream.ca_file".to_owned()),
         why: error.to_string(),
@@ -170,19 +166,23 @@ fn upstreams(
     Ok(upstreams.with_answer_max(config.upstream.answer_limit))
 }
 
-/// Hosts that are shown or asked for something else than the others.
+fn timeouts(terms: &Terms) -> Timeouts {
+    let Terms { connect, tls, total } = *terms;
+    Timeouts { connect, tls, total, ..Timeouts::default() }
+}
+
+/// Hosts that are called in a way of their own.
 fn with_own(config: &Config, upstreams: Upstreams) -> Result<Upstreams, Unusable> {
     config.upstream.hosts.iter().enumerate().try_fold(upstreams, |upstreams, (index, host)| {
-        let Host { host, server_name, ca_file, client, .. } = host;
-        if server_name.is_none() && ca_file.is_none() && client.is_none() {
-            return Ok(upstreams);
-        }
+        let Host { host, terms, server_name, ca_file, client, .. } = host;
         let tls = UpstreamTls {
             ca_file: ca_file.as_ref().or(config.upstream.ca_file.as_ref()).cloned(),
             client: client.clone(),
             server_name: server_name.clone(),
         };
-        upstreams.with_own(host.name(), host.port(), &tls).map_err(|error| {
+        let is_own = server_name.is_some() || ca_file.is_some() || client.is_some();
+        let tls = is_own.then_some(&tls);
+        upstreams.with_own(host.name(), host.port(), tls, timeouts(terms)).map_err(|error| {
             let key = match error {
                 TlsError::Authorities if ca_file.is_none() => "upstream.ca_file".to_owned(),
                 _ => format!("upstream.host[{index}].{}", key_of(error)),

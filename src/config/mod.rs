@@ -28,7 +28,7 @@ pub use reader::{Problem, Resolved};
 pub use root_keys::{RootKey, RootKeySource, new_root_key, read_root_key, root_keys};
 pub use shares::{Gathering, SHARES_MAX, ShareError, new_root_key_shares};
 pub use telemetry::{Collector, Telemetry};
-pub use upstream::{Host, Upstream};
+pub use upstream::{Host, Terms, Upstream};
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -184,10 +184,6 @@ fn config(root: &Table<'_>, elsewhere: &mut Vec<Problem>) -> Option<Config> {
     let threads = server.number("threads", 0, 0..=256);
     let drain = server.number("drain_seconds", 5, 0..=300);
     let shutdown = server.number("shutdown_seconds", 65, 1..=600);
-    if Duration::from_secs(shutdown) <= upstream.total_timeout {
-        server.fail("shutdown_seconds", "must be longer than upstream.total_timeout_ms");
-    }
-    server.finish();
     let log = log(root);
     let telemetry = telemetry::telemetry(root);
     let upgrade = upgrade(root, !root_keys.is_empty());
@@ -196,7 +192,14 @@ fn config(root: &Table<'_>, elsewhere: &mut Vec<Problem>) -> Option<Config> {
     let apps = merchant::apps(root);
     let registry = merchant::accounts(root, &profiles, &apps, upstream.danger_plain_http);
     merchant::check_grants(root, &apps, &registry);
-    upstream.hosts = upstream::hosts(&way_out, &registry);
+    upstream.hosts = upstream::hosts(&way_out, &registry, &upstream.terms);
+    if Duration::from_secs(shutdown) <= upstream.longest() {
+        server.fail(
+            "shutdown_seconds",
+            "must be longer than upstream.total_timeout_ms, any host's too",
+        );
+    }
+    server.finish();
     upstream::check_proxy(&way_out, &upstream.way_out, &registry);
     way_out.finish();
     let shops = intake::shops(root, &apps, public_url.as_ref());

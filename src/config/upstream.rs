@@ -20,10 +20,8 @@ use super::secrets;
 pub struct Upstream {
     /// Authorities of their certificates; the system's own when unset.
     pub ca_file: Option<PathBuf>,
-    /// Until the connection stands, TLS included.
-    pub connect_timeout: Duration,
-    /// Until the whole answer is there.
-    pub total_timeout: Duration,
+    /// What exchanges are held to.
+    pub terms: Terms,
     /// Longest answer in bytes.
     pub answer_limit: usize,
     /// How often the addresses of configured hosts are looked up.
@@ -40,6 +38,17 @@ pub struct Upstream {
     pub hosts: Vec<Host>,
 }
 
+/// What exchanges are held to.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms {
+    /// Until the connection stands, TLS included.
+    pub connect: Duration,
+    /// The TLS handshake alone.
+    pub tls: Duration,
+    /// Until the whole answer is there.
+    pub total: Duration,
+}
+
 /// Settings of one host of an account.
 #[derive(Debug, Clone)]
 pub struct Host {
@@ -49,6 +58,8 @@ pub struct Host {
     pub addresses: Vec<IpAddr>,
     /// How each address is tried without a payment.
     pub check: Option<Check>,
+    /// What exchanges with it are held to.
+    pub terms: Terms,
     /// The name of its certificate; its own when unset.
     pub server_name: Option<String>,
     /// Authorities of its certificate; those of all when unset.
@@ -62,6 +73,13 @@ impl Upstream {
     #[must_use]
     pub fn own(&self, host: &HostPort) -> Option<&Host> {
         self.hosts.iter().find(|known| known.host == *host)
+    }
+
+    /// How long any exchange may take.
+    #[must_use]
+    pub fn longest(&self) -> Duration {
+        let hosts = self.hosts.iter().map(|host| host.terms.total);
+        hosts.fold(self.terms.total, Duration::max)
     }
 
     /// How the addresses of a host are found and watched.
@@ -81,12 +99,10 @@ impl Upstream {
 }
 
 pub(super) fn upstream(table: &Table<'_>) -> Upstream {
-    let millis = |key, default| Duration::from_millis(table.number(key, default, 10..=300_000));
     let seconds = |key, default| Duration::from_secs(table.number(key, default, 1..=3600));
     Upstream {
         ca_file: table.optional_text("ca_file").map(|file| table.beside(&file)),
-        connect_timeout: millis("connect_timeout_ms", 5_000),
-        total_timeout: millis("total_timeout_ms", 60_000),
+        terms: terms(table, None),
         answer_limit: usize::try_from(table.number("answer_limit_bytes", 1 << 20, 1024..=1 << 24))
             .unwrap_or(usize::MAX),
         resolve_every: seconds("resolve_every_seconds", 30),
@@ -96,6 +112,19 @@ pub(super) fn upstream(table: &Table<'_>) -> Upstream {
         way_out: WayOut { egress: egress(table), proxy: proxy(table).map(Arc::new) },
         hosts: Vec::new(),
     }
+}
+
+/// Those of a host are those of all where it says nothing.
+fn terms(table: &Table<'_>, all: Option<&Terms>) -> Terms {
+    let millis = |key, default: Duration| {
+        let default = u64::try_from(default.as_millis()).unwrap_or(u64::MAX);
+        Duration::from_millis(table.number(key, default, 10..=300_000))
+    };
+    let connect =
+        millis("connect_timeout_ms", all.map_or(Duration::from_secs(5), |all| all.connect));
+    let tls = millis("tls_timeout_ms", all.map_or(connect, |all| all.tls));
+    let total = millis("total_timeout_ms", all.map_or(Duration::from_secs(60), |all| all.total));
+    Terms { connect, tls, total }
 }
 
 /// No card crosses a proxy in clear.
@@ -179,10 +208,10 @@ fn health(table: &Table<'_>) -> HealthRules {
 }
 
 /// `[[upstream.host]]`: what differs for single hosts of the accounts.
-pub(super) fn hosts(upstream: &Table<'_>, registry: &Registry) -> Vec<Host> {
+pub(super) fn hosts(upstream: &Table<'_>, registry: &Registry, all: &Terms) -> Vec<Host> {
     let mut hosts: Vec<Host> = Vec::new();
     for table in upstream.tables("host") {
-        if let Some(host) = host(&table) {
+        if let Some(host) = host(&table, all) {
             let accounts = registry.accounts();
             let mut called = accounts.flat_map(|account| account.upstreams.iter().flatten());
             if !called.any(|upstream| *upstream.host() == host.host) {
@@ -198,16 +227,17 @@ pub(super) fn hosts(upstream: &Table<'_>, registry: &Registry) -> Vec<Host> {
     hosts
 }
 
-fn host(table: &Table<'_>) -> Option<Host> {
+fn host(table: &Table<'_>, all: &Terms) -> Option<Host> {
     let expected = "must be a DNS name, with a port where that is not 443";
     let host = table.parsed("host", expected, HostPort::parse);
     let addresses = addresses(table);
     let check = check(table);
+    let terms = terms(table, Some(all));
     let expected = "must be a DNS name without a port";
     let server_name = table.optional_parsed("server_name", expected, bare_name);
     let ca_file = table.optional_text("ca_file").map(|file| table.beside(&file));
     let client = client(table);
-    Some(Host { host: host?, addresses, check, server_name, ca_file, client })
+    Some(Host { host: host?, addresses, check, terms, server_name, ca_file, client })
 }
 
 fn client(table: &Table<'_>) -> Option<ClientCertificate> {

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -118,19 +119,20 @@ impl Dialler {
 
     /// A connection to `target`, ready to be written to, before `until`. One address after the
     /// other is tried, TLS included, and each gets its share of the time that is left: nothing of
-    /// a request has left before a connection stands.
+    /// a request has left before a connection stands. `tls` is the longest handshake.
     pub(crate) async fn dial(
         &self,
         target: &Target,
         policy: AddressPolicy,
         until: Instant,
+        tls: Duration,
     ) -> Result<(Socket, Option<Arc<Address>>), SendErrorKind> {
         let late = SendErrorKind::ConnectTimeout;
         let Some(peer) = target.peer() else {
             let found = timeout_at(until, resolve(target, policy)).await.map_err(|_| late)??;
             let mut tries = Tries::new(found.len(), until);
             for ip in found {
-                match self.open(target, Some(ip), tries.next()).await {
+                match self.open(target, Some(ip), tries.next(), tls).await {
                     Ok(socket) => return Ok((socket, None)),
                     Err(kind) => tries.failed(kind),
                 }
@@ -140,7 +142,7 @@ impl Dialler {
         let found = timeout_at(until, peer.candidates(policy)).await.map_err(|_| late)??;
         let mut tries = Tries::new(found.len(), until);
         for address in found {
-            match self.open(target, address.ip(), tries.next()).await {
+            match self.open(target, address.ip(), tries.next(), tls).await {
                 Ok(socket) => {
                     peer.connected(&address);
                     return Ok((socket, Some(address)));
@@ -160,18 +162,19 @@ impl Dialler {
         target: &Target,
         ip: Option<IpAddr>,
         until: Instant,
+        tls: Duration,
     ) -> Result<Socket, SendErrorKind> {
-        let late = SendErrorKind::ConnectTimeout;
         let stream = self.way_out.reach(target.host(), ip, target.port(), until).await?;
         let Some(name) = target.server_name() else {
             return Ok(Socket::Plain(Wiping::new(stream)));
         };
         let name = self.name.clone().unwrap_or(name);
         let stream = Wiping::new(ReadAhead::new(stream));
+        let until = until.min(Instant::now() + tls);
         match timeout_at(until, self.connector.connect(name, stream)).await {
             Ok(Ok(stream)) => Ok(Socket::Tls(Box::new(stream))),
             Ok(Err(_)) => Err(SendErrorKind::Tls),
-            Err(_) => Err(late),
+            Err(_) => Err(SendErrorKind::TlsTimeout),
         }
     }
 }

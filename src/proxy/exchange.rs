@@ -195,6 +195,8 @@ pub enum SendErrorKind {
     ConnectTimeout,
     /// The handshake failed, the certificate was not accepted.
     Tls,
+    /// The handshake took too long.
+    TlsTimeout,
     /// The proxy on the way out was not reached, or what it said is no answer.
     ProxyFailed,
     /// That proxy said no.
@@ -228,6 +230,7 @@ impl SendErrorKind {
             Self::Connect => "connect",
             Self::ConnectTimeout => "connect_timeout",
             Self::Tls => "tls",
+            Self::TlsTimeout => "tls_timeout",
             Self::ProxyFailed => "proxy_failed",
             Self::ProxyRefused => "proxy_refused",
             Self::Write => "write",
@@ -263,6 +266,8 @@ impl std::error::Error for SendError {}
 pub struct Timeouts {
     /// Resolution, TCP and TLS together.
     pub connect: Duration,
+    /// The TLS handshake alone, within that.
+    pub tls: Duration,
     /// The whole exchange, connecting included.
     pub total: Duration,
     /// How long an unused connection is kept. Shorter than what servers usually allow (5 s and
@@ -274,6 +279,7 @@ impl Default for Timeouts {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(5),
+            tls: Duration::from_secs(5),
             total: Duration::from_secs(60),
             idle: Duration::from_secs(4),
         }
@@ -284,12 +290,18 @@ impl Default for Timeouts {
 struct Own {
     host: String,
     port: u16,
-    dialler: Dialler,
+    dialler: Option<Dialler>,
+    timeouts: Timeouts,
 }
 
 impl Own {
     fn is_like(&self, other: &Self) -> bool {
-        (&self.host, self.port) == (&other.host, other.port) && self.dialler.is_like(&other.dialler)
+        let alike = match (&self.dialler, &other.dialler) {
+            (Some(dialler), Some(other)) => dialler.is_like(other),
+            (None, None) => true,
+            _ => false,
+        };
+        (&self.host, self.port, self.timeouts) == (&other.host, other.port, other.timeouts) && alike
     }
 }
 
@@ -326,20 +338,30 @@ impl Upstreams {
         Ok(Self { dialler, own, way_out, pool, timeouts, answer_max: ANSWER_MAX })
     }
 
-    /// The same, with certificates and trust of its own for one place; `host` is lower case.
+    /// The same, with deadlines, and certificates and trust where `tls` says so, of its own for one
+    /// place; `host` is lower case.
     ///
     /// # Errors
     /// When a file is unusable, key and certificate do not belong together, or a name is none.
-    pub fn with_own(mut self, host: &str, port: u16, tls: &UpstreamTls) -> Result<Self, TlsError> {
-        let dialler = Dialler::new(tls, self.way_out.clone())?;
-        self.own.push(Own { host: host.to_owned(), port, dialler });
+    pub fn with_own(
+        mut self,
+        host: &str,
+        port: u16,
+        tls: Option<&UpstreamTls>,
+        timeouts: Timeouts,
+    ) -> Result<Self, TlsError> {
+        let dialler = tls.map(|tls| Dialler::new(tls, self.way_out.clone())).transpose()?;
+        self.own.push(Own { host: host.to_owned(), port, dialler, timeouts });
         Ok(self)
     }
 
-    /// A linear search, for a new connection alone: few hosts have something of their own.
-    fn dialler(&self, target: &Target) -> &Dialler {
-        let is = |own: &&Own| own.host == target.host() && own.port == target.port();
-        self.own.iter().find(is).map_or(&self.dialler, |own| &own.dialler)
+    /// A linear search: few hosts have something of their own.
+    fn terms(&self, target: &Target) -> (&Dialler, &Timeouts) {
+        let is = |own: &&Own| own.port == target.port() && own.host == target.host();
+        match self.own.iter().find(is) {
+            Some(own) => (own.dialler.as_ref().unwrap_or(&self.dialler), &own.timeouts),
+            None => (&self.dialler, &self.timeouts),
+        }
     }
 
     /// The same, with another bound on the body of an answer.
@@ -369,8 +391,9 @@ impl Upstreams {
         if let Some(line) = self.pool.take(&key) {
             return Ok((line, key));
         }
-        let until = Instant::now() + self.timeouts.connect;
-        let (socket, address) = self.dialler(target).dial(target, policy, until).await?;
+        let (dialler, timeouts) = self.terms(target);
+        let until = Instant::now() + timeouts.connect;
+        let (socket, address) = dialler.dial(target, policy, until, timeouts.tls).await?;
         Ok((Line::to(socket, address), key))
     }
 
@@ -387,8 +410,9 @@ impl Upstreams {
         ip: Option<IpAddr>,
         path: Option<&str>,
     ) -> Result<Option<u16>, SendErrorKind> {
-        let until = Instant::now() + self.timeouts.connect;
-        let mut line = Line::new(self.dialler(target).open(target, ip, until).await?);
+        let (dialler, timeouts) = self.terms(target);
+        let until = Instant::now() + timeouts.connect;
+        let mut line = Line::new(dialler.open(target, ip, until, timeouts.tls).await?);
         let Some(path) = path else { return Ok(None) };
         let out = Outgoing {
             method: Method::GET,
@@ -415,15 +439,16 @@ impl Upstreams {
     ) -> Result<Answer, SendError> {
         let not_sent = |kind| SendError { forwarded: Forwarded::No, kind };
         let begun = Instant::now();
-        let until = begun + self.timeouts.total;
+        let (dialler, timeouts) = self.terms(target);
+        let until = begun + timeouts.total;
         let head = write_head(target, &out).ok_or(not_sent(SendErrorKind::BadRequest))?;
         let key = Key { authority: Arc::clone(&target.authority), policy };
         let mut line = match self.pool.take(&key) {
             Some(line) => line,
             None => {
-                let until = until.min(begun + self.timeouts.connect);
+                let until = until.min(begun + timeouts.connect);
                 // Boxed: most exchanges find a connection, and need no room for making one.
-                let dialled = Box::pin(self.dialler(target).dial(target, policy, until)).await;
+                let dialled = Box::pin(dialler.dial(target, policy, until, timeouts.tls)).await;
                 let (socket, address) = dialled.map_err(not_sent)?;
                 Line::to(socket, address)
             }

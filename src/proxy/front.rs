@@ -285,6 +285,7 @@ fn forwarded(kind: SendErrorKind) -> Forwarded {
         | SendErrorKind::Connect
         | SendErrorKind::ConnectTimeout
         | SendErrorKind::Tls
+        | SendErrorKind::TlsTimeout
         | SendErrorKind::ProxyFailed
         | SendErrorKind::ProxyRefused
         | SendErrorKind::NotRecorded

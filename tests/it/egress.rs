@@ -355,11 +355,11 @@ async fn a_provider_that_asks_is_shown_the_certificate_of_its_host() {
     assert_ne!(error.forwarded, Forwarded::Yes);
     assert_eq!(served.lock().unwrap().len(), 0);
     let tls = with_client(&authority, "client", "client");
-    let shown = upstreams.with_own("localhost", port, &tls).unwrap();
+    let shown = upstreams.with_own("localhost", port, Some(&tls), timeouts()).unwrap();
     assert_eq!(shown.send(&target(), ANY, sale()).await.unwrap().body.as_bytes(), b"ok");
     assert_eq!(served.lock().unwrap().len(), 1);
     let mixed = with_client(&authority, "client", "other");
-    let mixed = self::upstreams(&authority).with_own("localhost", port, &mixed);
+    let mixed = self::upstreams(&authority).with_own("localhost", port, Some(&mixed), timeouts());
     assert!(mixed.is_err(), "a key of another certificate");
 }
 
@@ -374,7 +374,7 @@ async fn a_certificate_is_verified_for_the_name_that_the_configuration_gives() {
         let ca_file = Some(authority.path("ca.pem"));
         let server_name = Some(name.to_owned());
         let tls = UpstreamTls { ca_file, server_name, ..UpstreamTls::default() };
-        upstreams(&authority).with_own("localhost", port, &tls)
+        upstreams(&authority).with_own("localhost", port, Some(&tls), timeouts())
     };
     let target = Target::new("localhost", port, true).unwrap();
     for name in ["localhost", "other.test"] {

@@ -179,6 +179,10 @@ impl Gate {
         open.shutdown().await;
     }
 
+    pub(crate) const fn port(&self) -> u16 {
+        self.port
+    }
+
     pub(crate) fn reached(&self) -> Reached {
         let [connections, begun, whole] =
             self.shared.counts.each_ref().map(|count| count.load(Ordering::SeqCst));

@@ -33,6 +33,7 @@ mod shares;
 mod supervised;
 mod tap;
 mod telemetry;
+mod terms;
 mod testing;
 mod transport;
 mod upgrade;

@@ -28,6 +28,7 @@ const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 pub(crate) fn timeouts() -> Timeouts {
     Timeouts {
         connect: Duration::from_millis(1000),
+        tls: Duration::from_millis(1000),
         total: Duration::from_millis(1600),
         idle: Duration::from_secs(4),
     }
@@ -174,7 +175,7 @@ async fn nothing_was_forwarded_when_no_connection_came_about() {
 
     let (listener, port) = listen().await;
     let target = Target::new("localhost", port, true).unwrap();
-    assert_eq!(upstreams.send(&target, ANY, sale()).await.err(), no(SendErrorKind::ConnectTimeout));
+    assert_eq!(upstreams.send(&target, ANY, sale()).await.err(), no(SendErrorKind::TlsTimeout));
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             stream.write_all(b"SSH-2.0-not TLS\r\n").await.unwrap();
