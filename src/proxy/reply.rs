@@ -426,6 +426,10 @@ fn unanswered_row(kind: SendErrorKind, forwarded: Forwarded) -> Problem {
         (_, SendErrorKind::Silent) => {
             (504, "upstream_silent", "The provider did not answer in time.")
         }
+        (
+            Forwarded::Unknown,
+            SendErrorKind::BadAnswer | SendErrorKind::AnswerTooLarge | SendErrorKind::Encoded,
+        ) => (502, "answer_withheld", "What the provider answered cannot be read, or is too large."),
         (Forwarded::Unknown, _) => {
             (502, "upstream_broke_off", "The connection ended before the provider had answered.")
         }

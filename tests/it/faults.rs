@@ -33,6 +33,8 @@ const BROKE_OFF: Told =
     Told { status: 502, code: "upstream_broke_off", forwarded: "unknown", retry: "unsafe" };
 const SILENT: Told =
     Told { status: 504, code: "upstream_silent", forwarded: "unknown", retry: "unsafe" };
+const UNREADABLE: Told =
+    Told { status: 502, code: "answer_withheld", forwarded: "unknown", retry: "unsafe" };
 const WITHHELD: Told =
     Told { status: 502, code: "answer_withheld", forwarded: "yes", retry: "unsafe" };
 
@@ -110,10 +112,10 @@ const ROWS: [Row; 27] = [
     after("half a body, then silence", SILENT, HALF_BODY, End::Silence),
     after("chunks without the last one, then closed", BROKE_OFF, HALF_CHUNK, End::Close),
     after("a body without a length, cut without TLS's farewell", BROKE_OFF, NO_FAREWELL, End::Cut),
-    after("something else than HTTP", BROKE_OFF, b"SSH-2.0-OpenSSH_9.6\r\n\r\n", End::Keep),
-    after("two lengths", BROKE_OFF, TWO_LENGTHS, End::Keep),
-    after("a coding that was not asked for", BROKE_OFF, COMPRESSED, End::Keep),
-    after("more than `upstream.answer_limit_bytes`", BROKE_OFF, TOO_LARGE, End::Keep),
+    after("something else than HTTP", UNREADABLE, b"SSH-2.0-OpenSSH_9.6\r\n\r\n", End::Keep),
+    after("two lengths", UNREADABLE, TWO_LENGTHS, End::Keep),
+    after("a coding that was not asked for", UNREADABLE, COMPRESSED, End::Keep),
+    after("more than `upstream.answer_limit_bytes`", UNREADABLE, TOO_LARGE, End::Keep),
     Row {
         failure: "a whole answer after the deadline",
         fault: Fault::Says(LATE, WHOLE, End::Keep),
