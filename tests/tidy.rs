@@ -86,6 +86,7 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
             "caller",
             "intake",
             "proxy::address",
+            "proxy::exchange",
             "proxy::peer",
             "proxy::way_out",
         ],

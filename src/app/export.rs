@@ -14,7 +14,7 @@ use tokio::runtime::Builder;
 use tokio::sync::watch;
 
 use crate::config::{Config, Telemetry};
-use crate::proxy::exchange::{AddressPolicy, Outgoing, Target, Timeouts, UpstreamTls, Upstreams};
+use crate::proxy::exchange::{AddressPolicy, Outgoing, Target, Terms, UpstreamTls, Upstreams};
 use crate::proxy::tracing::Tracing;
 use crate::secret::{CleartextBody, fill_random};
 use crate::telemetry::otlp::{self, Speaker};
@@ -146,11 +146,9 @@ impl Carrier {
     ) -> Result<Self, StartError> {
         let ca_file = settings.ca_file.as_ref().or(config.upstream.ca_file.as_ref()).cloned();
         let timeout = settings.timeout;
-        let timeouts =
-            Timeouts { connect: timeout, tls: timeout, total: timeout, ..Timeouts::default() };
-        let upstreams =
-            Upstreams::new(&UpstreamTls { ca_file, ..UpstreamTls::default() }, timeouts)
-                .map_err(|error| StartError::Tls("telemetry", error))?;
+        let terms = Terms { connect: timeout, tls: timeout, total: timeout, ..Terms::default() };
+        let upstreams = Upstreams::new(&UpstreamTls { ca_file, ..UpstreamTls::default() }, terms)
+            .map_err(|error| StartError::Tls("telemetry", error))?;
         let collector = &settings.collector;
         let target = Target::new(&collector.host, collector.port, collector.tls)
             .map_err(|_| StartError::Collector)?;

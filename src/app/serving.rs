@@ -6,12 +6,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::audit::Audit;
-use crate::config::{Config, Host, Listen, Terms};
+use crate::config::{Config, Host, Listen};
 use crate::flow::Flow;
 use crate::limit::{Gates, Limits};
 use crate::process::Supervisor;
 use crate::proxy::desk::{Desk, Targets};
-use crate::proxy::exchange::{Timeouts, UpstreamTls, Upstreams};
+use crate::proxy::exchange::{UpstreamTls, Upstreams};
 use crate::proxy::front::{Shop, Shops};
 use crate::proxy::inquiry::RESULTS;
 use crate::proxy::message::{Caps, Deadlines};
@@ -158,17 +158,12 @@ fn upstreams(
     let (own, key) = own.unzip();
     let ca_file = own.or_else(|| config.upstream.ca_file.clone());
     let tls = UpstreamTls { ca_file, ..UpstreamTls::default() };
-    let timeouts = timeouts(&config.upstream.terms);
-    let upstreams = Upstreams::leaving_by(way_out, &tls, timeouts).map_err(|error| Unusable {
+    let terms = config.upstream.terms;
+    let upstreams = Upstreams::leaving_by(way_out, &tls, terms).map_err(|error| Unusable {
         key: key.unwrap_or_else(|| "upstream.ca_file".to_owned()),
         why: error.to_string(),
     })?;
     Ok(upstreams.with_answer_max(config.upstream.answer_limit))
-}
-
-fn timeouts(terms: &Terms) -> Timeouts {
-    let Terms { connect, tls, total } = *terms;
-    Timeouts { connect, tls, total, ..Timeouts::default() }
 }
 
 /// Hosts that are called in a way of their own.
@@ -182,7 +177,7 @@ fn with_own(config: &Config, upstreams: Upstreams) -> Result<Upstreams, Unusable
         };
         let is_own = server_name.is_some() || ca_file.is_some() || client.is_some();
         let tls = is_own.then_some(&tls);
-        upstreams.with_own(host.name(), host.port(), tls, timeouts(terms)).map_err(|error| {
+        upstreams.with_own(host.name(), host.port(), tls, *terms).map_err(|error| {
             let key = match error {
                 TlsError::Authorities if ca_file.is_none() => "upstream.ca_file".to_owned(),
                 _ => format!("upstream.host[{index}].{}", key_of(error)),

@@ -28,7 +28,7 @@ pub use reader::{Problem, Resolved};
 pub use root_keys::{RootKey, RootKeySource, new_root_key, read_root_key, root_keys};
 pub use shares::{Gathering, SHARES_MAX, ShareError, new_root_key_shares};
 pub use telemetry::{Collector, Telemetry};
-pub use upstream::{Host, Terms, Upstream};
+pub use upstream::{Host, Upstream};
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use url::Url;
 
 use crate::provider::{HostPort, Registry};
+use crate::proxy::exchange::Terms;
 use crate::proxy::peer::{Check, CheckKind, HealthRules, PeerSettings};
 use crate::proxy::way_out::{ClientCertificate, Egress, Proxy, ProxyCredentials, WayOut};
 
@@ -36,17 +37,6 @@ pub struct Upstream {
     pub way_out: WayOut,
     /// Hosts with settings of their own.
     pub hosts: Vec<Host>,
-}
-
-/// What exchanges are held to.
-#[derive(Debug, Clone, Copy)]
-pub struct Terms {
-    /// Until the connection stands, TLS included.
-    pub connect: Duration,
-    /// The TLS handshake alone.
-    pub tls: Duration,
-    /// Until the whole answer is there.
-    pub total: Duration,
 }
 
 /// Settings of one host of an account.
@@ -120,11 +110,14 @@ fn terms(table: &Table<'_>, all: Option<&Terms>) -> Terms {
         let default = u64::try_from(default.as_millis()).unwrap_or(u64::MAX);
         Duration::from_millis(table.number(key, default, 10..=300_000))
     };
-    let connect =
-        millis("connect_timeout_ms", all.map_or(Duration::from_secs(5), |all| all.connect));
+    let usual = all.copied().unwrap_or_default();
+    let connect = millis("connect_timeout_ms", usual.connect);
     let tls = millis("tls_timeout_ms", all.map_or(connect, |all| all.tls));
-    let total = millis("total_timeout_ms", all.map_or(Duration::from_secs(60), |all| all.total));
-    Terms { connect, tls, total }
+    let total = millis("total_timeout_ms", usual.total);
+    let idle = millis("keep_alive_ms", usual.idle);
+    let kept = u64::try_from(usual.kept).unwrap_or(u64::MAX);
+    let kept = table.number("keep_alive_connections", kept, 0..=10_000);
+    Terms { connect, tls, total, idle, kept: usize::try_from(kept).unwrap_or(usize::MAX) }
 }
 
 /// No card crosses a proxy in clear.

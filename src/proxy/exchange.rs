@@ -261,9 +261,9 @@ impl fmt::Display for SendError {
 
 impl std::error::Error for SendError {}
 
-/// Deadlines towards providers.
+/// What exchanges with a host are held to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timeouts {
+pub struct Terms {
     /// Resolution, TCP and TLS together.
     pub connect: Duration,
     /// The TLS handshake alone, within that.
@@ -273,15 +273,18 @@ pub struct Timeouts {
     /// How long an unused connection is kept. Shorter than what servers usually allow (5 s and
     /// more): a connection they close while a payment is on its way leaves that payment in doubt.
     pub idle: Duration,
+    /// How many unused connections are kept.
+    pub kept: usize,
 }
 
-impl Default for Timeouts {
+impl Default for Terms {
     fn default() -> Self {
         Self {
             connect: Duration::from_secs(5),
             tls: Duration::from_secs(5),
             total: Duration::from_secs(60),
             idle: Duration::from_secs(4),
+            kept: 64,
         }
     }
 }
@@ -291,7 +294,7 @@ struct Own {
     host: String,
     port: u16,
     dialler: Option<Dialler>,
-    timeouts: Timeouts,
+    terms: Terms,
 }
 
 impl Own {
@@ -301,7 +304,7 @@ impl Own {
             (None, None) => true,
             _ => false,
         };
-        (&self.host, self.port, self.timeouts) == (&other.host, other.port, other.timeouts) && alike
+        (&self.host, self.port, self.terms) == (&other.host, other.port, other.terms) && alike
     }
 }
 
@@ -311,7 +314,7 @@ pub struct Upstreams {
     own: Vec<Own>,
     way_out: WayOut,
     pool: Pool,
-    timeouts: Timeouts,
+    terms: Terms,
     answer_max: usize,
 }
 
@@ -320,25 +323,21 @@ impl Upstreams {
     ///
     /// # Errors
     /// When there are none to trust.
-    pub fn new(tls: &UpstreamTls, timeouts: Timeouts) -> Result<Self, TlsError> {
-        Self::leaving_by(WayOut::default(), tls, timeouts)
+    pub fn new(tls: &UpstreamTls, terms: Terms) -> Result<Self, TlsError> {
+        Self::leaving_by(WayOut::default(), tls, terms)
     }
 
     /// The same, by another way out than the machine's own.
     ///
     /// # Errors
     /// As above.
-    pub fn leaving_by(
-        way_out: WayOut,
-        tls: &UpstreamTls,
-        timeouts: Timeouts,
-    ) -> Result<Self, TlsError> {
+    pub fn leaving_by(way_out: WayOut, tls: &UpstreamTls, terms: Terms) -> Result<Self, TlsError> {
         let dialler = Dialler::new(tls, way_out.clone())?;
-        let (own, pool) = (Vec::new(), Pool::new(timeouts.idle));
-        Ok(Self { dialler, own, way_out, pool, timeouts, answer_max: ANSWER_MAX })
+        let (own, pool) = (Vec::new(), Pool::default());
+        Ok(Self { dialler, own, way_out, pool, terms, answer_max: ANSWER_MAX })
     }
 
-    /// The same, with deadlines, and certificates and trust where `tls` says so, of its own for one
+    /// The same, with terms, and certificates and trust where `tls` says so, of its own for one
     /// place; `host` is lower case.
     ///
     /// # Errors
@@ -348,19 +347,19 @@ impl Upstreams {
         host: &str,
         port: u16,
         tls: Option<&UpstreamTls>,
-        timeouts: Timeouts,
+        terms: Terms,
     ) -> Result<Self, TlsError> {
         let dialler = tls.map(|tls| Dialler::new(tls, self.way_out.clone())).transpose()?;
-        self.own.push(Own { host: host.to_owned(), port, dialler, timeouts });
+        self.own.push(Own { host: host.to_owned(), port, dialler, terms });
         Ok(self)
     }
 
     /// A linear search: few hosts have something of their own.
-    fn terms(&self, target: &Target) -> (&Dialler, &Timeouts) {
+    fn own(&self, target: &Target) -> (&Dialler, &Terms) {
         let is = |own: &&Own| own.port == target.port() && own.host == target.host();
         match self.own.iter().find(is) {
-            Some(own) => (own.dialler.as_ref().unwrap_or(&self.dialler), &own.timeouts),
-            None => (&self.dialler, &self.timeouts),
+            Some(own) => (own.dialler.as_ref().unwrap_or(&self.dialler), &own.terms),
+            None => (&self.dialler, &self.terms),
         }
     }
 
@@ -374,7 +373,7 @@ impl Upstreams {
     /// Whether these would do the same as others, which then may stay, with their connections.
     #[must_use]
     pub fn is_like(&self, other: &Self) -> bool {
-        self.timeouts == other.timeouts
+        self.terms == other.terms
             && self.answer_max == other.answer_max
             && self.dialler.is_like(&other.dialler)
             && self.own.len() == other.own.len()
@@ -391,15 +390,20 @@ impl Upstreams {
         if let Some(line) = self.pool.take(&key) {
             return Ok((line, key));
         }
-        let (dialler, timeouts) = self.terms(target);
-        let until = Instant::now() + timeouts.connect;
-        let (socket, address) = dialler.dial(target, policy, until, timeouts.tls).await?;
+        let (dialler, terms) = self.own(target);
+        let until = Instant::now() + terms.connect;
+        let (socket, address) = dialler.dial(target, policy, until, terms.tls).await?;
         Ok((Line::to(socket, address), key))
     }
 
     /// Takes such a connection back.
-    pub(crate) fn give_back(&self, line: Line, key: Key) {
-        self.pool.put(key, line);
+    pub(crate) fn give_back(&self, target: &Target, line: Line, key: Key) {
+        self.pool.put(key, line, self.own(target).1);
+    }
+
+    /// Closes connections that were not used for their time.
+    pub(crate) fn let_go(&self) {
+        self.pool.let_go();
     }
 
     /// Connects to one address of `target` and, where a path is named, asks for it without
@@ -410,9 +414,9 @@ impl Upstreams {
         ip: Option<IpAddr>,
         path: Option<&str>,
     ) -> Result<Option<u16>, SendErrorKind> {
-        let (dialler, timeouts) = self.terms(target);
-        let until = Instant::now() + timeouts.connect;
-        let mut line = Line::new(dialler.open(target, ip, until, timeouts.tls).await?);
+        let (dialler, terms) = self.own(target);
+        let until = Instant::now() + terms.connect;
+        let mut line = Line::new(dialler.open(target, ip, until, terms.tls).await?);
         let Some(path) = path else { return Ok(None) };
         let out = Outgoing {
             method: Method::GET,
@@ -439,16 +443,16 @@ impl Upstreams {
     ) -> Result<Answer, SendError> {
         let not_sent = |kind| SendError { forwarded: Forwarded::No, kind };
         let begun = Instant::now();
-        let (dialler, timeouts) = self.terms(target);
-        let until = begun + timeouts.total;
+        let (dialler, terms) = self.own(target);
+        let until = begun + terms.total;
         let head = write_head(target, &out).ok_or(not_sent(SendErrorKind::BadRequest))?;
         let key = Key { authority: Arc::clone(&target.authority), policy };
         let mut line = match self.pool.take(&key) {
             Some(line) => line,
             None => {
-                let until = until.min(begun + timeouts.connect);
+                let until = until.min(begun + terms.connect);
                 // Boxed: most exchanges find a connection, and need no room for making one.
-                let dialled = Box::pin(dialler.dial(target, policy, until, timeouts.tls)).await;
+                let dialled = Box::pin(dialler.dial(target, policy, until, terms.tls)).await;
                 let (socket, address) = dialled.map_err(not_sent)?;
                 Line::to(socket, address)
             }
@@ -466,7 +470,7 @@ impl Upstreams {
         match outcome {
             Ok((answer, reusable)) => {
                 if reusable {
-                    self.pool.put(key, line);
+                    self.pool.put(key, line, terms);
                 }
                 Ok(answer)
             }
@@ -478,7 +482,7 @@ impl Upstreams {
 
 impl fmt::Debug for Upstreams {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Upstreams").field("timeouts", &self.timeouts).finish_non_exhaustive()
+        f.debug_struct("Upstreams").field("terms", &self.terms).finish_non_exhaustive()
     }
 }
 

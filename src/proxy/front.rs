@@ -109,6 +109,11 @@ impl Shops {
         }))
     }
 
+    /// Closes connections to shops that were not used for their time.
+    pub(super) fn let_go(&self) {
+        self.0.iter().for_each(|shop| shop.upstreams.let_go());
+    }
+
     /// The shop that a request is for. A linear search: an installation has one or two.
     pub(super) fn called(&self, head: &Head) -> Option<&Arc<Shop>> {
         if self.0.is_empty() {
@@ -254,7 +259,7 @@ impl Shop {
         if let End::Whole(status, line) = end {
             call.upstream_status = Some(status.as_u16());
             if let Some((line, key)) = line.zip(key) {
-                self.upstreams.give_back(*line, key);
+                self.upstreams.give_back(&self.target, *line, key);
             }
             return End::Whole(status, None);
         }

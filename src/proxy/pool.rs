@@ -1,4 +1,4 @@
-//! Idle connections to providers, few and not for long.
+//! Idle connections to providers, not too many and not for long.
 //!
 //! A connection comes back only when its last answer left no doubt, and goes out only when nothing
 //! has arrived since and its address is still one of the host's: a provider that closed it or spoke
@@ -6,15 +6,11 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-
 use tokio::time::Instant;
 
 use super::dial::AddressPolicy;
+use super::exchange::Terms;
 use super::line::Line;
-
-/// Idle connections kept per upstream.
-const IDLE_MAX: usize = 64;
 
 /// Where a connection leads. The policy is part of it: a connection opened where private addresses
 /// are allowed must not serve a request for which they are not.
@@ -26,25 +22,21 @@ pub(crate) struct Key {
 
 struct Idle {
     line: Line,
-    since: Instant,
+    until: Instant,
 }
 
 /// Idle connections of all upstreams.
+#[derive(Default)]
 pub(crate) struct Pool {
-    idle: Duration,
     lines: Mutex<HashMap<Key, Vec<Idle>>>,
 }
 
 impl Pool {
-    pub(crate) fn new(idle: Duration) -> Self {
-        Self { idle, lines: Mutex::default() }
-    }
-
     /// The connection used last, if it is young and silent; others are closed on the way.
     pub(crate) fn take(&self, key: &Key) -> Option<Line> {
         loop {
-            let Idle { mut line, since } = self.with(|lines| lines.get_mut(key)?.pop())?;
-            if since.elapsed() < self.idle && !line.is_astray() && line.is_silent() {
+            let Idle { mut line, until } = self.with(|lines| lines.get_mut(key)?.pop())?;
+            if Instant::now() < until && !line.is_astray() && line.is_silent() {
                 return Some(line);
             }
         }
@@ -52,18 +44,34 @@ impl Pool {
 
     /// Keeps a connection whose last answer was complete. Asking whether it is silent also makes
     /// rustls' buffer be wiped: it still holds that answer.
-    pub(crate) fn put(&self, key: Key, mut line: Line) {
-        if line.is_astray() || !line.is_silent() {
+    pub(crate) fn put(&self, key: Key, mut line: Line, terms: &Terms) {
+        if terms.kept == 0 || line.is_astray() || !line.is_silent() {
             return;
         }
-        let fresh = Idle { line, since: Instant::now() };
+        let now = Instant::now();
+        let fresh = Idle { line, until: now + terms.idle };
         // Closed after the lock is released.
         let _closed = self.with(|lines| {
             let idle = lines.entry(key).or_default();
-            let old = idle.iter().take_while(|idle| idle.since.elapsed() >= self.idle).count();
-            let surplus = old.max((idle.len() + 1).saturating_sub(IDLE_MAX));
+            let old = idle.iter().take_while(|idle| idle.until <= now).count();
+            let surplus = old.max((idle.len() + 1).saturating_sub(terms.kept));
             let closed: Vec<_> = idle.drain(..surplus).collect();
             idle.push(fresh);
+            closed
+        });
+    }
+
+    /// Closes those whose time is over, also where nothing is sent any more.
+    pub(crate) fn let_go(&self) {
+        let now = Instant::now();
+        // Closed after the lock is released.
+        let _closed = self.with(|lines| {
+            let mut closed = Vec::new();
+            lines.retain(|_, idle| {
+                let old = idle.iter().take_while(|idle| idle.until <= now).count();
+                closed.extend(idle.drain(..old));
+                !idle.is_empty()
+            });
             closed
         });
     }
@@ -76,7 +84,9 @@ impl Pool {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::AsyncWriteExt;
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::{TcpListener, TcpStream};
 
     use super::super::dial::Socket;
@@ -84,6 +94,14 @@ mod tests {
     use super::*;
 
     const IDLE: Duration = Duration::from_millis(50);
+
+    fn terms(kept: usize) -> Terms {
+        Terms { idle: IDLE, kept, ..Terms::default() }
+    }
+
+    fn count(pool: &Pool) -> usize {
+        pool.with(|lines| lines.values().map(Vec::len).sum())
+    }
 
     async fn line() -> (Line, TcpStream) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -98,27 +116,42 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_with_surplus_bytes_is_not_kept() {
-        let pool = Pool::new(IDLE);
+        let pool = Pool::default();
         let (near, mut far) = line().await;
         far.write_all(b"surplus").await.unwrap();
         tokio::time::sleep(Duration::from_millis(5)).await;
-        pool.put(key(), near);
-        assert_eq!(pool.with(|lines| lines.len()), 0);
+        pool.put(key(), near, &terms(64));
+        assert_eq!(count(&pool), 0);
     }
 
     #[tokio::test]
     async fn a_connection_is_kept_for_its_time_only_and_never_too_many() {
-        let pool = Pool::new(IDLE);
-        let mut ends = Vec::new();
-        for _ in 0..IDLE_MAX + 3 {
-            let (near, far) = line().await;
-            ends.push(far);
-            pool.put(key(), near);
+        for kept in [0, 1, 5] {
+            let pool = Pool::default();
+            let mut ends = Vec::new();
+            for _ in 0..kept + 3 {
+                let (near, far) = line().await;
+                ends.push(far);
+                pool.put(key(), near, &terms(kept));
+            }
+            assert_eq!(count(&pool), kept);
+            assert_eq!(pool.take(&key()).is_some(), kept > 0);
+            tokio::time::sleep(IDLE).await;
+            assert!(pool.take(&key()).is_none());
+            assert_eq!(count(&pool), 0);
         }
-        assert_eq!(pool.with(|lines| lines.values().map(Vec::len).sum::<usize>()), IDLE_MAX);
-        assert!(pool.take(&key()).is_some());
+    }
+
+    #[tokio::test]
+    async fn what_nobody_asks_for_any_more_is_closed_when_its_time_is_over() {
+        let pool = Pool::default();
+        let (near, mut far) = line().await;
+        pool.put(key(), near, &terms(64));
+        pool.let_go();
+        assert_eq!(count(&pool), 1);
         tokio::time::sleep(IDLE).await;
-        assert!(pool.take(&key()).is_none());
-        assert_eq!(pool.with(|lines| lines.values().map(Vec::len).sum::<usize>()), 0);
+        pool.let_go();
+        assert_eq!(pool.with(|lines| lines.len()), 0);
+        assert_eq!(far.read(&mut [0]).await.unwrap(), 0, "the other end was not told");
     }
 }

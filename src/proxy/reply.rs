@@ -429,7 +429,9 @@ fn unanswered_row(kind: SendErrorKind, forwarded: Forwarded) -> Problem {
         (
             Forwarded::Unknown,
             SendErrorKind::BadAnswer | SendErrorKind::AnswerTooLarge | SendErrorKind::Encoded,
-        ) => (502, "answer_withheld", "What the provider answered cannot be read, or is too large."),
+        ) => {
+            (502, "answer_withheld", "What the provider answered cannot be read, or is too large.")
+        }
         (Forwarded::Unknown, _) => {
             (502, "upstream_broke_off", "The connection ended before the provider had answered.")
         }

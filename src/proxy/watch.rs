@@ -1,8 +1,10 @@
-//! Looks configured hosts up again and tries their addresses, beside the payments.
+//! Looks configured hosts up again, tries their addresses and closes unused connections, beside the
+//! payments.
 //!
 //! Must never: send anything of a payment, or hold one up.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -11,9 +13,13 @@ use super::desk::Desk;
 use super::exchange::{SendErrorKind, Target, Upstreams};
 use super::peer::{Address, CheckKind, Peer};
 
+/// Between two looks for connections that were not used for their time.
+const LET_GO: Duration = Duration::from_millis(500);
+
 /// Watches every configured host, until the future is dropped.
 pub async fn watch(desk: Arc<Desk>) {
     let mut watches = JoinSet::new();
+    watches.spawn(let_go_for_ever(Arc::clone(&desk)));
     for target in desk.targets.all() {
         let Some(peer) = target.peer() else { continue };
         if peer.is_looked_up() {
@@ -24,8 +30,17 @@ pub async fn watch(desk: Arc<Desk>) {
         }
     }
     while watches.join_next().await.is_some() {}
-    // Nothing to watch, or a fault of ours: the service goes on, as do payments.
+    // A fault of ours: the service goes on, as do payments.
     std::future::pending().await
+}
+
+async fn let_go_for_ever(desk: Arc<Desk>) {
+    loop {
+        sleep(LET_GO).await;
+        desk.upstreams.let_go();
+        desk.outside.let_go();
+        desk.shops.let_go();
+    }
 }
 
 async fn look_up_for_ever(target: Target) {

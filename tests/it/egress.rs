@@ -25,7 +25,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 use super::codec::support::{Authority, read_request};
-use super::codec::upstream::{sale, timeouts, tls_provider, upstreams};
+use super::codec::upstream::{sale, terms, tls_provider, upstreams};
 use super::house::{House, assert_problem};
 use super::line::Version;
 
@@ -114,7 +114,7 @@ fn behind(port: u16, authority: &Authority) -> Upstreams {
     let way_out = WayOut { proxy: Some(proxy), ..WayOut::default() };
     let ca_file = Some(authority.path("ca.pem"));
     let tls = UpstreamTls { ca_file, ..UpstreamTls::default() };
-    Upstreams::leaving_by(way_out, &tls, timeouts()).unwrap()
+    Upstreams::leaving_by(way_out, &tls, terms()).unwrap()
 }
 
 /// Puts keys below `[upstream]`, and tables behind the rest.
@@ -245,7 +245,7 @@ async fn no_other_source_address_is_used_where_the_configured_one_does_not_fit()
         Egress { v4: Some("192.0.2.1".parse().unwrap()), v6: None },
     ] {
         let way_out = WayOut { egress, proxy: None };
-        let upstreams = Upstreams::leaving_by(way_out, &tls, timeouts()).unwrap();
+        let upstreams = Upstreams::leaving_by(way_out, &tls, terms()).unwrap();
         let target = Target::new("127.0.0.1", port, false).unwrap();
         let error = upstreams.send(&target, ANY, sale()).await.err().unwrap();
         assert_eq!((error.forwarded, error.kind), (Forwarded::No, SendErrorKind::Connect));
@@ -355,11 +355,11 @@ async fn a_provider_that_asks_is_shown_the_certificate_of_its_host() {
     assert_ne!(error.forwarded, Forwarded::Yes);
     assert_eq!(served.lock().unwrap().len(), 0);
     let tls = with_client(&authority, "client", "client");
-    let shown = upstreams.with_own("localhost", port, Some(&tls), timeouts()).unwrap();
+    let shown = upstreams.with_own("localhost", port, Some(&tls), terms()).unwrap();
     assert_eq!(shown.send(&target(), ANY, sale()).await.unwrap().body.as_bytes(), b"ok");
     assert_eq!(served.lock().unwrap().len(), 1);
     let mixed = with_client(&authority, "client", "other");
-    let mixed = self::upstreams(&authority).with_own("localhost", port, Some(&mixed), timeouts());
+    let mixed = self::upstreams(&authority).with_own("localhost", port, Some(&mixed), terms());
     assert!(mixed.is_err(), "a key of another certificate");
 }
 
@@ -374,7 +374,7 @@ async fn a_certificate_is_verified_for_the_name_that_the_configuration_gives() {
         let ca_file = Some(authority.path("ca.pem"));
         let server_name = Some(name.to_owned());
         let tls = UpstreamTls { ca_file, server_name, ..UpstreamTls::default() };
-        upstreams(&authority).with_own("localhost", port, Some(&tls), timeouts())
+        upstreams(&authority).with_own("localhost", port, Some(&tls), terms())
     };
     let target = Target::new("localhost", port, true).unwrap();
     for name in ["localhost", "other.test"] {

@@ -179,6 +179,13 @@ impl Gate {
         open.shutdown().await;
     }
 
+    /// Connections that are open now.
+    pub(crate) fn open_now(&self) -> usize {
+        let mut open = self.shared.open.lock().unwrap();
+        while open.try_join_next().is_some() {}
+        open.len()
+    }
+
     pub(crate) const fn port(&self) -> u16 {
         self.port
     }

@@ -1,5 +1,6 @@
-//! Deadlines of exchanges, for all hosts and for one: each ends what it is for, and the application
-//! is told whether anything left.
+//! What exchanges are held to, for all hosts and for one: each deadline ends what it is for, and
+//! the application is told whether anything left; unused connections are as many, and as old, as
+//! they may be.
 
 use std::time::{Duration, Instant};
 
@@ -7,6 +8,8 @@ use portcullis_sandbox::corefy::faults;
 use portcullis_sandbox::record::until;
 use portcullis_sandbox::world::Options;
 use portcullis_sandbox::world::accounts::App;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 use super::gate::{End, Fault, Gate};
 use super::house::{House, assert_problem};
@@ -111,9 +114,81 @@ async fn a_deadline_of_a_host_may_be_longer_than_that_of_all() {
     let host = format!("\n[[upstream.host]]\nhost = \"localhost:{}\"\n", gate.port());
     house.change(&format!("{text}{host}total_timeout_ms = 8000\n")).await;
     let ready = house.ready("paymega").await;
-    let good = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 22\r\n\r\n\
-        {\"status\":\"processed\"}";
-    gate.set(Fault::Says(Duration::from_millis(900), good, End::Keep)).await;
+    gate.set(Fault::Says(Duration::from_millis(900), GOOD, End::Keep)).await;
     let answer = house.private(Version::Http1).await.send(&ready.ask()).await;
     assert_eq!(answer.status, 200, "{}", answer.text());
+}
+
+// ------------------------------------------------------------------------- unused connections
+
+const GOOD: &[u8] =
+    b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 22\r\n\r\n\
+    {\"status\":\"processed\"}";
+
+/// Sales at the same time; each is answered after all of them have begun.
+async fn pay_at_once(house: &House, gate: &mut Gate, count: usize) {
+    gate.set(Fault::Says(Duration::from_millis(400), GOOD, End::Keep)).await;
+    let mut begun = Vec::new();
+    let before = gate.reached().whole;
+    for _ in 0..count {
+        let ask = house.ready("paymega").await.ask();
+        begun.push((house.private(Version::Http1).await, ask));
+    }
+    let mut sales = JoinSet::new();
+    for (mut line, ask) in begun {
+        sales.spawn(async move { line.send(&ask).await.status });
+    }
+    assert!(sales.join_all().await.iter().all(|status| *status == 200));
+    assert_eq!(gate.reached().whole, before + count);
+}
+
+async fn open_soon(gate: &Gate, count: usize) {
+    let there = || (gate.open_now() == count).then_some(());
+    let seen = until(LONG, there).await;
+    seen.unwrap_or_else(|| panic!("{} are open, not {count}", gate.open_now()));
+}
+
+#[tokio::test]
+async fn as_many_unused_connections_to_a_host_are_kept_as_its_key_says() {
+    let (house, mut gate, text) = stage().await;
+    let all = text.replacen("[upstream]\n", "[upstream]\nkeep_alive_ms = 60000\n", 1);
+    let host = format!("\n[[upstream.host]]\nhost = \"localhost:{}\"\n", gate.port());
+    for (text, kept) in [
+        (all.replacen("[upstream]\n", "[upstream]\nkeep_alive_connections = 3\n", 1), 3),
+        (format!("{all}{host}keep_alive_connections = 1\n"), 1),
+        (format!("{all}{host}keep_alive_connections = 0\n"), 0),
+    ] {
+        gate.hang_up().await;
+        house.change(&text).await;
+        let before = gate.reached().connections;
+        pay_at_once(&house, &mut gate, 4).await;
+        assert_eq!(gate.reached().connections, before + 4);
+        open_soon(&gate, kept).await;
+        // The kept ones are used, and no more are needed.
+        pay_at_once(&house, &mut gate, kept.max(1)).await;
+        let further = usize::from(kept == 0);
+        assert_eq!(gate.reached().connections, before + 4 + further, "of {kept}");
+        open_soon(&gate, kept).await;
+    }
+}
+
+#[tokio::test]
+async fn an_unused_connection_is_closed_when_its_time_is_over_and_not_before() {
+    let (house, mut gate, text) = stage().await;
+    let all = text.replacen("[upstream]\n", "[upstream]\nkeep_alive_ms = 700\n", 1);
+    let host = format!("\n[[upstream.host]]\nhost = \"localhost:{}\"\n", gate.port());
+    house.change(&all).await;
+    let begun = Instant::now();
+    pay_at_once(&house, &mut gate, 1).await;
+    // Nothing is sent any more, and the other end sees it go all the same.
+    open_soon(&gate, 0).await;
+    let took = begun.elapsed();
+    assert!(took > Duration::from_millis(700) && took < LONG / 2, "{took:?}");
+    house.change(&format!("{all}{host}keep_alive_ms = 60000\n")).await;
+    let before = gate.reached().connections;
+    pay_at_once(&house, &mut gate, 1).await;
+    sleep(Duration::from_millis(1_600)).await;
+    assert_eq!(gate.open_now(), 1);
+    pay_at_once(&house, &mut gate, 1).await;
+    assert_eq!(gate.reached().connections, before + 1);
 }

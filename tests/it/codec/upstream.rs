@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method};
 use portcullis::proxy::exchange::{
-    AddressPolicy, Answer, Forwarded, Outgoing, SendError, SendErrorKind, Target, Timeouts,
+    AddressPolicy, Answer, Forwarded, Outgoing, SendError, SendErrorKind, Target, Terms,
     UpstreamTls, Upstreams,
 };
 use portcullis::secret::CleartextBody;
@@ -25,18 +25,18 @@ use super::support::{Authority, listen, read_request};
 const ANY: AddressPolicy = AddressPolicy { allow_private: true };
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-pub(crate) fn timeouts() -> Timeouts {
-    Timeouts {
+pub(crate) fn terms() -> Terms {
+    Terms {
         connect: Duration::from_millis(1000),
         tls: Duration::from_millis(1000),
         total: Duration::from_millis(1600),
-        idle: Duration::from_secs(4),
+        ..Terms::default()
     }
 }
 
 pub(crate) fn upstreams(authority: &Authority) -> Upstreams {
     let tls = UpstreamTls { ca_file: Some(authority.path("ca.pem")), ..UpstreamTls::default() };
-    Upstreams::new(&tls, timeouts()).unwrap()
+    Upstreams::new(&tls, terms()).unwrap()
 }
 
 pub(crate) fn sale() -> Outgoing {
