@@ -32,6 +32,7 @@ fn configured(more: &str) -> (TempDir, Config) {
     params.not_after = rcgen::date_time_ymd(2030, 1, 2);
     let key = rcgen::KeyPair::generate().unwrap();
     let certificate = params.self_signed(&key).unwrap().pem();
+    write("client.pem", &certificate);
     for listener in ["public", "private"] {
         write(&format!("{listener}.pem"), &certificate);
         write(&format!("{listener}.key"), &key.serialize_pem());
@@ -159,7 +160,8 @@ fn the_inventory_lists_every_certificate_and_key_and_no_secret() {
     let (_folder, config) = configured(AUDIT);
     let report = Report::of(Some(&config), NOW);
     let used: Vec<_> = report.certificates.iter().map(|one| one.used_for.as_str()).collect();
-    assert_eq!(used, ["public.certificate", "private.certificate"]);
+    let shown = "upstream.host[0].client_certificate";
+    assert_eq!(used, ["public.certificate", "private.certificate", shown]);
     let one = &report.certificates[0];
     assert_eq!((one.names[0].as_str(), one.key.as_str()), ("pay.shop.test", "EC 256"));
     assert_eq!((one.until.as_str(), one.days_left), ("2030-01-02T00:00:00Z", 1_082));
@@ -171,6 +173,8 @@ fn the_inventory_lists_every_certificate_and_key_and_no_secret() {
         "audit.key",
         "account[0].credentials.key",
         "account[0].virtual.kiosk.key",
+        "upstream.host[0].client_key",
+        "upstream.proxy.password",
     ];
     assert_eq!(keys, expected.into());
     let whole = report.markdown() + &report.json();

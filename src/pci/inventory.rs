@@ -57,9 +57,20 @@ pub(super) fn certificates(config: &Config, now: Timestamp) -> Vec<Certificate> 
         ("private.certificate", Some(&config.private.certificate)),
         ("private.client_ca", config.private.client_ca.as_ref()),
         ("upstream.ca_file", config.upstream.ca_file.as_ref()),
+        ("telemetry.ca_file", config.telemetry.as_ref().and_then(|it| it.ca_file.as_ref())),
     ];
-    let named = files.into_iter().filter_map(|(used_for, file)| Some((used_for, file?)));
-    named.flat_map(|(used_for, file)| in_file(used_for, file, now)).collect()
+    let files = files.into_iter().map(|(used_for, file)| (used_for.to_owned(), file));
+    let hosts = config.upstream.hosts.iter().enumerate().flat_map(|(index, host)| {
+        let shown = host.client.as_ref().map(|client| &client.certificate);
+        let of = |key: &str| format!("upstream.host[{index}].{key}");
+        [(of("ca_file"), host.ca_file.as_ref()), (of("client_certificate"), shown)]
+    });
+    let shops = config.shops.iter().enumerate();
+    let shops =
+        shops.map(|(index, shop)| (format!("intake[{index}].ca_file"), shop.ca_file.as_ref()));
+    let named = files.chain(hosts).chain(shops);
+    let named = named.filter_map(|(used_for, file)| Some((used_for, file?)));
+    named.flat_map(|(used_for, file)| in_file(&used_for, file, now)).collect()
 }
 
 fn in_file(used_for: &str, file: &Path, now: Timestamp) -> Vec<Certificate> {
