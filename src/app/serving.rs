@@ -78,11 +78,15 @@ impl Ways {
 
 /// The desk of a configuration at a start.
 pub(super) fn desk(config: Config, ways: Ways, lasting: Lasting) -> Desk {
+    desk_after(&Targets::default(), config, ways, lasting)
+}
+
+fn desk_after(before: &Targets, config: Config, ways: Ways, lasting: Lasting) -> Desk {
     let Ways { upstreams, outside, shops } = ways;
     let Lasting { vault, signers, audit, metrics, log, tracing, .. } = lasting;
     serve_counts(&config, &metrics);
     Desk {
-        targets: targets(&config, &Told { log: log.clone(), metrics: metrics.clone() }),
+        targets: targets(&config, before, &Told { log: log.clone(), metrics: metrics.clone() }),
         flow: Flow::new(vault, config.registry, config.apps, config.public_url),
         upstreams,
         outside,
@@ -108,27 +112,27 @@ fn serve_counts(config: &Config, metrics: &Metrics) {
 }
 
 /// The desk that follows another. It takes over what did not change: connections to others, counts
-/// of rates, counts of what is under way.
+/// of rates, counts of what is under way; and what is known of hosts that it has, too.
 pub(super) fn successor(config: Config, ways: Ways, lasting: Lasting, before: &Desk) -> Desk {
     let Ways { upstreams, outside, shops } = ways;
     let limits = before.limits.successor(config.rates, config.rate_keys);
     let gates = before.gates.successor(config.concurrency);
     let shops = Shops::following(shops.into_iter(), &before.shops);
     let ways = Ways { upstreams, outside, shops: Vec::new() };
-    let desk = desk(config, ways, lasting);
-    let kept = |new: &Arc<Upstreams>, old: &Arc<Upstreams>, lead_like: bool| {
-        Arc::clone(if lead_like && new.is_like(old) { old } else { new })
+    let desk = desk_after(&before.targets, config, ways, lasting);
+    let kept = |new: &Arc<Upstreams>, old: &Arc<Upstreams>| {
+        Arc::clone(if new.is_like(old) { old } else { new })
     };
-    let upstreams =
-        kept(&desk.upstreams, &before.upstreams, desk.targets.lead_like(&before.targets));
-    let outside = kept(&desk.outside, &before.outside, true);
+    let upstreams = kept(&desk.upstreams, &before.upstreams);
+    let outside = kept(&desk.outside, &before.outside);
+    before.upstreams.close_astray();
     Desk { limits: Arc::new(limits), gates, shops, upstreams, outside, ..desk }
 }
 
 /// The configured upstreams.
-fn targets(config: &Config, told: &Told) -> Targets {
+fn targets(config: &Config, before: &Targets, told: &Told) -> Targets {
     let hosts = config.registry.accounts().flat_map(|account| account.upstreams.iter().flatten());
-    Targets::of(hosts, told, |host| config.upstream.peer(host))
+    Targets::following(hosts, before, told, |host| config.upstream.peer(host))
 }
 
 /// Shops that we stand in front of, each with connections of its own. They are the operator's: the

@@ -116,25 +116,39 @@ impl Targets {
         told: &Told,
         settings: impl Fn(&HostPort) -> PeerSettings,
     ) -> Self {
+        Self::following(hosts, &Self::default(), told, settings)
+    }
+
+    /// The same after others: what is known of a host's addresses stays known, and those of a host
+    /// that is none any more are used no more.
+    pub fn following<'h>(
+        hosts: impl Iterator<Item = &'h ProviderHost>,
+        before: &Self,
+        told: &Told,
+        settings: impl Fn(&HostPort) -> PeerSettings,
+    ) -> Self {
+        let hosts: Vec<_> = hosts.collect();
+        before.leave_all_but(&hosts);
         let mut targets = Self::default();
         for host in hosts {
             if targets.find(host).is_none()
                 && let Some(target) = target_of(host)
             {
-                let target = target.watched(settings(host.host()), Some(told.clone()));
+                let (settings, told) = (settings(host.host()), Some(told.clone()));
+                let target = match before.find(host) {
+                    Some(before) => target.following(before, settings, told),
+                    None => target.watched(settings, told),
+                };
                 targets.0.push((host.clone(), target));
             }
         }
         targets
     }
 
-    /// Whether the hosts that are in both have their addresses from the same place.
-    #[must_use]
-    pub fn lead_like(&self, other: &Self) -> bool {
-        self.0.iter().all(|(host, target)| {
-            let peers = target.peer().zip(other.find(host).and_then(Target::peer));
-            peers.is_none_or(|(ours, theirs)| ours.settings().leads_like(theirs.settings()))
-        })
+    fn leave_all_but(&self, hosts: &[&ProviderHost]) {
+        let left =
+            self.0.iter().filter(|(host, _)| !hosts.iter().any(|other| is_same(host, other)));
+        left.filter_map(|(_, target)| target.peer()).for_each(|peer| peer.leave());
     }
 
     /// Every target.
@@ -144,9 +158,12 @@ impl Targets {
 
     /// A linear search: an installation has a handful.
     fn find(&self, host: &ProviderHost) -> Option<&Target> {
-        let same = |known: &ProviderHost| known.host() == host.host() && known.tls() == host.tls();
-        self.0.iter().find(|(known, _)| same(known)).map(|(_, target)| target)
+        self.0.iter().find(|(known, _)| is_same(known, host)).map(|(_, target)| target)
     }
+}
+
+fn is_same(one: &ProviderHost, other: &ProviderHost) -> bool {
+    one.host() == other.host() && one.tls() == other.tls()
 }
 
 fn target_of(host: &ProviderHost) -> Option<Target> {

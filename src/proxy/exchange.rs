@@ -108,6 +108,15 @@ impl Target {
         self
     }
 
+    /// The same place as `before` in the configuration that follows: what is known of its addresses
+    /// stays known.
+    #[must_use]
+    pub fn following(mut self, before: &Self, settings: PeerSettings, told: Option<Told>) -> Self {
+        let Some(peer) = before.peer() else { return self.watched(settings, told) };
+        self.peer = Some(peer.successor(settings, told));
+        self
+    }
+
     /// Its addresses, when they are watched.
     pub(crate) const fn peer(&self) -> Option<&Arc<Peer>> {
         self.peer.as_ref()
@@ -378,6 +387,11 @@ impl Upstreams {
             && self.dialler.is_like(&other.dialler)
             && self.own.len() == other.own.len()
             && self.own.iter().zip(&other.own).all(|(own, other)| own.is_like(other))
+    }
+
+    /// Closes idle connections to addresses that are no host's any more.
+    pub fn close_astray(&self) {
+        self.pool.close_astray();
     }
 
     /// A connection to `target` for a request that passes through, and the key to give it back.

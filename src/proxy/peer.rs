@@ -67,9 +67,21 @@ pub struct PeerSettings {
 }
 
 impl PeerSettings {
-    /// Whether the addresses come from the same place.
-    pub(crate) fn leads_like(&self, other: &Self) -> bool {
-        (self.by_name, &self.addresses) == (other.by_name, &other.addresses)
+    /// Whether a configuration says the same; what looks names up is the program's.
+    fn is_like(&self, other: &Self) -> bool {
+        let Self { addresses, by_name, names: _, resolve_every, health, check } = self;
+        (addresses, by_name, check) == (&other.addresses, &other.by_name, &other.check)
+            && (resolve_every, health) == (&other.resolve_every, &other.health)
+    }
+
+    /// Whether addresses are looked up at all.
+    const fn looks_up(&self) -> bool {
+        self.addresses.is_empty() && !self.by_name
+    }
+
+    /// Where addresses come from: the resolver, the proxy, or else the configuration.
+    const fn source(&self) -> (bool, bool) {
+        (self.looks_up(), self.by_name)
     }
 }
 
@@ -134,6 +146,8 @@ struct Known {
     turn: usize,
     /// The last look-up found nothing.
     unresolved: bool,
+    /// Another configuration is in use, and this is for what began before it.
+    left: bool,
 }
 
 /// One address of a host.
@@ -182,14 +196,62 @@ impl Peer {
         told: Option<Told>,
     ) -> Self {
         let peer = Self { name, label: label.to_owned(), settings, told, known: Mutex::default() };
-        if peer.settings.by_name {
-            let address = Arc::new(Address::new(None, BY_NAME.to_owned()));
-            peer.show(&address, true);
-            peer.known().addresses.push(address);
-        } else {
-            peer.learn(&peer.settings.addresses);
-        }
+        peer.begin();
         peer
+    }
+
+    /// The same host in the configuration that follows: this one where nothing changed, else one
+    /// that begins with what is known of the addresses.
+    pub(crate) fn successor(
+        self: &Arc<Self>,
+        settings: PeerSettings,
+        told: Option<Told>,
+    ) -> Arc<Self> {
+        if self.settings.is_like(&settings) {
+            return Arc::clone(self);
+        }
+        let (name, label) = (Arc::clone(&self.name), self.label.clone());
+        let known = Mutex::new(self.left_behind());
+        let next = Self { name, label, settings, told, known };
+        // What is not found the same way is called otherwise: an address of the one is none of the
+        // other.
+        if next.settings.source() != self.settings.source() {
+            let others = std::mem::take(&mut next.known().addresses);
+            others.iter().for_each(|address| next.lose(address));
+        }
+        next.begin();
+        Arc::new(next)
+    }
+
+    /// No configuration has the host any more.
+    pub(crate) fn leave(&self) {
+        self.left_behind();
+        for address in self.addresses() {
+            self.lose(&address);
+        }
+    }
+
+    /// What is known, for the one that follows. From now on nothing new is learnt here, unless a
+    /// request that began before finds no address at all.
+    fn left_behind(&self) -> Known {
+        let mut known = self.known();
+        known.left = true;
+        let Known { addresses, turn, unresolved, .. } = &*known;
+        Known { addresses: addresses.clone(), turn: *turn, unresolved: *unresolved, left: false }
+    }
+
+    /// What is known without a look-up.
+    fn begin(&self) {
+        if self.settings.by_name {
+            let mut known = self.known();
+            if known.addresses.is_empty() {
+                let address = Arc::new(Address::new(None, BY_NAME.to_owned()));
+                self.show(&address, true);
+                known.addresses.push(address);
+            }
+        } else if !self.is_looked_up() {
+            self.learn(&self.settings.addresses);
+        }
     }
 
     /// How it is watched.
@@ -204,7 +266,7 @@ impl Peer {
 
     /// Whether its addresses are looked up at all.
     pub(crate) const fn is_looked_up(&self) -> bool {
-        self.settings.addresses.is_empty() && !self.settings.by_name
+        self.settings.looks_up()
     }
 
     /// The addresses to try for a connection, in that order. Waits only as long as none is known.
@@ -249,6 +311,9 @@ impl Peer {
     /// These are its addresses from now on.
     fn learn(&self, found: &[IpAddr]) {
         let mut known = self.known();
+        if known.left && !known.addresses.is_empty() {
+            return;
+        }
         known.unresolved = false;
         let old = std::mem::take(&mut known.addresses);
         let mut fresh: Vec<Arc<Address>> = Vec::new();
@@ -264,17 +329,24 @@ impl Peer {
         let (kept, gone): (Vec<_>, Vec<_>) = old.into_iter().partition(kept);
         let changed = !gone.is_empty() || kept.len() < fresh.len();
         let count = fresh.len();
+        if known.left {
+            // No connection to them outlives its request.
+            fresh.iter().for_each(|address| address.gone.store(true, Ordering::Relaxed));
+        }
         known.addresses.clone_from(&fresh);
         drop(known);
-        for address in &gone {
-            address.gone.store(true, Ordering::Relaxed);
-            if let Some(told) = &self.told {
-                told.metrics.upstream_gone(&self.label, &address.label);
-            }
-        }
+        gone.iter().for_each(|address| self.lose(address));
         if changed {
             fresh.iter().for_each(|address| self.show(address, address.health().is_up()));
             self.tell(&Event::UpstreamResolved { host: &self.label, addresses: count });
+        }
+    }
+
+    /// It is the host's no longer.
+    fn lose(&self, address: &Address) {
+        address.gone.store(true, Ordering::Relaxed);
+        if let Some(told) = &self.told {
+            told.metrics.upstream_gone(&self.label, &address.label);
         }
     }
 

@@ -76,6 +76,17 @@ impl Pool {
         });
     }
 
+    /// Closes connections to addresses that are gone, after the lock is released.
+    pub(crate) fn close_astray(&self) {
+        let _closed = self.with(|lines| {
+            let astray = |idle: &mut Idle| idle.line.is_astray();
+            let closed = lines.values_mut().flat_map(|idle| idle.extract_if(.., astray));
+            let closed: Vec<_> = closed.collect();
+            lines.retain(|_, idle| !idle.is_empty());
+            closed
+        });
+    }
+
     /// The map is whole at every step, so a poisoned lock is as good as any.
     fn with<R>(&self, act: impl FnOnce(&mut HashMap<Key, Vec<Idle>>) -> R) -> R {
         act(&mut self.lines.lock().unwrap_or_else(PoisonError::into_inner))

@@ -256,6 +256,42 @@ async fn a_check_that_only_connects_sends_nothing() {
 }
 
 #[tokio::test]
+async fn a_change_keeps_what_is_known_of_a_host_and_a_move_still_ends_pooled_connections() {
+    let ([old, new], port) = listen_on(["127.0.0.2", "127.0.0.3"]).await;
+    let [old, new] = [old, new].map(|listener| provider(listener, OK));
+    let found = Arc::new(Mutex::new(vec![ip("127.0.0.2")]));
+    let cell = Arc::clone(&found);
+    let names: Names = Arc::new(move |_| {
+        let found = cell.lock().unwrap().clone();
+        Box::pin(
+            async move { if found.is_empty() { Err(io::Error::other("")) } else { Ok(found) } },
+        )
+    });
+    let settings = |every| {
+        let resolve_every = Duration::from_secs(every);
+        PeerSettings { names: names.clone(), resolve_every, ..PeerSettings::default() }
+    };
+    let (told, upstreams) = (told(), upstreams(&Authority::new()));
+    let connections = || [&old, &new].map(|count| count.load(Ordering::SeqCst));
+    let target = || Target::new("provider.test", port, false).unwrap();
+    let mut before = target().watched(settings(30), Some(told.clone()));
+    pays(&upstreams, &before).await;
+    // The resolver is down from here on, and the configuration changes: first nothing of the host.
+    found.lock().unwrap().clear();
+    for every in [30, 40, 50] {
+        before = target().following(&before, settings(every), Some(told.clone()));
+        upstreams.close_astray();
+        pays(&upstreams, &before).await;
+        assert_eq!(connections(), [1, 0], "known, and connected to");
+    }
+    *found.lock().unwrap() = vec![ip("127.0.0.3")];
+    watch::look_up(&before).await;
+    pays(&upstreams, &before).await;
+    assert_eq!(connections(), [1, 1], "the connection from before the changes is used no more");
+    assert_eq!((is_up(&told, "0"), is_up(&told, "1")), (None, Some(true)));
+}
+
+#[tokio::test]
 async fn a_name_that_moves_takes_new_connections_along_and_pooled_ones_end() {
     let ([old, new], port) = listen_on(["127.0.0.2", "127.0.0.3"]).await;
     let [old, new] = [old, new].map(|listener| provider(listener, OK));

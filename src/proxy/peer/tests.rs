@@ -136,3 +136,63 @@ async fn a_name_that_is_left_to_the_proxy_is_looked_up_by_nobody() {
     let strict = AddressPolicy { allow_private: false };
     assert_eq!(peer.candidates(strict).await.err(), Some(SendErrorKind::PrivateAddress));
 }
+
+fn followed(peer: &Arc<Peer>, change: impl FnOnce(&mut PeerSettings)) -> Arc<Peer> {
+    let mut settings = peer.settings().clone();
+    change(&mut settings);
+    peer.successor(settings, None)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_known_of_a_host_outlives_a_change_of_the_configuration() {
+    let (peer, found) = looked_up(None);
+    let peer = Arc::new(peer);
+    *found.lock().unwrap() = ips(&["9.9.9.1", "9.9.9.2"]);
+    peer.look_up().await;
+    take_down(&peer, "9.9.9.1");
+    let known = [address(&peer, "9.9.9.1"), address(&peer, "9.9.9.2")];
+    assert!(Arc::ptr_eq(&followed(&peer, |_| {}), &peer), "nothing changed");
+    // Other settings, and a resolver that is down: the addresses stay, and how they have been.
+    *found.lock().unwrap() = Vec::new();
+    let next = followed(&peer, |settings| settings.resolve_every *= 2);
+    next.look_up().await;
+    assert_eq!(order(&next).await, ["9.9.9.2", "9.9.9.1"]);
+    assert!(known.iter().all(|address| !address.is_gone()));
+    // What began before learns nothing more, and whoever follows does.
+    *found.lock().unwrap() = ips(&["9.9.9.2", "9.9.9.3"]);
+    peer.look_up().await;
+    assert!(known.iter().all(|address| !address.is_gone()));
+    next.look_up().await;
+    assert_eq!(known.each_ref().map(|address| address.is_gone()), [true, false]);
+    assert_eq!(order(&peer).await, ["9.9.9.2", "9.9.9.1"]);
+}
+
+#[tokio::test]
+async fn what_a_configuration_takes_out_is_gone_and_so_is_what_is_found_another_way() {
+    let (peer, found) = looked_up(None);
+    *found.lock().unwrap() = ips(&["9.9.9.1"]);
+    peer.look_up().await;
+    let by_look_up = address(&peer, "9.9.9.1");
+    let two = followed(&Arc::new(peer), |s| s.addresses = ips(&["9.9.9.1", "9.9.9.2"]));
+    assert!(by_look_up.is_gone(), "what was looked up has another name");
+    let configured = [address(&two, "9.9.9.1"), address(&two, "9.9.9.2")];
+    let one = followed(&two, |settings| settings.addresses = ips(&["9.9.9.2"]));
+    assert_eq!(configured.each_ref().map(|address| address.is_gone()), [true, false]);
+    let by_proxy = followed(&one, |settings| {
+        settings.addresses.clear();
+        settings.by_name = true;
+    });
+    assert!(configured[1].is_gone());
+    assert_eq!(order(&by_proxy).await, ["by_name"]);
+    by_proxy.leave();
+    assert!(by_proxy.addresses().iter().all(|address| address.is_gone()));
+}
+
+#[tokio::test]
+async fn a_request_that_began_before_its_host_was_left_finds_an_address_for_itself_alone() {
+    let (peer, found) = looked_up(None);
+    peer.leave();
+    *found.lock().unwrap() = ips(&["9.9.9.1"]);
+    assert_eq!(order(&peer).await, ["9.9.9.1"]);
+    assert!(address(&peer, "9.9.9.1").is_gone(), "a connection to it is not kept");
+}

@@ -5,6 +5,8 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
+use portcullis_sandbox::client::Call;
+
 use super::super::upgrade::Upgrading;
 use super::*;
 
@@ -119,7 +121,7 @@ async fn another_source_address_is_taken_by_the_next_connection() {
 }
 
 #[tokio::test]
-async fn another_address_of_a_host_is_called_by_the_next_connection() {
+async fn another_address_of_a_host_is_called_next_and_the_one_before_is_forgotten() {
     let listener = TcpListener::bind("0.0.0.0:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let (house, real) = house_with_cardgate_at(port, "").await;
@@ -132,7 +134,26 @@ async fn another_address_of_a_host_is_called_by_the_next_connection() {
         let seen = seen.lock().unwrap().clone();
         assert_eq!(seen.len(), round + 1);
         assert_eq!(seen[round][1], address);
+        assert_eq!(addresses_of(&house, port).await, [address]);
     }
+    // The host itself is nobody's any more.
+    let cardgate = |port: u16| format!("cardgate = \"https://localhost:{port}/");
+    house.change(&text.replacen(&cardgate(port), &cardgate(real), 1)).await;
+    pays(&house).await;
+    assert_eq!(addresses_of(&house, port).await, [""; 0]);
+    assert_eq!(seen.lock().unwrap().len(), 3);
+}
+
+/// Addresses of a host that the metrics tell of.
+async fn addresses_of(house: &House, port: u16) -> Vec<String> {
+    let url = format!("{}/metrics", house.world.addresses.admin);
+    let text = house.world.client.send(Call::get(url)).await.unwrap().text();
+    let host = format!("host=\"localhost:{port}\"");
+    let told = text.lines().filter(|line| line.starts_with("portcullis_upstream_up{"));
+    let told = told.filter(|line| line.contains(&host));
+    let address =
+        |line: &str| line.split("address=\"").nth(1)?.split('"').next().map(str::to_owned);
+    told.filter_map(address).collect()
 }
 
 #[tokio::test]
