@@ -332,7 +332,6 @@ fn announce(
     for warning in warnings(applied, config).into_iter().chain(unreachable) {
         log.write(&Event::Warned { warning });
     }
-    log.flush();
 }
 
 fn protection(applied: &Applied) -> Protection {

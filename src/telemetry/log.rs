@@ -17,6 +17,9 @@ use super::line::pretty;
 /// How long lines gather before they are written together.
 const GATHER: Duration = Duration::from_millis(20);
 
+/// How long the last lines may take to leave: whoever reads them may not.
+const FLUSH_MAX: Duration = Duration::from_secs(2);
+
 /// Room that lines are given at once, so that calls seldom wait for a larger buffer.
 const BUFFER: usize = 128 * 1024;
 
@@ -55,6 +58,7 @@ pub struct Log(Option<Arc<Waiting>>);
 struct Waiting {
     lines: Mutex<Lines>,
     some: Condvar,
+    flushed: Condvar,
     format: Format,
     copies: Option<Copies>,
 }
@@ -63,6 +67,9 @@ struct Waiting {
 struct Lines {
     bytes: Vec<u8>,
     lost: u64,
+    /// How often somebody wanted all lines out, and how many of them have them there.
+    flushes: u64,
+    flushed: u64,
 }
 
 #[derive(Serialize)]
@@ -82,8 +89,8 @@ impl Log {
         if format == Format::Off && copies.is_none() {
             return Ok(Self(None));
         }
-        let (lines, some) = (Mutex::default(), Condvar::new());
-        let waiting = Arc::new(Waiting { lines, some, format, copies });
+        let (lines, some, flushed) = (Mutex::default(), Condvar::new(), Condvar::new());
+        let waiting = Arc::new(Waiting { lines, some, flushed, format, copies });
         let writer = Arc::clone(&waiting);
         std::thread::Builder::new()
             .name("log".to_owned())
@@ -104,11 +111,15 @@ impl Log {
         }
     }
 
-    /// Writes what waits, at once: the process is about to end.
+    /// Has what waits written at once, and waits for it, a while: the process is about to end.
     pub fn flush(&self) {
-        if let Some(waiting) = &self.0 {
-            waiting.write_out();
-        }
+        let Some(waiting) = &self.0 else { return };
+        let mut lines = waiting.lock();
+        lines.flushes += 1;
+        let mine = lines.flushes;
+        waiting.some.notify_one();
+        let pending = |lines: &mut Lines| lines.flushed < mine;
+        drop(waiting.flushed.wait_timeout_while(lines, FLUSH_MAX, pending));
     }
 }
 
@@ -117,36 +128,46 @@ impl Waiting {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Nobody else writes to the stream: one that is not read holds up this thread alone.
     fn write_for_ever(&self) {
         loop {
-            let lines = self.lock();
-            let wait = self.some.wait_while(lines, |lines| lines.bytes.is_empty());
-            drop(wait.unwrap_or_else(PoisonError::into_inner));
-            std::thread::sleep(GATHER);
+            let nothing = |lines: &mut Lines| lines.bytes.is_empty() && !lines.in_a_hurry();
+            let lines = self.some.wait_while(self.lock(), nothing);
+            let lines = lines.unwrap_or_else(PoisonError::into_inner);
+            let gather = |lines: &mut Lines| !lines.in_a_hurry();
+            drop(self.some.wait_timeout_while(lines, GATHER, gather));
             self.write_out();
         }
     }
 
-    /// Holds the stream's lock while taking the lines, so that they keep their order whoever calls.
     fn write_out(&self) {
-        let mut out = std::io::stderr().lock();
-        let fresh = Lines { bytes: Vec::with_capacity(BUFFER), lost: 0 };
-        let Lines { mut bytes, lost } = mem::replace(&mut *self.lock(), fresh);
+        let mut lines = self.lock();
+        let mut bytes = mem::replace(&mut lines.bytes, Vec::with_capacity(BUFFER));
+        let (lost, flushes) = (mem::take(&mut lines.lost), lines.flushes);
+        drop(lines);
         if lost > 0 {
             bytes.extend_from_slice(&line_of(&Event::LinesLost { count: lost }));
         }
         if let Some(copies) = &self.copies {
             copies.keep(&bytes);
         }
+        let mut out = std::io::stderr().lock();
         let _ = match self.format {
             Format::Json => out.write_all(&bytes),
             Format::Pretty => out.write_all(pretty(&bytes).as_bytes()),
             Format::Off => Ok(()),
         };
+        drop(out);
+        self.lock().flushed = flushes;
+        self.flushed.notify_all();
     }
 }
 
 impl Lines {
+    const fn in_a_hurry(&self) -> bool {
+        self.flushed < self.flushes
+    }
+
     fn push(&mut self, line: &Line<'_>) {
         let begun = self.bytes.len();
         if begun >= WAITING_MAX {

@@ -2,7 +2,7 @@
 //! whatever fails on the way leaves the old one as it was.
 
 use std::fs::{self, File, Permissions};
-use std::io::{Read as _, Write as _};
+use std::io::{PipeReader, PipeWriter, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -14,6 +14,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use http::Method;
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use portcullis::card::Timestamp;
 use portcullis::process::passing::receive_descriptors;
 use portcullis::vault::{Keyring, Limits, Role, Vault};
@@ -732,6 +735,31 @@ async fn another_form_other_keys_and_a_lie_are_refused_and_change_nothing() {
     let old = up.upgrade().await;
     up.ends(old).await;
     up.house.assert_pays(&mut up.house.private(Version::Http1).await, &after).await;
+}
+
+/// A pipe that is full and that nobody reads.
+fn full_pipe() -> (PipeReader, PipeWriter) {
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    let room = fcntl(&writer, FcntlArg::F_GETPIPE_SZ).unwrap();
+    writer.write_all(&vec![b'x'; usize::try_from(room).unwrap()]).unwrap();
+    (reader, writer)
+}
+
+#[tokio::test]
+async fn a_log_that_nobody_reads_keeps_a_process_neither_from_serving_nor_from_ending() {
+    let mut up = Upgrading::open().await;
+    let ready = up.house.ready("paymega").await;
+    let (_unread, log) = full_pipe();
+    let mut new = up.command().stderr(log).spawn().unwrap();
+    up.house.told_soon("handed_over", 1).await;
+    up.ends(None).await;
+    let pays = async {
+        up.house.assert_pays(&mut up.house.private(Version::Http1).await, &ready).await;
+    };
+    timeout(SOON, pays).await.expect("it does not serve");
+    let pid = Pid::from_raw(new.id().unwrap().cast_signed());
+    kill(pid, Signal::SIGTERM).unwrap();
+    assert_eq!(timeout(SOON, new.wait()).await.unwrap().unwrap().code(), Some(0));
 }
 
 #[tokio::test]
