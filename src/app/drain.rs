@@ -43,9 +43,10 @@ impl ShutdownSignalWatch for Stop {
             [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::quit()]
                 .map(|kind| signal(kind).ok());
         self.heard.notify_one();
+        let mut asked_by_call = false;
         tokio::select! {
             () = next(&mut terminate) => {}
-            () = self.drain.begun() => {}
+            () = self.drain.begun() => asked_by_call = true,
             () = next(&mut interrupt) => {
                 self.supervisor.stopping();
                 return ShutdownSignal::FastShutdown;
@@ -57,10 +58,17 @@ impl ShutdownSignalWatch for Stop {
         self.supervisor.stopping();
         self.drain.begin();
         self.log.write(&Event::Draining { seconds: self.grace.as_secs() });
+        let hurried = async {
+            // What stops processes sends its signal after its hook has called.
+            if asked_by_call {
+                next(&mut terminate).await;
+            }
+            // Whoever asks twice is in a hurry.
+            next(&mut terminate).await;
+        };
         tokio::select! {
             () = sleep(self.grace) => {}
-            // Whoever asks twice is in a hurry.
-            () = next(&mut terminate) => {}
+            () = hurried => {}
             () = next(&mut interrupt) => return ShutdownSignal::FastShutdown,
             () = self.over.over() => {}
         }

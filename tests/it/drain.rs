@@ -99,6 +99,21 @@ async fn whoever_asks_twice_does_not_wait() {
     house.stopped().await;
 }
 
+/// A hook before the stop, and then the signal of the stop itself.
+#[tokio::test]
+async fn the_signal_that_follows_a_call_to_drain_shortens_nothing_and_the_next_one_does() {
+    let house = draining_for(300).await;
+    assert_eq!(house.operate(Method::POST, "/drain").await.status, 202);
+    house.told_soon("draining", 1).await;
+    house.terminate();
+    sleep(Duration::from_millis(500)).await;
+    let private = house.world.addresses.private.trim_start_matches("https://");
+    TcpStream::connect(private).await.expect("it listens no more while others still send");
+    assert!(house.events("stopped").is_empty());
+    house.terminate();
+    house.stopped().await;
+}
+
 /// Begins a sale that the provider has and does not answer, and goes away.
 pub(super) async fn leave_a_sale(house: &House, ask: &Ask) {
     let before = house.sales_received();
