@@ -282,6 +282,7 @@ fn of_keys(config: &Config, error: KeyringError) -> Wrong {
         KeyringError::Changed(version) => (Some(version), Refusal::Changed),
         KeyringError::NotAtHand(version) => (Some(version), Refusal::TypedAtStart),
         KeyringError::Missing => (None, Refusal::Missing),
+        KeyringError::HandedOver => (None, Refusal::HandedOver),
     };
     let found = config.root_keys.iter().find(|root| Some(root.version) == version);
     let key = found.map_or("vault.root_key", |root| &root.path);

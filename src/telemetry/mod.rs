@@ -268,6 +268,8 @@ pub enum Refusal {
     NeedsRestart,
     /// The change could not be written into the audit record.
     NotRecorded,
+    /// Another process has taken over.
+    HandedOver,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]

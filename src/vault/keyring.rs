@@ -9,7 +9,7 @@
 //! let it pass twice. Nothing of it outlives the process, so its keys need not either.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use arc_swap::Guard;
 
@@ -37,6 +37,8 @@ pub enum KeyringError {
     NotAtHand(u32),
     /// There is none.
     Missing,
+    /// Another process has the records: its keys count.
+    HandedOver,
 }
 
 impl fmt::Display for KeyringError {
@@ -49,6 +51,7 @@ impl fmt::Display for KeyringError {
             }
             Self::NotAtHand(version) => write!(f, "root key {version} can be had at start only"),
             Self::Missing => f.write_str("there is no root key"),
+            Self::HandedOver => f.write_str("another process has taken over; it reads root keys"),
         }
     }
 }
@@ -234,8 +237,14 @@ impl Vault {
     /// by a version that is still there opens as before.
     ///
     /// # Errors
-    /// As in [`Keyring::of`]; another key under a version that is in use. Nothing has changed then.
+    /// As in [`Keyring::of`]; another key under a version that is in use; another process has the
+    /// records. Nothing has changed then.
     pub fn rotate(&self, keys: &[Versioned<'_>], now: Timestamp) -> Result<Rotation, KeyringError> {
+        // While the vault is held, this waits.
+        let handed_over = self.handed_over.lock().unwrap_or_else(PoisonError::into_inner);
+        if *handed_over {
+            return Err(KeyringError::HandedOver);
+        }
         let before = self.keyring.load_full();
         let after = Arc::new(before.successor(keys)?);
         self.keyring.store(Arc::clone(&after));

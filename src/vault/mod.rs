@@ -41,7 +41,7 @@ pub use session::{SeenSession, Session};
 pub use transfer::{Ask, HeldVault, Left, NONCE_BYTES, Proofs, Role, TransferError};
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -212,6 +212,9 @@ pub type Rooms = [(&'static str, usize, usize); 8];
 /// Keeps records sealed and hands them to whom they belong.
 pub struct Vault {
     keyring: ArcSwap<Keyring>,
+    /// Whether another process has the records. Locked while the ring is replaced and while the
+    /// vault is held: what is handed over is of one ring.
+    handed_over: Mutex<bool>,
     cards: Store,
     states: Store,
     marks: Store,
@@ -235,6 +238,7 @@ impl Vault {
         let states = Bounds { bytes: limits.states_bytes, ..Bounds::records(limits.states) };
         Self {
             keyring: ArcSwap::from_pointee(keyring),
+            handed_over: Mutex::default(),
             cards: Store::new(CARD_SHARDS, Bounds::records(limits.capacity)),
             states: Store::new(SHARDS, states),
             marks: Store::new(SHARDS, Bounds::records(limits.marks)),

@@ -6,7 +6,7 @@
 //! (`elsewhere.rs`). Bytes go in and out here; sockets are somebody else's.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use super::elsewhere::{Elsewhere, Place};
 use super::header::{Kind, Scope};
@@ -63,6 +63,7 @@ impl std::error::Error for TransferError {}
 /// A vault that nobody can use until this is dropped or given up.
 pub struct HeldVault<'v> {
     vault: &'v Vault,
+    handed_over: MutexGuard<'v, bool>,
     stores: [Held<'v>; 4],
 }
 
@@ -101,7 +102,8 @@ impl HeldVault<'_> {
     }
 
     /// Lets everybody go on, with the records of the process that answers.
-    pub fn give_up(self, ask: &Ask) -> Left {
+    pub fn give_up(mut self, ask: &Ask) -> Left {
+        *self.handed_over = true;
         let places = [Place::Cards, Place::States, Place::Marks, Place::Onces];
         let stores = self.stores.into_iter().zip(places);
         let left = stores.flat_map(|(held, place)| held.give_up(Elsewhere::new(ask, place)));
@@ -138,8 +140,9 @@ impl Vault {
     /// Waits for the operations under way, and has all others wait.
     #[must_use]
     pub fn hold(&self) -> HeldVault<'_> {
+        let handed_over = self.handed_over.lock().unwrap_or_else(PoisonError::into_inner);
         let stores = self.stores().map(super::Store::hold);
-        HeldVault { vault: self, stores }
+        HeldVault { vault: self, handed_over, stores }
     }
 
     /// What shows the other side that this vault has the same root keys, and shows nobody a key.
@@ -214,7 +217,7 @@ mod tests {
     use std::time::Duration;
 
     use super::super::{
-        Account, Accounts, Audience, Limits, Mark, Once, Owner, Session, VaultError,
+        Account, Accounts, Audience, KeyringError, Limits, Mark, Once, Owner, Session, VaultError,
     };
     use super::*;
     use crate::card::{Capture, Card, Cvv, Expiry, Mode, Pan};
@@ -337,6 +340,27 @@ mod tests {
         });
         let cvv_token = kept.cvv_token.unwrap();
         assert!(vault.take_cvv(&cvv_token, &kept.token, &audience(), NOW).is_ok());
+    }
+
+    #[test]
+    fn root_keys_stay_while_a_vault_is_held_and_for_good_once_it_was_handed_over() {
+        let (vault, taker) = (vault(1), vault(1));
+        let [one, two] = [1, 2].map(|byte| SecretBytes::from_slice(&[byte; 32]));
+        let (told, tells) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            let held = vault.hold();
+            let (vault, one) = (&vault, &one);
+            scope.spawn(move || told.send(vault.rotate(&[(1, Some(one))], NOW)).unwrap());
+            let early = tells.recv_timeout(Duration::from_millis(100));
+            assert!(early.is_err(), "keys change behind those that go over: {early:?}");
+            drop(held);
+            assert_eq!(tells.recv().unwrap().unwrap().current, 1);
+        });
+        hand_over(&vault, &taker);
+        let late = vault.rotate(&[(1, Some(&one)), (2, Some(&two))], NOW);
+        assert_eq!(late, Err(KeyringError::HandedOver));
+        let kept = vault.keep_card(capture(), &owner(), NOW).unwrap();
+        assert!(taker.redeem(&kept.token, &audience(), NOW).is_ok());
     }
 
     #[test]
