@@ -85,6 +85,13 @@ impl Ca {
         self.sign(params, ExtendedKeyUsagePurpose::ServerAuth)
     }
 
+    /// A server certificate for `localhost` that is valid in a while.
+    pub fn valid_in(&self, wait: Duration) -> Result<Identity> {
+        let mut params = named("not yet", vec!["localhost".to_owned()])?;
+        params.not_before += DAY + wait;
+        self.sign(params, ExtendedKeyUsagePurpose::ServerAuth)
+    }
+
     /// A client certificate with one DNS name, for the private listener's mutual TLS.
     pub fn client(&self, dns_name: &str) -> Result<Identity> {
         self.issue(dns_name, vec![dns_name.to_owned()], ExtendedKeyUsagePurpose::ClientAuth)

@@ -6,6 +6,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use async_trait::async_trait;
 use pingora::server::ShutdownWatch;
@@ -225,11 +226,16 @@ impl Reload {
             let files = tls.files();
             let TlsFiles { certificate, key, client_ca } = files.clone();
             let watched: Vec<_> = [certificate, key].into_iter().chain(client_ca).collect();
-            if !watch.look(&watched) {
+            let now = Instant::now();
+            if !watch.look(&watched, now) {
                 continue;
             }
             match tls.prepare(files.clone(), Timestamp::system()) {
-                Ok(fresh) => self.tell_news(listener, tls, tls.take(fresh)),
+                Ok(fresh) => {
+                    watch.taken();
+                    self.tell_news(listener, tls, tls.take(fresh));
+                }
+                Err(error) if !watch.refused(error, now) => {}
                 Err(error) => {
                     self.lasting.metrics.changed(listener, false);
                     self.refuse(&of_files(files, listener, error));

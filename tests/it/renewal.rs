@@ -15,7 +15,7 @@ use super::line::Version;
 use super::rotation::shown;
 
 /// A file is looked at every two seconds, and taken up at the second look.
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(40);
 
 impl House {
     fn tls_file(&self, name: &str) -> PathBuf {
@@ -89,6 +89,21 @@ async fn a_pair_that_does_not_fit_is_refused_once_and_the_last_good_one_stays() 
     house.taken_up("certificate_read", 1).await;
     assert_eq!(house.metric("portcullis_change_refused{of=\"public\"}").await, 0);
     assert_ne!(shown(&house).await, held);
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_valid_soon_is_taken_up_then() {
+    let house = House::open().await;
+    let held = shown(&house).await;
+    house.renew("public", &house.world.ca.valid_in(Duration::from_secs(10)).unwrap());
+    house.taken_up("reload_refused", 1).await;
+    assert_eq!(house.events("reload_refused")[0]["reason"], "not_valid");
+    assert_eq!(shown(&house).await, held);
+    // Refused files are tried again after a quarter of a minute.
+    house.taken_up("certificate_read", 1).await;
+    assert_ne!(shown(&house).await, held);
+    assert_eq!(house.events("reload_refused").len(), 1);
+    assert_eq!(house.metric("portcullis_change_refused{of=\"public\"}").await, 0);
 }
 
 /// Kubernetes mounts a secret as links through `..data`, and replaces that link alone.
