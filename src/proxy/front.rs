@@ -195,8 +195,6 @@ impl Shop {
                 let mut reply = Reply::empty(status);
                 reply.headers = stream::passed_back(answer.headers);
                 reply.body = answer.body.into_bytes();
-                // h2 keeps consumed frames while a connection lives; a card must not stay in them.
-                reply.close = head.version == Version::HTTP_2;
                 reply
             }
             Err(error) => {
@@ -334,7 +332,10 @@ impl Public {
     pub(super) async fn take_card(&self, shop: &Shop, head: &Head, body: CleartextBody) -> Reply {
         let mut call = self.begin("intake.card", Some(head));
         let allow = |offer: Offer<'_>| self.allow_card(&offer);
-        let reply = shop.take_card(head, body, allow, &self.0, &mut call).await;
+        let mut reply = shop.take_card(head, body, allow, &self.0, &mut call).await;
+        // h2 keeps consumed frames while a connection lives; a card, taken or refused, must not stay
+        // in them.
+        reply.close |= head.version == Version::HTTP_2;
         if call.guess {
             self.0.limits.note(Limit::UnknownIds, &self.0.hops.client(head));
         }
