@@ -53,6 +53,7 @@ impl Plan {
             (Way::Form("qostiq-browser"), hundredth),
             (Way::TypedForm, hundredth),
             (Way::Payout, hundredth),
+            (Way::OwnForm, 2 * hundredth),
         ];
         let mut plan = vec![(Way::Kept, 2 * hundredth), (Way::Sale, 70 * hundredth)];
         plan.extend(rare);
@@ -78,7 +79,12 @@ impl Plan {
         let paid = |way: &Way| {
             !matches!(
                 way,
-                Way::Kept | Way::Aborted { .. } | Way::Refused | Way::InClear | Way::Last
+                Way::Kept
+                    | Way::Aborted { .. }
+                    | Way::Refused
+                    | Way::InClear
+                    | Way::OwnForm
+                    | Way::Last
             )
         };
         self.0.iter().filter(|(way, _)| paid(way)).map(|(_, count)| count).sum()

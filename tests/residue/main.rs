@@ -40,6 +40,7 @@ mod memory;
 mod packages;
 mod round;
 mod scan;
+mod upgrade;
 mod wanted;
 mod ways;
 
@@ -50,7 +51,7 @@ use std::time::Instant;
 const PAYMENTS: usize = 10_000;
 const MUTANTS_PAYMENTS: usize = 1_000;
 
-const TESTS: [(&str, fn()); 5] = [
+const TESTS: [(&str, fn()); 6] = [
     (
         "the_search_finds_every_spelling_and_nothing_else",
         scan::the_search_finds_every_spelling_and_nothing_else,
@@ -63,6 +64,7 @@ const TESTS: [(&str, fn()); 5] = [
         "a_build_that_does_not_wipe_what_it_frees_is_found_out",
         a_build_that_does_not_wipe_what_it_frees_is_found_out,
     ),
+    ("an_upgrade_leaves_nothing_in_memory", upgrade::an_upgrade_leaves_nothing_in_memory),
     ("a_card_is_found_in_no_sink", canary::a_card_is_found_in_no_sink),
     ("a_panic_tells_its_place_and_nothing_of_a_card", canary::a_panic_tells_its_place),
 ];

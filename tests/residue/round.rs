@@ -18,8 +18,8 @@ use super::wanted;
 
 /// When the memory is searched after the last answer, and after the connections were closed. The
 /// bounds that are promised are two seconds and one, and the search takes a part of them.
-const AFTER_ANSWER: Duration = Duration::from_millis(1_000);
-const AFTER_CLOSE: Duration = Duration::from_millis(500);
+pub(crate) const AFTER_ANSWER: Duration = Duration::from_millis(1_000);
+pub(crate) const AFTER_CLOSE: Duration = Duration::from_millis(500);
 
 /// Which program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

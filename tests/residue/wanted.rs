@@ -54,16 +54,19 @@ pub(crate) fn everything(cards: usize, root_key: &[u8; 32]) -> Vec<Wanted> {
 }
 
 fn codes() -> Vec<Wanted> {
-    // As JSON, as JSON within a string, as a form, as providers print it; in a record, behind the
-    // header of a card for all accounts of the shop.
-    let named = [r#""cvv":""#, r#""cvv": ""#, r#""cvv\":\""#, "&cvv=", "(cvv ", "cvv=\"", "shop\0"];
-    named
+    // As JSON, as JSON within a string, as a form, in a part of one, as providers print it; in a
+    // record, behind the header of a card for all accounts of the shop.
+    let in_json = [r#""cvv":""#, r#""cvv": ""#, r#""cvv\":\""#];
+    let elsewhere = ["&cvv=", "name=\"cvv\"\r\n\r\n", "(cvv ", "cvv=\"", "shop\0"];
+    in_json
+        .into_iter()
+        .chain(elsewhere)
         .map(|before| Wanted {
             kind: if before == "shop\0" { "code in a record" } else { "security code" },
             beginning: before.into(),
             all: (0..1_000).map(|code| format!("{before}{code:03}").into_bytes()).collect(),
         })
-        .into()
+        .collect()
 }
 
 /// The root key, the key of fingerprints that is derived from it, and the states that HMAC keeps

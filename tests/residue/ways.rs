@@ -19,12 +19,14 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use super::house::{Ready, SALE, invoice_of};
+use super::house::{Ready, SALE, invoice_of, whole};
 use super::line::{Ask, Framing, Version};
 use super::load::Worker;
 
 const SOON: Duration = Duration::from_secs(20);
 const FORM: &str = "application/x-www-form-urlencoded";
+const PARTS: &str = "multipart/form-data; boundary=ab";
+const JSON: &str = "application/json";
 
 /// A way.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -53,8 +55,11 @@ pub(crate) enum Way {
     TypedForm,
     /// A withdrawal to the card.
     Payout,
-    /// In clear, refused, printed by the provider, typed into a form, given up: one after the
-    /// other, and little or nothing behind it on its connections.
+    /// In a form of the shop's own, in every encoding: taken, or refused for one reason after the
+    /// other.
+    OwnForm,
+    /// In clear, refused, printed by the provider, typed into a form, in a form of the shop's own,
+    /// given up: one after the other, and little or nothing behind it on its connections.
     Last,
 }
 
@@ -77,11 +82,13 @@ pub(crate) async fn pay(worker: &mut Worker, way: Way, serial: usize, card: Type
             fill_in(worker, "qostiq", fields(&card, (&card.number, &card.cvv))).await;
         }
         Way::Payout => pay_out(worker, &card).await,
-        Way::Last => match serial / 2 % 5 {
+        Way::OwnForm => type_into_own_form(worker, serial, &card).await,
+        Way::Last => match serial / 2 % 6 {
             0 => show_card(worker, serial, &card).await,
             1 => refuse(worker, serial, &card).await,
             2 => charge(worker, "milkypay", &card, 422).await,
             3 => fill_in(worker, "qostiq", fields(&card, (&card.number, &card.cvv))).await,
+            4 => type_into_own_form(worker, serial, &card).await,
             _ => {
                 // Nothing that still waits for the rest of a body: that is under way.
                 let ended = usize::from(worker.version == Version::Http2);
@@ -298,4 +305,41 @@ async fn pay_out(worker: &mut Worker, card: &TypedCard) {
     let client = worker.house.world.piastrix("qostiq", App::Shop).unwrap();
     let answer = json(client.withdraw(&random::letters(12), &tokens.token).await.unwrap());
     assert_eq!(answer["result"], true, "{}", quote(&answer.to_string()));
+}
+
+async fn type_into_own_form(worker: &mut Worker, serial: usize, card: &TypedCard) {
+    let (number, cvv, holder) = (&card.number, &card.cvv, &card.holder);
+    let typed =
+        [("number", number.as_str()), ("expiry", "10/35"), ("cvv", cvv), ("holder", holder)];
+    let (kind, body) = match serial / 2 % 3 {
+        0 => (FORM, encode_form(&typed.map(|(name, value)| (name.to_owned(), value.to_owned())))),
+        1 => (PARTS, in_parts(&typed)),
+        _ => {
+            let member = |(name, value): &(&str, &str)| format!("\"{name}\":{}", quote(value));
+            let members: Vec<_> = typed.iter().map(member).collect();
+            (JSON, format!("{{\"card\":{{{}}}}}", members.join(",")))
+        }
+    };
+    let path = if kind == JSON { "/api/checkout/17/pay" } else { "/checkout/17/pay" };
+    let (path, kind, body, expected) = match serial / 6 % 6 {
+        0 => (path.to_owned(), "text/plain", body, 415),
+        1 => (format!("{path}?n={number}"), kind, body, 422),
+        2 if kind == FORM => (path.to_owned(), kind, format!("{body}%zz"), 400),
+        2 => (path.to_owned(), kind, body[..body.len() - 3].to_owned(), 400),
+        _ => (path.to_owned(), kind, body, 200),
+    };
+    let ask = Ask::new(Method::POST, &path).header("content-type", kind).with_body(body);
+    let authority = worker.house.world.own_form_url().replace("https://", "");
+    let mut line = worker.open(true).await.calling(&authority);
+    let answer = line.send(&ask).await;
+    worker.heard.extend(whole(&answer).into_bytes());
+    worker.keep(line);
+    assert_eq!(answer.status, expected, "{serial} {kind}: {}", answer.text());
+}
+
+fn in_parts(fields: &[(&str, &str)]) -> String {
+    let part = |(name, value): &(&str, &str)| {
+        format!("--ab\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n")
+    };
+    fields.iter().map(part).chain(["--ab--\r\n".to_owned()]).collect()
 }
