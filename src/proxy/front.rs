@@ -333,8 +333,8 @@ impl Public {
         let mut call = self.begin("intake.card", Some(head));
         let allow = |offer: Offer<'_>| self.allow_card(&offer);
         let mut reply = shop.take_card(head, body, allow, &self.0, &mut call).await;
-        // h2 keeps consumed frames while a connection lives; a card, taken or refused, must not stay
-        // in them.
+        // h2 keeps consumed frames while a connection lives; no card may stay in them, taken or
+        // refused.
         reply.close |= head.version == Version::HTTP_2;
         if call.guess {
             self.0.limits.note(Limit::UnknownIds, &self.0.hops.client(head));
