@@ -49,7 +49,7 @@ impl House {
         self.audited(event)
     }
 
-    fn verify(&self) -> Output {
+    pub(super) fn verify(&self) -> Output {
         Command::new(env!("CARGO_BIN_EXE_portcullis"))
             .args(["audit", "verify", "--key"])
             .arg(self.world.folder().join("secrets/audit.key"))

@@ -355,10 +355,17 @@ async fn a_change_is_in_the_audit_record_with_the_digest_of_the_configuration() 
 #[tokio::test]
 async fn only_this_machine_and_no_page_in_a_browser_may_ask_for_a_change() {
     let house = House::open().await;
-    let answer = house.operate(Method::GET, "/reload").await;
-    assert_eq!((answer.status, answer.header("allow")), (405, Some("POST")));
-    let url = format!("{}/reload", house.world.addresses.admin);
-    let page = Call::new(Method::POST, url).header("origin", "https://evil.example");
-    assert_eq!(house.world.client.send(page).await.unwrap().status, 403);
-    assert!(house.events("configuration_read").is_empty());
+    for path in ["/reload", "/drain"] {
+        let answer = house.operate(Method::GET, path).await;
+        assert_eq!((answer.status, answer.header("allow")), (405, Some("POST")), "{path}");
+        let url = format!("{}{path}", house.world.addresses.admin);
+        let page = Call::new(Method::POST, url).header("origin", "https://evil.example");
+        assert_eq!(house.world.client.send(page).await.unwrap().status, 403, "{path}");
+    }
+    assert_eq!(house.operate(Method::GET, "/readyz").await.status, 200);
+    // Lines are written in their order: what had been done would stand before this one.
+    assert_eq!(house.reload().await.status, 200);
+    house.told_soon("configuration_read", 1).await;
+    assert_eq!(house.events("configuration_read").len(), 1);
+    assert!(house.events("draining").is_empty());
 }

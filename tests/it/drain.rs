@@ -35,7 +35,7 @@ fn patient() -> Options {
 async fn draining_for(seconds: u32) -> House {
     let to = format!("drain_seconds = {seconds}");
     let adjust = Box::new(move |config: String| config.replace("drain_seconds = 0", &to));
-    House::with(Options { adjust: Some(adjust), ..Options::default() }).await
+    House::with(Options { adjust: Some(adjust), ..patient() }).await
 }
 
 #[tokio::test]
@@ -49,7 +49,7 @@ async fn before_a_stop_it_is_not_ready_and_everybody_is_served_and_asked_to_go()
             assert_eq!(line.send(&house.read("paymega", &slow.invoice)).await.status, 200);
             kept.push(line);
         }
-        house.world.paymega.faults().set("sale", Fault::Slow(Duration::from_millis(1_500)));
+        house.world.paymega.faults().set("sale", Fault::Held);
         let mut line = house.private(Version::Http1).await;
         let ask = slow.ask();
         let mut begun = line.begin(&ask, ask.body.len()).await.unwrap();
@@ -81,6 +81,7 @@ async fn before_a_stop_it_is_not_ready_and_everybody_is_served_and_asked_to_go()
             let answer = line.send(&house.read("paymega", &slow.invoice)).await;
             assert_eq!(answer.status, 200, "nobody may be turned away yet");
         }
+        house.world.paymega.faults().release();
         let answer = line.answer(begun).await.unwrap();
         assert_eq!(answer.status, 200, "{}", answer.text());
         house.assert_charged_once(&slow);

@@ -126,14 +126,12 @@ impl Upgrading {
         assert_eq!(code, Some(0));
     }
 
-    fn verify(&self) -> String {
-        let verified = std::process::Command::new(env!("CARGO_BIN_EXE_portcullis"))
-            .args(["audit", "verify", "--key"])
-            .arg(self.house.world.folder().join("secrets/audit.key"))
-            .arg(self.house.world.folder().join("audit/portcullis"))
-            .output()
-            .unwrap();
-        String::from_utf8(verified.stdout).unwrap() + &String::from_utf8(verified.stderr).unwrap()
+    /// The record is whole; whether its end is proved depends on when it is looked at.
+    fn assert_whole(&self) {
+        let verified = self.house.verify();
+        let told = String::from_utf8_lossy(&verified.stdout).into_owned();
+        assert!(matches!(verified.status.code(), Some(0 | 3)), "{verified:?}");
+        assert!(told.contains("records in 1 files"), "{verified:?}");
     }
 }
 
@@ -182,9 +180,7 @@ async fn what_was_handed_out_before_is_there_after_and_what_was_used_up_is_not()
     let events: Vec<Value> =
         ["started", "stopped"].map(|event| up.house.audited(event).len().into()).to_vec();
     assert_eq!(events, [2, 1]);
-    let proof = up.verify();
-    assert!(proof.contains("records in 1 files"), "{proof}");
-    assert!(!proof.contains("broken") && !proof.contains("altered"), "{proof}");
+    up.assert_whole();
 }
 
 #[tokio::test]
@@ -198,8 +194,7 @@ async fn connections_of_the_old_process_are_served_to_their_end_from_the_one_vau
         let session = session_of(&private.send(&up.house.session(App::Shop)).await);
         let mut slow = up.house.private(version).await;
         slow.send(&up.house.read("paymega", &ready.invoice)).await;
-        let fault = portcullis_sandbox::corefy::faults::Fault::Slow(Duration::from_secs(6));
-        up.house.world.paymega.faults().set("sale", fault);
+        up.house.world.paymega.faults().set("sale", Fault::Held);
         let before = up.house.sales_received();
         let ask = other.ask().header("idempotency-key", &format!("slow-{version:?}"));
         let mut begun = slow.begin(&ask, ask.body.len()).await.unwrap();
@@ -231,6 +226,7 @@ async fn connections_of_the_old_process_are_served_to_their_end_from_the_one_vau
         }
         let third = up.in_vain(&format!("third-{version:?}.toml"), |text| text).await;
         assert!(third.contains("it still finishes requests of the one before"), "{third}");
+        up.house.world.paymega.faults().release();
         let answer = slow.answer(begun).await.unwrap();
         assert_eq!(answer.status, 200, "{}", answer.text());
         up.house.assert_charged_once(&other);
@@ -243,8 +239,7 @@ async fn connections_of_the_old_process_are_served_to_their_end_from_the_one_vau
     let reveals = up.house.audited("reveal").len();
     assert_eq!(up.house.audited_soon("outcome", reveals).await.len(), reveals);
     assert_eq!(reveals, 4);
-    let proof = up.verify();
-    assert!(!proof.contains("broken") && !proof.contains("altered"), "{proof}");
+    up.assert_whole();
 }
 
 /// A challenged sale whose cardholder comes back from the bank: `POST` to our own address.
@@ -406,8 +401,7 @@ async fn three_upgrades_under_load_fail_no_payment_reset_no_connection_and_lose_
     let reveals = up.house.audited("reveal").len();
     assert_eq!(up.house.audited_soon("outcome", reveals).await.len(), reveals);
     assert_eq!(up.house.audited("lost").len(), 0);
-    let proof = up.verify();
-    assert!(!proof.contains("broken") && !proof.contains("altered"), "{proof}");
+    up.assert_whole();
 }
 
 fn send(mut stream: &UnixStream, word: u8, body: &[u8]) -> std::io::Result<()> {
@@ -562,8 +556,7 @@ async fn whoever_breaks_off_at_any_step_leaves_the_old_process_as_it_was() {
     // What the old one had closed for the new one it opened again.
     assert_eq!((up.house.audited("stopped").len(), up.house.audited("started").len()), (2, 3));
     assert_eq!(up.house.audited("reveal").len(), 7);
-    let proof = up.verify();
-    assert!(!proof.contains("broken") && !proof.contains("altered"), "{proof}");
+    up.assert_whole();
     assert!(up.house.events("handed_over").is_empty());
 }
 
