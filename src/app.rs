@@ -144,6 +144,10 @@ pub fn run(mut config: Config, guarded: Guarded, upgrade: bool) -> Result<(), St
     let (tracing, export) = export::start(carrier, &config, copies, levels(&vault, &audit))?;
     let (predecessor, over) = upgrade.go(&vault, fixed.names(), &audit, &log)?;
     announce(&log, &config, &applied, (random_root_key, supervisor.is_unreachable()));
+    if predecessor.is_none() {
+        // Who reaches the process finds in the log how it began. After a hand-over requests wait.
+        log.flush();
+    }
     let tracing = Arc::new(tracing);
     let lasting = Lasting { vault, signers, audit, metrics, log, tracing, supervisor, export };
 

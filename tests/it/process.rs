@@ -22,7 +22,9 @@ impl House {
 
     pub(super) fn events(&self, name: &str) -> Vec<Value> {
         let log = String::from_utf8(self.log()).unwrap();
-        let events = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        // The last line may still be on its way.
+        let whole = log.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+        let events = whole.map(|line| serde_json::from_str::<Value>(line).unwrap());
         events.filter(|event| event["event"] == name).collect()
     }
 }
