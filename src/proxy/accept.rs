@@ -20,7 +20,6 @@ use super::caps::Places;
 use super::drain::Drain;
 use super::listening::{Bound, Listening};
 use super::message::{Caps, ClientIdentity, ConnectionEvent, Deadlines, Door, Handler as _};
-use super::read_ahead::ReadAhead;
 use super::tls::{self, TlsSetup};
 use super::wiping::Wiping;
 use super::{h1, h2};
@@ -127,7 +126,7 @@ impl<D: Door> Listener<D> {
             let origin = Origin { peer, client: None };
             return h1::serve(stream, &self.door, &terms, origin, closing).await;
         };
-        let stream = Wiping::new(ReadAhead::new(stream));
+        let stream = Wiping::below_tls(stream);
         let handshake = TlsAcceptor::from(tls.config()).accept(stream);
         match timeout(terms.deadlines.handshake, handshake).await {
             Ok(Ok(stream)) => self.serve_tls(stream, peer, &terms, closing).await,
@@ -138,7 +137,7 @@ impl<D: Door> Listener<D> {
 
     async fn serve_tls<IO>(
         &self,
-        stream: TlsStream<Wiping<ReadAhead<IO>>>,
+        stream: TlsStream<Wiping<IO>>,
         peer: SocketAddr,
         terms: &Terms,
         closing: Closing,

@@ -23,7 +23,6 @@ use tokio_rustls::client::TlsStream;
 
 use super::exchange::{SendErrorKind, Target};
 use super::peer::Address;
-use super::read_ahead::ReadAhead;
 use super::tls::{HTTP_1_1, TlsError, read_client, read_roots};
 use super::way_out::{ClientCertificate, WayOut};
 use super::wiping::Wiping;
@@ -52,7 +51,7 @@ pub struct UpstreamTls {
 /// A socket towards a provider. Both variants count what the kernel accepted.
 pub(crate) enum Socket {
     Plain(Wiping<TcpStream>),
-    Tls(Box<TlsStream<Wiping<ReadAhead<TcpStream>>>>),
+    Tls(Box<TlsStream<Wiping<TcpStream>>>),
 }
 
 impl Socket {
@@ -169,7 +168,7 @@ impl Dialler {
             return Ok(Socket::Plain(Wiping::new(stream)));
         };
         let name = self.name.clone().unwrap_or(name);
-        let stream = Wiping::new(ReadAhead::new(stream));
+        let stream = Wiping::below_tls(stream);
         let until = until.min(Instant::now() + tls);
         match timeout_at(until, self.connector.connect(name, stream)).await {
             Ok(Ok(stream)) => Ok(Socket::Tls(Box::new(stream))),

@@ -7,25 +7,43 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 
 /// A record of TLS and a little more.
 const PART: usize = 20 * 1024;
 
-/// Wraps the socket of a TLS connection.
-#[derive(Debug)]
-pub(crate) struct ReadAhead<IO> {
-    inner: IO,
+/// What was read ahead of one connection, and whether to read ahead again.
+#[derive(Debug, Default)]
+pub(crate) struct ReadAhead {
     /// The last read took as much as it asked for.
     more: bool,
     part: Vec<u8>,
     served: usize,
 }
 
-impl<IO> ReadAhead<IO> {
-    /// Wraps `inner`.
-    pub(crate) const fn new(inner: IO) -> Self {
-        Self { inner, more: false, part: Vec::new(), served: 0 }
+impl ReadAhead {
+    /// Reads `io` into `buf`, now or earlier.
+    pub(crate) fn poll_read<IO: AsyncRead + Unpin>(
+        &mut self,
+        io: &mut IO,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.part.is_empty() {
+            if !std::mem::take(&mut self.more) {
+                ready!(Pin::new(io).poll_read(cx, buf))?;
+                self.more = buf.remaining() == 0;
+                return Poll::Ready(Ok(()));
+            }
+            let mut part = vec![0; PART];
+            let mut room = ReadBuf::new(&mut part);
+            ready!(Pin::new(io).poll_read(cx, &mut room))?;
+            let come = room.filled().len();
+            part.truncate(come);
+            (self.part, self.more) = (part, come == PART);
+        }
+        self.serve(buf);
+        Poll::Ready(Ok(()))
     }
 
     fn serve(&mut self, buf: &mut ReadBuf<'_>) {
@@ -39,65 +57,11 @@ impl<IO> ReadAhead<IO> {
     }
 }
 
-impl<IO: AsyncRead + Unpin> AsyncRead for ReadAhead<IO> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        if this.part.is_empty() {
-            if !std::mem::take(&mut this.more) {
-                ready!(Pin::new(&mut this.inner).poll_read(cx, buf))?;
-                this.more = buf.remaining() == 0;
-                return Poll::Ready(Ok(()));
-            }
-            let mut part = vec![0; PART];
-            let mut room = ReadBuf::new(&mut part);
-            ready!(Pin::new(&mut this.inner).poll_read(cx, &mut room))?;
-            let come = room.filled().len();
-            part.truncate(come);
-            (this.part, this.more) = (part, come == PART);
-        }
-        this.serve(buf);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<IO: AsyncWrite + Unpin> AsyncWrite for ReadAhead<IO> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, buf)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.inner.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use tokio::io::AsyncReadExt;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
+    use super::super::wiping::Wiping;
     use super::*;
 
     /// A stream that counts how often it is read.
@@ -115,7 +79,7 @@ mod tests {
     }
 
     async fn read_in_parts(data: &[u8]) -> (Vec<u8>, usize) {
-        let mut stream = ReadAhead::new(Counted(data, 0));
+        let mut stream = Wiping::below_tls(Counted(data, 0));
         let (mut read, mut part) = (Vec::new(), [0; 4096]);
         loop {
             match stream.read(&mut part).await.unwrap() {
@@ -123,8 +87,9 @@ mod tests {
                 n => read.extend_from_slice(&part[..n]),
             }
         }
-        assert!(stream.part.capacity() == 0, "nothing is kept at rest");
-        (read, stream.inner.1)
+        let (counted, ahead) = stream.into_parts();
+        assert!(ahead.unwrap().part.capacity() == 0, "nothing is kept at rest");
+        (read, counted.1)
     }
 
     #[tokio::test]
@@ -140,16 +105,16 @@ mod tests {
     #[tokio::test]
     async fn a_wait_in_the_middle_loses_nothing() {
         let (near, mut far) = tokio::io::duplex(64 * 1024);
-        let mut stream = ReadAhead::new(near);
+        let mut stream = Wiping::below_tls(near);
         let sent: Vec<u8> = (0..30_000u32).map(|n| n as u8).collect();
         let (first, second) = sent.split_at(4096);
         let mut read = vec![0; 4096];
-        tokio::io::AsyncWriteExt::write_all(&mut far, first).await.unwrap();
+        far.write_all(first).await.unwrap();
         stream.read_exact(&mut read).await.unwrap();
         let mut rest = vec![0; second.len()];
         let waiting = tokio::time::timeout(std::time::Duration::ZERO, stream.read(&mut rest));
         assert!(waiting.await.is_err());
-        tokio::io::AsyncWriteExt::write_all(&mut far, second).await.unwrap();
+        far.write_all(second).await.unwrap();
         stream.read_exact(&mut rest).await.unwrap();
         assert!([read, rest].concat() == sent);
     }

@@ -10,17 +10,31 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Wraps the socket of a TLS connection.
+use super::read_ahead::ReadAhead;
+
+/// Wraps a socket.
 #[derive(Debug)]
 pub(crate) struct Wiping<IO> {
     inner: IO,
     written: u64,
+    /// Below TLS alone: what is read ahead is not wiped.
+    ahead: Option<ReadAhead>,
 }
 
 impl<IO> Wiping<IO> {
-    /// Wraps `inner`.
+    /// Wraps a socket that carries clear bytes.
     pub(crate) const fn new(inner: IO) -> Self {
-        Self { inner, written: 0 }
+        Self { inner, written: 0, ahead: None }
+    }
+
+    /// Wraps the socket of a TLS connection, which carries ciphertext.
+    pub(crate) fn below_tls(inner: IO) -> Self {
+        Self { inner, written: 0, ahead: Some(ReadAhead::default()) }
+    }
+
+    #[cfg(test)]
+    pub(super) fn into_parts(self) -> (IO, Option<ReadAhead>) {
+        (self.inner, self.ahead)
     }
 
     /// How many bytes the stream below has accepted so far.
@@ -42,7 +56,11 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Wiping<IO> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let outcome = Pin::new(&mut self.inner).poll_read(cx, buf);
+        let Self { inner, ahead, .. } = &mut *self;
+        let outcome = match ahead {
+            Some(ahead) => ahead.poll_read(inner, cx, buf),
+            None => Pin::new(inner).poll_read(cx, buf),
+        };
         if outcome.is_pending() {
             buf.initialize_unfilled().fill(0);
         }
