@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use http::Method;
 use portcullis_sandbox::browser::Form;
-use portcullis_sandbox::shop::gateway::CardFields;
 use portcullis_sandbox::shop::piastrix::{payform, session_of};
 use portcullis_sandbox::text::encode_form;
 use portcullis_sandbox::visitor::Tokens;
@@ -16,7 +15,7 @@ use portcullis_sandbox::world::accounts::App;
 use portcullis_sandbox::world::{Options, Proxy};
 use serde_json::Value;
 
-use super::house::{House, assert_problem, card};
+use super::house::{House, assert_problem, card, card_fields};
 use super::line::{Ask, Version};
 
 const SOON: Duration = Duration::from_secs(10);
@@ -69,15 +68,7 @@ impl House {
         let invoice = client.invoice(&order, "17.10", &[]).await.unwrap();
         let session = session_of(&invoice.json().unwrap()).unwrap();
         let data = client.h2h_data(&session).await.unwrap();
-        let card = CardFields {
-            number: tokens.token.clone(),
-            holder: card().holder,
-            cvv: tokens.cvv_token.clone(),
-            month: card().month,
-            year: card().year,
-            browser_info: Value::Null,
-        };
-        let form: Form = payform(&data.json().unwrap(), &session, &card).unwrap();
+        let form: Form = payform(&data.json().unwrap(), &session, &card_fields(tokens)).unwrap();
         let target = form.action.trim_start_matches(&self.world.addresses.public).to_owned();
         Ask::new(Method::POST, &target)
             .header("content-type", "application/x-www-form-urlencoded")

@@ -14,7 +14,7 @@ use portcullis_sandbox::corefy::cards::PLAIN;
 use portcullis_sandbox::corefy::sale::Sale;
 use portcullis_sandbox::once::leak;
 use portcullis_sandbox::random;
-use portcullis_sandbox::shop::gateway::bearer_of;
+use portcullis_sandbox::shop::gateway::{CardFields, bearer_of};
 use portcullis_sandbox::text::quote;
 use portcullis_sandbox::visitor::{Tokens, TypedCard, tokens_of};
 use portcullis_sandbox::world::accounts::App;
@@ -316,6 +316,18 @@ pub(crate) fn free_ports<const COUNT: usize>() -> [u16; COUNT] {
 
 pub(crate) fn card() -> TypedCard {
     TypedCard { holder: HOLDER.to_owned(), ..TypedCard::number(PLAIN) }
+}
+
+/// That card as an application sends it.
+pub(crate) fn card_fields(tokens: &Tokens) -> CardFields {
+    CardFields {
+        number: tokens.token.clone(),
+        holder: card().holder,
+        cvv: tokens.cvv_token.clone(),
+        month: card().month,
+        year: card().year,
+        browser_info: Value::Null,
+    }
 }
 
 fn encoded(id: &str, key: &str) -> String {

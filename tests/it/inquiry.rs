@@ -7,14 +7,12 @@ use portcullis_sandbox::client::Answer;
 use portcullis_sandbox::corefy::faults::Fault;
 use portcullis_sandbox::random;
 use portcullis_sandbox::record::Recorder;
-use portcullis_sandbox::shop::gateway::CardFields;
 use portcullis_sandbox::shop::highhelp::NewPayment;
-use portcullis_sandbox::visitor::Tokens;
 use portcullis_sandbox::world::Options;
 use portcullis_sandbox::world::accounts::App;
 use serde_json::{Value, json};
 
-use super::house::{House, assert_no_card, assert_problem, card};
+use super::house::{House, assert_no_card, assert_problem, card_fields};
 use super::line::Version;
 
 /// Routes that the accounts of the house ask about.
@@ -203,17 +201,6 @@ async fn a_question_takes_of_the_applications_own_rate() {
     assert_eq!(house.world.paymega.received().count("payment-invoices.read"), 2);
 }
 
-fn fields(tokens: &Tokens) -> CardFields {
-    CardFields {
-        number: tokens.token.clone(),
-        holder: card().holder,
-        cvv: tokens.cvv_token.clone(),
-        month: card().month,
-        year: card().year,
-        browser_info: Value::Null,
-    }
-}
-
 #[tokio::test]
 async fn signed_status_calls_are_signed_anew_and_asked_once() {
     let house = asking().await;
@@ -225,7 +212,7 @@ async fn signed_status_calls_are_signed_anew_and_asked_once() {
         redirect_url: house.world.shop.url().to_owned(),
     };
     house.world.highhelp.faults().set("payin", Fault::Cut);
-    let answer = highhelp.payin(&payment, &fields(&tokens)).await.unwrap();
+    let answer = highhelp.payin(&payment, &card_fields(&tokens)).await.unwrap();
     house.world.highhelp.faults().clear();
     let problem = assert_problem(&answer, 502, "upstream_broke_off", "yes");
     assert_eq!(problem["payment"]["known"], "yes");

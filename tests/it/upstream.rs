@@ -69,6 +69,19 @@ fn fixed(port: u16, ips: &[&str], tls: bool) -> (Target, Told) {
     (target.watched(settings, Some(told.clone())), told)
 }
 
+/// A resolver that finds these until it is told otherwise; it is down while there are none.
+fn resolver(ips: &[&str]) -> (Names, Arc<Mutex<Vec<IpAddr>>>) {
+    let found: Arc<Mutex<Vec<_>>> = Arc::new(Mutex::new(ips.iter().map(|text| ip(text)).collect()));
+    let cell = Arc::clone(&found);
+    let names: Names = Arc::new(move |_| {
+        let found = cell.lock().unwrap().clone();
+        Box::pin(
+            async move { if found.is_empty() { Err(io::Error::other("")) } else { Ok(found) } },
+        )
+    });
+    (names, found)
+}
+
 async fn pays(upstreams: &Upstreams, target: &Target) {
     let answer = upstreams.send(target, ANY, sale()).await.unwrap();
     assert_eq!(answer.body.as_bytes(), b"ok");
@@ -259,14 +272,7 @@ async fn a_check_that_only_connects_sends_nothing() {
 async fn a_change_keeps_what_is_known_of_a_host_and_a_move_still_ends_pooled_connections() {
     let ([old, new], port) = listen_on(["127.0.0.2", "127.0.0.3"]).await;
     let [old, new] = [old, new].map(|listener| provider(listener, OK));
-    let found = Arc::new(Mutex::new(vec![ip("127.0.0.2")]));
-    let cell = Arc::clone(&found);
-    let names: Names = Arc::new(move |_| {
-        let found = cell.lock().unwrap().clone();
-        Box::pin(
-            async move { if found.is_empty() { Err(io::Error::other("")) } else { Ok(found) } },
-        )
-    });
+    let (names, found) = resolver(&["127.0.0.2"]);
     let settings = |every| {
         let resolve_every = Duration::from_secs(every);
         PeerSettings { names: names.clone(), resolve_every, ..PeerSettings::default() }
@@ -295,14 +301,7 @@ async fn a_change_keeps_what_is_known_of_a_host_and_a_move_still_ends_pooled_con
 async fn a_name_that_moves_takes_new_connections_along_and_pooled_ones_end() {
     let ([old, new], port) = listen_on(["127.0.0.2", "127.0.0.3"]).await;
     let [old, new] = [old, new].map(|listener| provider(listener, OK));
-    let found = Arc::new(Mutex::new(vec![ip("127.0.0.2")]));
-    let cell = Arc::clone(&found);
-    let names: Names = Arc::new(move |_| {
-        let found = cell.lock().unwrap().clone();
-        Box::pin(
-            async move { if found.is_empty() { Err(io::Error::other("")) } else { Ok(found) } },
-        )
-    });
+    let (names, found) = resolver(&["127.0.0.2"]);
     let settings = PeerSettings { names, ..PeerSettings::default() };
     let told = told();
     let target = Target::new("provider.test", port, false).unwrap();

@@ -18,7 +18,7 @@ use super::wanted;
 
 /// When the memory is searched after the last answer, and after the connections were closed. The
 /// bounds that are promised are two seconds and one, and the search takes a part of them.
-pub(crate) const AFTER_ANSWER: Duration = Duration::from_millis(1_000);
+const AFTER_ANSWER: Duration = Duration::from_millis(1_000);
 pub(crate) const AFTER_CLOSE: Duration = Duration::from_millis(500);
 
 /// Which program.
@@ -106,16 +106,22 @@ async fn round(build: Build, payments: usize) -> Residue {
     eprintln!("  {build:?}: {payments} payments, {cards} cards in {seconds:.1} s");
     under_way.print("payments under way");
 
+    let [open, closed] = at_rest(pid, &search, workers).await;
+    house.assert_alive().await;
+    let under_way = under_way.hits();
+    Residue { payments, under_way, open, closed }
+}
+
+/// What is left after the last answer with the workers' connections open, and after they closed.
+pub(crate) async fn at_rest(pid: u32, search: &Search, workers: Vec<Worker>) -> [Hits; 2] {
     tokio::time::sleep(AFTER_ANSWER).await;
-    let open = scan(pid, &search);
+    let open = scan(pid, search);
     open.print("connections open");
     drop(workers);
     tokio::time::sleep(AFTER_CLOSE).await;
-    let closed = scan(pid, &search);
+    let closed = scan(pid, search);
     closed.print("after they closed");
-    house.assert_alive().await;
-    let [under_way, open, closed] = [under_way, open, closed].map(|scan| scan.hits());
-    Residue { payments, under_way, open, closed }
+    [open, closed].map(|scan| scan.hits())
 }
 
 /// Whoever is not root may look into its children only if they let it.

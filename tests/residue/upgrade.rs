@@ -13,7 +13,7 @@ use portcullis_sandbox::record::until;
 use super::house::House;
 use super::load::{Plan, Worker};
 use super::memory::scan;
-use super::round::{AFTER_ANSWER, AFTER_CLOSE, Keyed};
+use super::round::{AFTER_CLOSE, Keyed, at_rest};
 use super::scan::Search;
 use super::wanted;
 
@@ -87,18 +87,12 @@ async fn upgrade() {
     let (workers, under_way) = plan.meanwhile(house, workers, look).await;
     under_way.print("payments under way");
     let workers = plan.play(house, workers).await;
-    tokio::time::sleep(AFTER_ANSWER).await;
-    let open = scan(pid, &search);
-    open.print("connections open");
-    drop(workers);
-    tokio::time::sleep(AFTER_CLOSE).await;
-    let closed = scan(pid, &search);
-    closed.print("after they closed");
+    let [open, closed] = at_rest(pid, &search, workers).await;
     // The new process is searched as the old one was: what it needs to hold at a time is found.
     assert!(under_way.hits().total() > 0, "nothing found of payments under way");
     assert_eq!(taken.hits().told(), "", "left by what was taken over");
-    assert_eq!(open.hits().told(), "", "left with connections open");
-    assert_eq!(closed.hits().told(), "", "left after connections closed");
+    assert_eq!(open.told(), "", "left with connections open");
+    assert_eq!(closed.told(), "", "left after connections closed");
 }
 
 fn meeting(socket: &Path) -> String {
