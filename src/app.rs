@@ -161,7 +161,8 @@ pub fn run(mut config: Config, guarded: Guarded, upgrade: bool) -> Result<(), St
     let (log, audit) = (lasting.log.clone(), lasting.audit.clone());
     let last = Last { log, audit, export: lasting.export.clone() };
     let open = vec![public.clone(), private.clone()];
-    let ending = Ending { open, desks: desks.clone(), last: last.clone() };
+    let before = predecessor.as_ref().map(|before| before.finishing.clone());
+    let ending = Ending { open, desks: desks.clone(), before, last: last.clone() };
     let open = vec![public, private, to_admin];
     let reload = Reload::new(file, fixed, lasting.clone(), desks.clone(), listeners, open, asked);
     let (log, supervisor) = (lasting.log.clone(), lasting.supervisor.clone());

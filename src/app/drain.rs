@@ -2,6 +2,7 @@
 //! is heard, and the process ends when nothing runs any more.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -85,6 +86,8 @@ pub(super) struct Ending {
     pub(super) open: Vec<Open>,
     /// A sale whose client is gone has no connection, and is to end, too.
     pub(super) desks: Arc<Desks>,
+    /// Whether the process before this one still finishes, with this one's vault and record.
+    pub(super) before: Option<Arc<AtomicBool>>,
     pub(super) last: Last,
 }
 
@@ -108,7 +111,9 @@ impl Last {
 impl Ending {
     /// Connections first: a request holds a desk before its connection can be gone.
     fn runs(&self) -> bool {
-        self.open.iter().any(|open| open.connections() > 0) || self.desks.held() > 0
+        self.open.iter().any(|open| open.connections() > 0)
+            || self.desks.held() > 0
+            || self.before.as_ref().is_some_and(|before| before.load(Ordering::Acquire))
     }
 }
 

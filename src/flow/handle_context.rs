@@ -8,7 +8,7 @@ use super::fields::Fields;
 use super::forward::Place;
 use super::packed::{Packer, Unpacker};
 
-/// No address begins with it.
+/// An address that begins with it is none.
 const WITH_ID: &str = "\u{1}id";
 
 /// Where the customer goes when the outcome of a challenge is not known.
@@ -16,13 +16,19 @@ pub(super) fn return_url(fields: &Fields<'_>, place: Place<'_>) -> Option<Secret
     let text_of = |pointer: &Pointer| fields.text(pointer).ok().flatten();
     let pointers = &place.route.request.return_url;
     match pointers.iter().find_map(text_of) {
-        Some(text) => Some(SecretBytes::from_slice(text.as_bytes())),
+        Some(text) => Some(alone(text.as_bytes())),
         // None is named, and that is what is kept beside the payment's id.
         None if !pointers.is_empty() && place.account.asks_by_handle_id() => {
             Some(SecretBytes::from_slice(b""))
         }
         None => None,
     }
+}
+
+/// An address that is kept by itself: what would be read back as more than one is dropped.
+fn alone(url: &[u8]) -> SecretBytes {
+    let is_more = Unpacker::of(WITH_ID, url).is_some();
+    SecretBytes::from_slice(if is_more { b"" } else { url })
 }
 
 /// Both.
@@ -54,6 +60,14 @@ mod tests {
             let (read, id) = read(SecretBytes::from_slice(url.as_bytes()));
             assert!(read.ct_eq(url.as_bytes()) && id.is_none(), "{url}");
         }
+    }
+
+    #[test]
+    fn an_address_brings_no_id_of_its_own() {
+        let forged = write(&SecretBytes::from_slice(b"https://a"), &Text::Borrowed("cpi_other"));
+        let (url, id) = read(forged.reveal(alone));
+        assert!(url.is_empty() && id.is_none());
+        assert!(alone(b"https://shop.example/back").ct_eq(b"https://shop.example/back"));
     }
 
     #[test]

@@ -147,7 +147,10 @@ impl Dialler {
                     return Ok((socket, Some(address)));
                 }
                 Err(kind) => {
-                    peer.failed(&address, kind.as_str());
+                    // What the proxy on the way out did says nothing about the address.
+                    if !matches!(kind, SendErrorKind::ProxyFailed | SendErrorKind::ProxyRefused) {
+                        peer.failed(&address, kind.as_str());
+                    }
                     tries.failed(kind);
                 }
             }

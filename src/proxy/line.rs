@@ -5,10 +5,12 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
+use tokio::task::unconstrained;
 use tokio::time::Instant;
 
 use super::answer::{self, AnswerFraming, AnswerHead};
@@ -59,9 +61,13 @@ impl Line {
 
     /// Nothing has arrived that was not asked for, not even the end of the connection.
     pub(crate) fn is_silent(&mut self) -> bool {
-        let mut cx = Context::from_waker(Waker::noop());
-        self.buffer.is_empty()
-            && self.buffer.poll_fill(&mut self.socket, READ, &mut cx).is_pending()
+        let (buffer, socket) = (&mut self.buffer, &mut self.socket);
+        if !buffer.is_empty() {
+            return false;
+        }
+        // A task that has used up its share of polls would find every connection silent.
+        let mut read = pin!(unconstrained(poll_fn(|cx| buffer.poll_fill(socket, READ, cx))));
+        read.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending()
     }
 
     /// Everything that follows is over at that moment, or has failed as [`SendErrorKind::Silent`].

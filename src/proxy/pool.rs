@@ -126,6 +126,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn of_any_number_of_closed_connections_none_is_used() {
+        let (pool, terms) = (Pool::default(), Terms { kept: 200, ..terms(1) });
+        let mut far = Vec::new();
+        for _ in 0..200 {
+            let (near, end) = line().await;
+            pool.put(key(), near, &Terms { idle: Duration::from_secs(60), ..terms });
+            far.push(end);
+        }
+        assert_eq!(count(&pool), 200);
+        drop(far);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert!(pool.take(&key()).is_none(), "closed by the other end");
+    }
+
+    #[tokio::test]
     async fn a_connection_with_surplus_bytes_is_not_kept() {
         let pool = Pool::default();
         let (near, mut far) = line().await;

@@ -186,8 +186,8 @@ impl MemoryStore {
     ) -> Option<Sealed> {
         let found = records.find_entry(hash(name), |kept| kept.name() == *name && wanted(kept));
         let (sealed, _) = found.ok()?.remove();
-        drop(records);
         self.usage.remove(&sealed);
+        drop(records);
         Some(sealed)
     }
 

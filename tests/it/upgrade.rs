@@ -283,7 +283,26 @@ async fn what_has_no_client_any_more_ends_in_the_old_process_and_is_told_by_the_
     let outcome = up.house.public(Version::Http1).await.send(&back).await;
     assert_eq!(outcome.status, 303, "{}", outcome.text());
     assert_eq!(up.house.world.paymega.received().count("3ds-return"), 1);
+    let reveals = up.house.audited("reveal").len();
+    assert_eq!(up.house.audited_soon("outcome", reveals).await.len(), reveals);
+}
+
+#[tokio::test]
+async fn a_stop_waits_for_what_the_process_before_still_finishes() {
+    let mut up = Upgrading::open().await;
+    let ready = up.house.ready("paymega").await;
+    leave_a_sale(&up.house, &with_key(&ready)).await;
+    let old = up.upgrade().await;
+    let mut new = up.running.take().unwrap();
+    kill(Pid::from_raw(new.id().unwrap().cast_signed()), Signal::SIGTERM).unwrap();
+    // Longer than one takes that has nothing to wait for.
+    tokio::time::sleep(Duration::from_millis(1_000)).await;
+    assert!(new.try_wait().unwrap().is_none(), "it has stopped");
+    up.house.world.paymega.faults().release();
+    up.ends(old).await;
+    assert_eq!(timeout(SOON, new.wait()).await.unwrap().unwrap().code(), Some(0));
     assert_eq!(up.house.audited("outcome").len(), up.house.audited("reveal").len());
+    up.assert_whole();
 }
 
 /// A client that keeps its connections for as long as the server does.
