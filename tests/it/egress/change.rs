@@ -83,8 +83,12 @@ async fn connections_outlive_a_change_that_leaves_the_way_out() {
 async fn what_the_process_closed_to_itself_is_no_new_way_out_before_a_restart() {
     let house = House::open().await;
     let landlock = house.events("started")[0]["process"]["landlock"].as_u64().unwrap();
-    assert!(landlock >= 4, "this kernel closes no ports");
     let text = house.config_text();
+    if landlock < 4 {
+        // This kernel closes no ports (before Linux 6.7), so a change may use any.
+        house.change(&(text + &proxy_at(9))).await;
+        return;
+    }
     let egress = "[upstream]\negress_addresses = [\"127.0.0.5\"]\n";
     for (wrong, key) in [
         (text.clone() + &proxy_at(9), "upstream.proxy.url"),
