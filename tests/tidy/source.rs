@@ -79,7 +79,7 @@ pub fn tree() -> Vec<Source> {
     let source =
         |name: &String| Some(Source::new(name, &fs::read_to_string(root().join(name)).ok()?));
     let mut files: Vec<Source> = names.iter().filter_map(source).collect();
-    // A file whose `mod` line is for tests alone is for tests as a whole.
+    // A file whose `mod` line is for tests alone is for tests as a whole, and so is its folder.
     let mut for_tests = Vec::new();
     for file in files.iter().filter(|file: &&Source| file.is_rust()) {
         for range in test_items(&file.code) {
@@ -90,13 +90,16 @@ pub fn tree() -> Vec<Source> {
                     Some("mod" | "lib" | "main") => folder.parent().map(Path::to_owned),
                     _ => Some(folder),
                 };
-                let (folder, module) = (folder.unwrap_or_default(), item[at + 1]);
-                for_tests.push(folder.join(format!("{module}.rs")).to_string_lossy().into_owned());
-                for_tests.push(folder.join(module).join("mod.rs").to_string_lossy().into_owned());
+                let module = folder.unwrap_or_default().join(item[at + 1]);
+                for_tests.push(module);
             }
         }
     }
-    for file in files.iter_mut().filter(|file| for_tests.contains(&file.path)) {
+    let is_for_tests = |file: &&mut Source| {
+        let path = Path::new(&file.path).with_extension("");
+        for_tests.iter().any(|module| path.starts_with(module))
+    };
+    for file in files.iter_mut().filter(is_for_tests) {
         let whole = 0..file.raw.len();
         file.product = without(&file.code, std::slice::from_ref(&whole));
         file.product_raw = without(&file.raw, &[whole]);
