@@ -36,6 +36,9 @@ const PASSED_ON: [HeaderName; 8] = [
     HeaderName::from_static("x-request-id"),
 ];
 
+/// Most answers have no more of them.
+const FEW: usize = 6;
+
 /// What a provider answered.
 #[derive(Debug)]
 pub struct Answer {
@@ -220,13 +223,16 @@ fn shape(answer: &Answer) -> Result<Option<Shape>, Refusal> {
         return Err(Refusal::AnswerWithheld(Withheld::NotText));
     }
     let kind = match kind {
-        Some(Ok(kind)) if !plain_charset(kind) => {
-            return Err(Refusal::AnswerWithheld(Withheld::NotText));
-        }
-        Some(Ok(kind)) => kind.split(';').next().unwrap_or_default().trim(),
+        Some(Ok(kind)) => kind,
         Some(Err(_)) => return Err(Refusal::AnswerWithheld(Withheld::NotText)),
         None => "",
     };
+    let end = memchr::memchr(b';', kind.as_bytes()).unwrap_or(kind.len());
+    let (kind, parameters) = kind.split_at_checked(end).unwrap_or((kind, ""));
+    if !plain_charset(parameters) {
+        return Err(Refusal::AnswerWithheld(Withheld::NotText));
+    }
+    let kind = kind.trim();
     let bytes = answer.body.as_bytes();
     let is = |whole: &str| kind.eq_ignore_ascii_case(whole);
     let begins = |with: &str| kind.get(..with.len()).is_some_and(|s| s.eq_ignore_ascii_case(with));
@@ -256,8 +262,11 @@ fn begins_like_json(bytes: &[u8]) -> bool {
 
 /// Charsets whose ASCII is ASCII; in others the scan would read something else than the
 /// application.
-fn plain_charset(kind: &str) -> bool {
-    let charset = kind.split(';').skip(1).find_map(|parameter| {
+fn plain_charset(parameters: &str) -> bool {
+    if parameters.is_empty() {
+        return true;
+    }
+    let charset = parameters.split(';').find_map(|parameter| {
         let (name, value) = parameter.trim().split_once('=')?;
         name.eq_ignore_ascii_case("charset").then(|| value.trim_matches('"').to_ascii_lowercase())
     });
@@ -269,7 +278,7 @@ fn plain_charset(kind: &str) -> bool {
 }
 
 fn passed_on(mut headers: HeaderMap, known: &Known<'_>, concealed: &Concealed<'_>) -> HeaderMap {
-    let mut passed = HeaderMap::with_capacity(PASSED_ON.len());
+    let mut passed = HeaderMap::with_capacity(headers.len().min(FEW));
     for name in PASSED_ON {
         let Some(value) = headers.remove(&name) else { continue };
         let holds = || contains_card(value.as_bytes(), known) || concealed.is_in_header(&value);

@@ -419,7 +419,7 @@ fn unless_read(incoming: &Incoming<'_>, full: VaultError) -> Result<(), Refusal>
 pub(super) fn audience(app: &App, account: &Account) -> Audience {
     Audience {
         tenant: app.tenant.clone(),
-        account: crate::vault::Account::new(&account.name),
+        account: crate::vault::Account::named(&account.name),
         mode: account.mode,
     }
 }
@@ -427,7 +427,7 @@ pub(super) fn audience(app: &App, account: &Account) -> Audience {
 /// Account, interface and the provider's own path, which begins with a slash.
 fn split(path: &str) -> Option<(&str, &str, &str)> {
     let (account, rest) = path.strip_prefix('/')?.split_once('/')?;
-    let end = rest.find('/')?;
+    let end = rest.bytes().position(|byte| byte == b'/')?;
     let (api, below) = rest.split_at_checked(end)?;
     Some((account, api, below))
 }

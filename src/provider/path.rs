@@ -26,9 +26,9 @@ impl PathPattern {
         let Some(rest) = path.strip_prefix('/') else { return false };
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         let mut wanted = self.segments.iter();
-        for seen in rest.split('/') {
+        for seen in segments(rest) {
             match wanted.next() {
-                Some(Segment::Literal(literal)) if literal == seen => {}
+                Some(Segment::Literal(literal)) if literal.as_bytes() == seen => {}
                 Some(Segment::Any) if !seen.is_empty() => {}
                 _ => return false,
             }
@@ -88,7 +88,12 @@ pub fn is_plain_path(path: &str) -> bool {
     }
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     let plain = |byte: u8| is_unreserved(byte) || matches!(byte, b':' | b'@' | b',' | b'+' | b'=');
-    rest.split('/').all(|segment| !matches!(segment, "" | "." | "..") && segment.bytes().all(plain))
+    let is_plain = |segment: &[u8]| segment.iter().copied().all(plain);
+    segments(rest).all(|segment| !matches!(segment, b"" | b"." | b"..") && is_plain(segment))
+}
+
+fn segments(path: &str) -> impl Iterator<Item = &[u8]> {
+    path.as_bytes().split(|byte| *byte == b'/')
 }
 
 fn is_unreserved(byte: u8) -> bool {

@@ -29,6 +29,8 @@ pub use super::dial::{AddressPolicy, UpstreamTls, is_public};
 
 /// Largest answer body by default.
 const ANSWER_MAX: usize = 1024 * 1024;
+/// A body up to here is sent as one part with its head.
+const JOINED_MAX: usize = 4 * 1024;
 /// Largest answer to a check.
 const PROBE_MAX: usize = 64 * 1024;
 
@@ -453,13 +455,14 @@ impl Upstreams {
         &self,
         target: &Target,
         policy: AddressPolicy,
-        out: Outgoing,
+        mut out: Outgoing,
     ) -> Result<Answer, SendError> {
         let not_sent = |kind| SendError { forwarded: Forwarded::No, kind };
         let begun = Instant::now();
         let (dialler, terms) = self.own(target);
         let until = begun + terms.total;
-        let head = write_head(target, &out).ok_or(not_sent(SendErrorKind::BadRequest))?;
+        let mut head = write_head(target, &out).ok_or(not_sent(SendErrorKind::BadRequest))?;
+        join(&mut head, &mut out.body);
         let key = Key { authority: Arc::clone(&target.authority), policy };
         let mut line = match self.pool.take(&key) {
             Some(line) => line,
@@ -508,7 +511,8 @@ fn write_head(target: &Target, out: &Outgoing) -> Option<CleartextBody> {
     }
     let fields: usize = out.headers.iter().map(|(n, v)| n.as_str().len() + v.len() + 4).sum();
     // Large enough for all of it: growing would leave credentials behind in the old place.
-    let mut head = Vec::with_capacity(128 + path.len() + target.host_field.len() + fields);
+    let body = if is_short(&out.body) { out.body.len() } else { 0 };
+    let mut head = Vec::with_capacity(128 + path.len() + target.host_field.len() + fields + body);
     for part in [out.method.as_str(), " ", path, " HTTP/1.1\r\n"] {
         head.extend_from_slice(part.as_bytes());
     }
@@ -528,6 +532,19 @@ fn write_head(target: &Target, out: &Outgoing) -> Option<CleartextBody> {
     Some(CleartextBody::from(head))
 }
 
+/// A short body goes behind its head: what is one part is sent by a cheaper system call than two
+/// parts are, and that saves more than copying it costs.
+fn join(head: &mut CleartextBody, body: &mut CleartextBody) {
+    if is_short(body) {
+        head.extend_from_slice(body.as_bytes());
+        *body = CleartextBody::with_capacity(0);
+    }
+}
+
+fn is_short(body: &CleartextBody) -> bool {
+    body.len() <= JOINED_MAX
+}
+
 /// Fields that only this file writes.
 fn is_ours(name: &HeaderName) -> bool {
     matches!(name.as_str(), "host" | "accept-encoding" | "expect" | "content-encoding")
@@ -540,18 +557,27 @@ mod tests {
     #[test]
     fn the_head_of_a_request_never_grows_while_it_is_written() {
         let target = Target::new("provider.example", 8443, true).unwrap();
-        for fields in [0, 1, 50] {
+        for (fields, body) in [(0, 0), (1, JOINED_MAX), (50, JOINED_MAX + 1)] {
             let field = (header::AUTHORIZATION, HeaderValue::from_static("Basic c2VjcmV0"));
-            let out = Outgoing {
+            let mut out = Outgoing {
                 method: Method::POST,
                 path_and_query: "/x".repeat(fields + 1),
                 headers: vec![field; fields],
-                body: CleartextBody::from(vec![b'x'; 1_000_000]),
+                body: CleartextBody::from(vec![b'x'; body]),
             };
             let fields: usize =
                 out.headers.iter().map(|(n, v)| n.as_str().len() + v.len() + 4).sum();
             let room = 128 + out.path_and_query.len() + target.host_field.len() + fields;
-            assert!(write_head(&target, &out).unwrap().len() <= room);
+            let mut head = write_head(&target, &out).unwrap();
+            assert!(head.len() <= room);
+            let (before, place) = (head.len(), head.as_bytes().as_ptr());
+            join(&mut head, &mut out.body);
+            assert_eq!(head.as_bytes().as_ptr(), place);
+            let joined = head.len() - before;
+            assert_eq!(
+                (joined, out.body.len()),
+                if body <= JOINED_MAX { (body, 0) } else { (0, body) }
+            );
         }
     }
 }

@@ -341,8 +341,14 @@ impl Pair<'_> {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         while !self.head.is_empty() || !self.body.is_empty() {
-            let slices = [IoSlice::new(self.head), IoSlice::new(self.body)];
-            match ready!(Pin::new(&mut *io).poll_write_vectored(cx, &slices))? {
+            let stream = Pin::new(&mut *io);
+            let written = match (self.head, self.body) {
+                (part, []) | ([], part) => stream.poll_write(cx, part),
+                (head, body) => {
+                    stream.poll_write_vectored(cx, &[IoSlice::new(head), IoSlice::new(body)])
+                }
+            };
+            match ready!(written)? {
                 0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 n => self.advance(n),
             }

@@ -1,8 +1,9 @@
 //! The stream below rustls: wipes what rustls decrypted in place, counts what the kernel accepted.
 //!
 //! rustls decrypts records inside its own reused read buffer and hands the rest of that buffer to
-//! the next read. Whenever that read would block, the connection is at rest and the buffer is
-//! spare, so it is filled with zeros. Must never look at the bytes it carries.
+//! the next read. When that read would block, the connection is at rest and the buffer is spare, so
+//! it is filled with zeros, once after each time that something came. Must never look at the bytes
+//! it carries.
 
 use std::io;
 use std::pin::Pin;
@@ -17,6 +18,8 @@ use super::read_ahead::ReadAhead;
 pub(crate) struct Wiping<IO> {
     inner: IO,
     written: u64,
+    /// Something was read into the buffer since it was wiped.
+    used: bool,
     /// Below TLS alone: what is read ahead is not wiped.
     ahead: Option<ReadAhead>,
 }
@@ -24,12 +27,12 @@ pub(crate) struct Wiping<IO> {
 impl<IO> Wiping<IO> {
     /// Wraps a socket that carries clear bytes.
     pub(crate) const fn new(inner: IO) -> Self {
-        Self { inner, written: 0, ahead: None }
+        Self { inner, written: 0, used: true, ahead: None }
     }
 
     /// Wraps the socket of a TLS connection, which carries ciphertext.
     pub(crate) fn below_tls(inner: IO) -> Self {
-        Self { inner, written: 0, ahead: Some(ReadAhead::default()) }
+        Self { inner, written: 0, used: true, ahead: Some(ReadAhead::default()) }
     }
 
     #[cfg(test)]
@@ -56,12 +59,14 @@ impl<IO: AsyncRead + Unpin> AsyncRead for Wiping<IO> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let Self { inner, ahead, .. } = &mut *self;
+        let Self { inner, ahead, used, .. } = &mut *self;
         let outcome = match ahead {
             Some(ahead) => ahead.poll_read(inner, cx, buf),
             None => Pin::new(inner).poll_read(cx, buf),
         };
-        if outcome.is_pending() {
+        if outcome.is_ready() {
+            *used = true;
+        } else if std::mem::take(used) {
             buf.initialize_unfilled().fill(0);
         }
         outcome
@@ -83,7 +88,12 @@ impl<IO: AsyncWrite + Unpin> AsyncWrite for Wiping<IO> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let outcome = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
+        let stream = Pin::new(&mut self.inner);
+        // One part, as rustls mostly has, is sent by the cheaper system call.
+        let outcome = match bufs {
+            [whole] => stream.poll_write(cx, whole),
+            parts => stream.poll_write_vectored(cx, parts),
+        };
         self.count(outcome)
     }
 

@@ -154,6 +154,10 @@ impl<'a> Header<'a> {
         Some(Self { kind, version, mode, expires, tenant, accounts, len })
     }
 
+    pub(super) const fn is(&self, kind: Kind) -> bool {
+        self.kind == kind as u8
+    }
+
     pub(super) fn kind(&self) -> Option<Kind> {
         Kind::ALL.into_iter().find(|kind| *kind as u8 == self.kind)
     }

@@ -22,7 +22,7 @@ use crate::secret::SecretBytes;
 /// The version of a random root key: lower than any that a configuration names.
 const RANDOM: u32 = 0;
 /// What records under the vault's own keys have for a version: no root key's.
-const OWN: u32 = u32::MAX;
+pub(super) const OWN: u32 = u32::MAX;
 
 /// Why root keys were refused. The number is the version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

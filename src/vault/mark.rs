@@ -1,11 +1,15 @@
 //! What was seen before: marks that tell a repeated callback from a new one, and the newest value
-//! seen under a key. Keys are hashed under a key of the vault's own before they name anything.
+//! seen under a key. Keys are hashed under a key of the vault's own before they name anything. A
+//! mark is kept in clear, because its state and its end tell nobody anything.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::header::{Kind, Scope};
+use super::keyring::OWN;
 use super::record::Reader;
-use super::seal::{Address, SALT_BYTES};
+use super::seal::{Address, Name, SALT_BYTES, Sealed, Stamp};
+use super::store::Refused;
 use super::{Draft, Vault, VaultError};
 use crate::card::Timestamp;
 use crate::secret::Random;
@@ -50,7 +54,7 @@ impl Vault {
     /// Whether a key is claimed or dealt with. Nothing is marked.
     #[must_use]
     pub fn is_marked(&self, key: &[u8], now: Timestamp) -> bool {
-        self.contains(&mark_address(&self.key_bits("mark", key)), now)
+        self.marks.contains(&self.mark_name("mark", key), now)
     }
 
     fn set_mark(
@@ -60,18 +64,16 @@ impl Vault {
         ttl: Duration,
         now: Timestamp,
     ) -> Result<Mark, VaultError> {
-        let bits = self.key_bits("mark", key);
-        let plain = [state];
-        let draft = mark_draft(&bits, &plain, now.plus(ttl));
-        // A round that fails found a mark that another caller set since, or one that ended.
+        let name = self.mark_name("mark", key);
+        // A round that fails met a mark that has ended since.
         for _ in 0..ROUNDS {
-            match self.open(&draft.address, now, |_| true) {
-                Ok(opened) if opened.plain() == [DONE] => return Ok(Mark::Done),
-                Ok(_) => return Ok(Mark::InFlight),
-                Err(_) => {}
-            }
-            if self.insert_if_free(&draft, &mut Random::fetch(SALT_BYTES), now)? {
+            if self.set_state_if_free(name, state, now.plus(ttl), now)? {
                 return Ok(Mark::New);
+            }
+            match self.state(name, now) {
+                Some(DONE) => return Ok(Mark::Done),
+                Some(_) => return Ok(Mark::InFlight),
+                None => {}
             }
         }
         Err(VaultError::Sealing)
@@ -82,25 +84,23 @@ impl Vault {
     /// # Errors
     /// No room, where the claim is gone.
     pub fn mark_done(&self, key: &[u8], ttl: Duration, now: Timestamp) -> Result<(), VaultError> {
-        let (bits, end) = (self.key_bits("mark", key), now.plus(ttl));
-        self.put(&mark_draft(&bits, &[DONE], end), &mut Random::fetch(SALT_BYTES))
+        self.set_state(self.mark_name("mark", key), DONE, now.plus(ttl))
     }
 
     /// Gives a claim up: the next caller is told [`Mark::New`]. A key that was dealt with
     /// meanwhile, by a caller who claimed it later, stays so.
     pub fn release(&self, key: &[u8], now: Timestamp) {
-        let bits = self.key_bits("mark", key);
-        let address = mark_address(&bits);
-        if let Ok(claim) = self.open(&address, now, |_| true)
-            && claim.plain() == [IN_FLIGHT]
+        let name = self.mark_name("mark", key);
+        if let Some(claim) = self.marks.get(&name, now)
+            && claim.state() == Some(IN_FLIGHT)
         {
-            self.place(address.kind).take_if(&claim.name(), claim.stamp());
+            self.marks.take_if(&name, claim.stamp());
         }
     }
 
     /// Forgets a mark: the next caller is told [`Mark::New`].
     pub fn unmark(&self, key: &[u8]) {
-        self.remove(&mark_address(&self.key_bits("mark", key)));
+        self.marks.remove(&self.mark_name("mark", key));
     }
 
     /// Records the greatest value seen under a key; false when `value` is smaller than one seen
@@ -142,12 +142,66 @@ impl Vault {
         let derived = self.ring().marks().derive(label, &[key]);
         derived.first_chunk().copied().unwrap_or_default()
     }
+
+    /// What a mark is found by: nobody without the key of this process can tell for what it is.
+    pub(super) fn mark_name(&self, label: &str, key: &[u8]) -> Name {
+        let derived = self.ring().marks().derive(label, &[key]);
+        Name(derived.first_chunk().copied().unwrap_or_default())
+    }
+
+    /// The state of a live mark.
+    pub(super) fn state(&self, name: Name, now: Timestamp) -> Option<u8> {
+        self.marks.get(&name, now)?.state()
+    }
+
+    /// Sets a mark unless there is a live one of its name.
+    pub(super) fn set_state_if_free(
+        &self,
+        name: Name,
+        state: u8,
+        expires: Timestamp,
+        now: Timestamp,
+    ) -> Result<bool, VaultError> {
+        match self.marks.insert(self.new_mark(name, state, expires), now) {
+            Ok(()) => Ok(true),
+            Err(Refused::Taken) => Ok(false),
+            Err(Refused::Full) => Err(VaultError::Full),
+        }
+    }
+
+    /// Sets a mark in place of the one there may be.
+    pub(super) fn set_state(
+        &self,
+        name: Name,
+        state: u8,
+        expires: Timestamp,
+    ) -> Result<(), VaultError> {
+        self.marks.put(self.new_mark(name, state, expires)).map_err(|_| VaultError::Full)
+    }
+
+    fn new_mark(&self, name: Name, state: u8, expires: Timestamp) -> Sealed {
+        Sealed::mark(name, self.stamps.next(), OWN, expires, state)
+    }
 }
 
-const fn mark_address(bits: &[u8; 20]) -> Address<'_> {
-    Address { kind: Kind::Mark, bits, further: &[] }
+/// Stamps that differ: the random part is this process's, and the rest counts.
+pub(super) struct Stamps {
+    process: [u8; STAMP_PART],
+    count: AtomicU64,
 }
 
-const fn mark_draft<'a>(bits: &'a [u8; 20], plain: &'a [u8], expires: Timestamp) -> Draft<'a> {
-    Draft { address: mark_address(bits), scope: Scope::NOBODY, expires, plain }
+const STAMP_PART: usize = SALT_BYTES / 2;
+
+impl Stamps {
+    pub(super) fn draw() -> Self {
+        Self { process: Random::fetch(STAMP_PART).take(), count: AtomicU64::new(0) }
+    }
+
+    fn next(&self) -> Stamp {
+        let count = self.count.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        let mut stamp = [0; SALT_BYTES];
+        let parts = self.process.iter().chain(&count);
+        stamp.iter_mut().zip(parts).for_each(|(place, byte)| *place = *byte);
+        Stamp(stamp)
+    }
 }

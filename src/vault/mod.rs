@@ -49,6 +49,7 @@ use arc_swap::ArcSwap;
 use crate::card::{Mode, Timestamp};
 use crate::secret::Random;
 use header::{Header, Kind, Scope};
+use mark::Stamps;
 use seal::{Address, Opened, Root, Sealed};
 use session::OpenSessions;
 use store::{Bounds, Refused, Store};
@@ -68,6 +69,12 @@ macro_rules! names {
             #[must_use]
             pub fn new(name: &str) -> Self {
                 Self(Arc::from(name))
+            }
+
+            /// The same, where others have the name, too.
+            #[must_use]
+            pub fn named(name: &Arc<str>) -> Self {
+                Self(Arc::clone(name))
             }
 
             /// The name.
@@ -219,6 +226,7 @@ pub struct Vault {
     states: Store,
     marks: Store,
     onces: Store,
+    stamps: Stamps,
     open_sessions: OpenSessions,
     limits: Limits,
 }
@@ -243,6 +251,7 @@ impl Vault {
             states: Store::new(SHARDS, states),
             marks: Store::new(SHARDS, Bounds::records(limits.marks)),
             onces: Store::new(SHARDS, once::bounds(&limits)),
+            stamps: Stamps::draw(),
             open_sessions: OpenSessions::default(),
             limits,
         }

@@ -1,23 +1,27 @@
 //! Payments under way by the provider's own key: of any number of callers one is first, until it
 //! gives the payment back, or for a day where nobody knows what became of it.
 
+use std::fmt;
 use std::time::Duration;
 
-use super::header::{Kind, Scope};
-use super::seal::{Address, SALT_BYTES};
-use super::{Draft, Vault, VaultError};
+use super::seal::Name;
+use super::{Vault, VaultError};
 use crate::card::Timestamp;
-use crate::secret::Random;
 
 /// As long as an `Idempotency-Key`: longer than it takes to find out what became of a payment.
 const LIFE: Duration = Duration::from_secs(86_400);
 
-const UNDER_WAY: &[u8] = &[1];
-const UNKNOWN: &[u8] = &[2];
+const UNDER_WAY: u8 = 1;
+const UNKNOWN: u8 = 2;
 
 /// The right to say what became of a payment. Losing it leaves the payment under way for its day.
-#[derive(Debug)]
-pub struct Payment([u8; 20]);
+pub struct Payment(Name);
+
+impl fmt::Debug for Payment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Payment(..)")
+    }
+}
 
 /// What is known of a payment.
 #[derive(Debug)]
@@ -39,11 +43,10 @@ impl Vault {
     pub fn claim_payment(&self, key: &[u8], now: Timestamp) -> Result<Guarded, VaultError> {
         let payment = self.payment(key);
         loop {
-            let random = &mut Random::fetch(SALT_BYTES);
-            if self.insert_if_free(&payment.draft(UNDER_WAY, now), random, now)? {
+            if self.set_state_if_free(payment.0, UNDER_WAY, now.plus(LIFE), now)? {
                 return Ok(Guarded::First(payment));
             }
-            // One that cannot be opened any more has ended meanwhile.
+            // One that is not there any more has ended meanwhile.
             if let Some(seen) = self.seen_payment(&payment, now) {
                 return Ok(seen);
             }
@@ -57,34 +60,23 @@ impl Vault {
     }
 
     fn payment(&self, key: &[u8]) -> Payment {
-        let derived = self.ring().marks().derive("payment", &[key]);
-        Payment(derived.first_chunk().copied().unwrap_or_default())
+        Payment(self.mark_name("payment", key))
     }
 
     fn seen_payment(&self, payment: &Payment, now: Timestamp) -> Option<Guarded> {
-        let seen = self.open(&payment.address(), now, |_| true).ok()?;
-        Some(if seen.plain() == UNKNOWN { Guarded::Unknown } else { Guarded::UnderWay })
+        let state = self.state(payment.0, now)?;
+        Some(if state == UNKNOWN { Guarded::Unknown } else { Guarded::UnderWay })
     }
 
     /// Nothing was sent, or the provider answered: the next caller is first.
     pub fn release_payment(&self, payment: &Payment) {
-        self.remove(&payment.address());
+        self.marks.remove(&payment.0);
     }
 
     /// It may have been made, and nobody knows what became of it.
     pub fn lose_payment(&self, payment: &Payment, now: Timestamp) {
         // It takes the place of the claim; where that is gone and no room, nothing can be said.
-        let _ = self.put(&payment.draft(UNKNOWN, now), &mut Random::fetch(SALT_BYTES));
-    }
-}
-
-impl Payment {
-    const fn address(&self) -> Address<'_> {
-        Address { kind: Kind::Mark, bits: &self.0, further: &[] }
-    }
-
-    fn draft<'p>(&'p self, plain: &'p [u8], now: Timestamp) -> Draft<'p> {
-        Draft { address: self.address(), scope: Scope::NOBODY, expires: now.plus(LIFE), plain }
+        let _ = self.set_state(payment.0, UNKNOWN, now.plus(LIFE));
     }
 }
 

@@ -8,6 +8,9 @@
 //! Layout: salt (16) ‖ name (16) ‖ header ‖ ciphertext ‖ tag (16). Name and header are clear and
 //! authenticated, and stand together so that neither sealing nor opening copies them. The salt
 //! doubles as the version stamp by which a store compares and sets.
+//!
+//! A mark has nothing to hide but what its name comes from: stamp (16) ‖ name (16) ‖ header ‖
+//! state (1), all of it clear.
 
 use aes_gcm::aead::AeadInOut;
 use aes_gcm::{Aes256Gcm, KeyInit, Tag};
@@ -26,6 +29,7 @@ pub(super) const NAME_BYTES: usize = 16;
 /// Where the header begins.
 const HEADER: usize = SALT_BYTES + NAME_BYTES;
 const TAG_BYTES: usize = 16;
+const STATE_BYTES: usize = 1;
 
 /// Which record is meant, by what its token says.
 #[derive(Clone, Copy)]
@@ -46,8 +50,8 @@ pub(super) struct Name(pub(super) [u8; NAME_BYTES]);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Stamp(pub(super) [u8; SALT_BYTES]);
 
-/// A sealed record: all that a store ever sees. Wiped on drop, so that a burned security code is
-/// not left behind in a form that its tokens still open.
+/// A sealed record, or a mark: all that a store ever sees. Wiped on drop, so that a burned security
+/// code is not left behind in a form that its tokens still open.
 pub(super) struct Sealed(Box<[u8]>);
 
 /// One root key: all key material of the vault that lives longer than a call is in key memory.
@@ -157,7 +161,7 @@ impl Root {
         mut sealed: Sealed,
     ) -> Option<Opened> {
         let header = sealed.header()?;
-        let right = header.version == self.version && header.kind == address.kind as u8;
+        let right = header.version == self.version && header.is(address.kind);
         if !right || sealed.name() != name {
             return None;
         }
@@ -243,8 +247,33 @@ impl Sealed {
     /// A record as another process gave it; nothing for what cannot be one.
     pub(super) fn given(bytes: &[u8]) -> Option<Self> {
         let sealed = Self(bytes.into());
-        let behind = sealed.header()?.len.checked_add(HEADER + TAG_BYTES)?;
-        (behind <= sealed.len()).then_some(sealed)
+        let header = sealed.header()?;
+        let rest = if header.is(Kind::Mark) { STATE_BYTES } else { TAG_BYTES };
+        let whole = header.len.checked_add(HEADER + rest)? <= sealed.len();
+        whole.then_some(sealed)
+    }
+
+    /// A mark in this state; the stamp is used once.
+    pub(super) fn mark(
+        name: Name,
+        stamp: Stamp,
+        version: u32,
+        expires: Timestamp,
+        state: u8,
+    ) -> Self {
+        let scope = Scope::NOBODY;
+        let mut bytes = Vec::with_capacity(HEADER + scope.header_len() + STATE_BYTES);
+        bytes.extend_from_slice(&stamp.0);
+        bytes.extend_from_slice(&name.0);
+        scope.write(Kind::Mark, version, expires, &mut bytes);
+        bytes.push(state);
+        Self(bytes.into_boxed_slice())
+    }
+
+    /// The state of a mark; nothing for what is none.
+    pub(super) fn state(&self) -> Option<u8> {
+        let header = self.header().filter(|header| header.is(Kind::Mark))?;
+        self.0.get(HEADER + header.len).copied()
     }
 
     /// A copy of the ciphertext, to be opened in place.

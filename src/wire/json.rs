@@ -5,7 +5,9 @@
 //! covers the spelling. Nothing here prints, copies or changes the input.
 
 use std::fmt;
+use std::ops::Range;
 
+use super::tape::Tape;
 use super::{Pointer, Span, Text, WireError, parser};
 
 /// How deep objects and arrays may nest.
@@ -20,7 +22,8 @@ pub(super) const ROOT: u32 = u32::MAX;
 /// # Errors
 /// [`WireError`] with the place and the category.
 pub fn parse(input: &[u8]) -> Result<Document<'_>, WireError> {
-    Ok(Document { input, tape: parser::tape(input)? })
+    let (input, tape) = parser::tape(input)?;
+    Ok(Document { input, tape })
 }
 
 /// What a value is.
@@ -61,15 +64,18 @@ impl Node {
 
     /// A string's bytes between its quotes.
     pub(super) fn inner<'a>(&self, input: &'a [u8]) -> &'a [u8] {
-        let (start, end) = (self.start as usize + 1, (self.end as usize).saturating_sub(1));
-        input.get(start..end).unwrap_or_default()
+        input.get(self.within()).unwrap_or_default()
+    }
+
+    fn within(&self) -> Range<usize> {
+        self.start as usize + 1..(self.end as usize).saturating_sub(1)
     }
 }
 
 /// A parsed JSON text.
 pub struct Document<'a> {
-    input: &'a [u8],
-    tape: Vec<Node>,
+    input: &'a str,
+    tape: Tape,
 }
 
 impl<'a> Document<'a> {
@@ -82,7 +88,7 @@ impl<'a> Document<'a> {
     /// The bytes that were parsed.
     #[must_use]
     pub fn input(&self) -> &'a [u8] {
-        self.input
+        self.input.as_bytes()
     }
 
     /// The value the pointer names; of several, as a wildcard may name them, the first.
@@ -104,7 +110,7 @@ impl<'a> Document<'a> {
 
     /// Every scalar and every member's name, in the order of the text.
     pub(super) fn entries(&self) -> impl Iterator<Item = Value<'_>> {
-        let indexed = (0u32..).zip(&self.tape);
+        let indexed = (0u32..).zip(self.tape.iter());
         indexed.filter(|(_, node)| !node.is_container()).map(|(index, _)| self.value(index))
     }
 
@@ -156,7 +162,7 @@ pub enum Step<'a> {
 /// A value of a document, or a member's name.
 #[derive(Clone, Copy)]
 pub struct Value<'a> {
-    input: &'a [u8],
+    input: &'a str,
     tape: &'a [Node],
     index: u32,
 }
@@ -181,14 +187,15 @@ impl<'a> Value<'a> {
     #[must_use]
     pub fn raw(self) -> &'a [u8] {
         let Span { start, end } = self.span();
-        self.input.get(start..end).unwrap_or_default()
+        self.input.as_bytes().get(start..end).unwrap_or_default()
     }
 
     /// A string's decoded text; nothing for other kinds.
     #[must_use]
     pub fn text(self) -> Option<Text<'a>> {
         let node = self.node()?;
-        (node.kind == Kind::String).then(|| Text::decode(node.inner(self.input), node.escaped))
+        let inner = || self.input.get(node.within()).unwrap_or_default();
+        (node.kind == Kind::String).then(|| Text::of(inner(), node.escaped))
     }
 
     /// Whether this is a string whose decoded text is `text`.
@@ -196,7 +203,7 @@ impl<'a> Value<'a> {
     pub fn is_text(self, text: &str) -> bool {
         match self.node() {
             Some(node) if node.kind != Kind::String => false,
-            Some(node) if !node.escaped => node.inner(self.input) == text.as_bytes(),
+            Some(node) if !node.escaped => node.inner(self.input.as_bytes()) == text.as_bytes(),
             _ => self.text().is_some_and(|decoded| decoded.as_str() == text),
         }
     }
@@ -204,7 +211,7 @@ impl<'a> Value<'a> {
     /// A string's bytes between the quotes, and whether escapes are among them.
     pub(super) fn inner(self) -> Option<(&'a [u8], bool)> {
         let node = self.node()?;
-        (node.kind == Kind::String).then(|| (node.inner(self.input), node.escaped))
+        (node.kind == Kind::String).then(|| (node.inner(self.input.as_bytes()), node.escaped))
     }
 
     /// Whether this is a member's name and not a value.

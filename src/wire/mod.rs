@@ -23,6 +23,7 @@ mod parser;
 mod pointer;
 mod runs;
 mod splice;
+mod tape;
 mod text;
 mod unique;
 

@@ -5,16 +5,17 @@
 //! has no recursion and copies no input; the open containers are linked through the tape itself.
 
 use super::json::{DEPTH_MAX, Kind, Node, ROOT};
+use super::tape::Tape;
 use super::unique::duplicate_key;
 use super::{Category, WireError, text};
 
-/// Parses the whole input.
-pub(super) fn tape(input: &[u8]) -> Result<Vec<Node>, WireError> {
-    check_characters(input)?;
-    let tape = Vec::with_capacity(nodes_expected(input));
+/// Parses the whole input: its characters, and the places in it.
+pub(super) fn tape(input: &[u8]) -> Result<(&str, Tape), WireError> {
+    let text = characters(input)?;
+    let tape = Tape::with_room(nodes_expected(input));
     let mut parser = Parser { input, at: 0, tape, open: ROOT, depth: 0 };
     match parser.document() {
-        Ok(()) => Ok(parser.tape),
+        Ok(()) => Ok((text, parser.tape)),
         Err(fault) => Err(WireError::at(fault.category, input, fault.offset)),
     }
 }
@@ -26,17 +27,15 @@ fn nodes_expected(input: &[u8]) -> usize {
 }
 
 /// UTF-8 without a byte order mark, and short enough for the tape's offsets.
-fn check_characters(input: &[u8]) -> Result<(), WireError> {
+fn characters(input: &[u8]) -> Result<&str, WireError> {
     if u32::try_from(input.len()).is_err() {
         return Err(WireError::at(Category::TooLarge, &[], 0));
     }
     if input.starts_with(b"\xef\xbb\xbf") {
         return Err(WireError::at(Category::Bom, input, 0));
     }
-    match std::str::from_utf8(input) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(WireError::at(Category::Utf8, input, error.valid_up_to())),
-    }
+    let characters = std::str::from_utf8(input);
+    characters.map_err(|error| WireError::at(Category::Utf8, input, error.valid_up_to()))
 }
 
 struct Fault {
@@ -47,7 +46,7 @@ struct Fault {
 struct Parser<'a> {
     input: &'a [u8],
     at: usize,
-    tape: Vec<Node>,
+    tape: Tape,
     /// The innermost open container. While a container is open, its `next` counts its children.
     open: u32,
     depth: usize,

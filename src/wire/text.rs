@@ -18,7 +18,12 @@ pub enum Text<'a> {
 impl<'a> Text<'a> {
     /// `inner` is what stands between the quotes of a literal that the parser has accepted.
     pub(super) fn decode(inner: &'a [u8], escaped: bool) -> Self {
-        if escaped { Self::Decoded(unescape(inner)) } else { Self::Borrowed(utf8(inner)) }
+        Self::of(utf8(inner), escaped)
+    }
+
+    /// The same, where its characters are known to be some.
+    pub(super) fn of(inner: &'a str, escaped: bool) -> Self {
+        if escaped { Self::Decoded(unescape(inner.as_bytes())) } else { Self::Borrowed(inner) }
     }
 
     /// The text.
