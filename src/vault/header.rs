@@ -114,7 +114,7 @@ pub(super) struct Header<'a> {
     pub(super) version: u32,
     mode: u8,
     pub(super) expires: Timestamp,
-    tenant: &'a str,
+    tenant: &'a [u8],
     accounts: Option<Names<'a>>,
     pub(super) len: usize,
 }
@@ -127,11 +127,11 @@ struct Names<'a> {
 }
 
 impl<'a> Iterator for Names<'a> {
-    type Item = &'a str;
+    type Item = &'a [u8];
 
-    fn next(&mut self) -> Option<&'a str> {
+    fn next(&mut self) -> Option<&'a [u8]> {
         self.left = self.left.checked_sub(1)?;
-        self.rest.text()
+        self.rest.short()
     }
 }
 
@@ -140,12 +140,12 @@ impl<'a> Header<'a> {
         let mut reader = Reader::new(bytes);
         let (kind, version, mode) = (reader.u8()?, reader.u32()?, reader.u8()?);
         let expires = Timestamp::from_millis(reader.u64()?);
-        let tenant = reader.text()?;
+        let tenant = reader.short()?;
         let accounts = match reader.u8()? {
             ALL => None,
             ONLY => {
                 let names = Names { left: reader.u8()?, rest: reader.clone() };
-                (0..names.left).try_for_each(|_| reader.text().map(drop))?;
+                (0..names.left).try_for_each(|_| reader.short().map(drop))?;
                 Some(names)
             }
             _ => return None,
@@ -162,16 +162,16 @@ impl<'a> Header<'a> {
         Kind::ALL.into_iter().find(|kind| *kind as u8 == self.kind)
     }
 
-    pub(super) const fn tenant(&self) -> &'a str {
-        self.tenant
+    pub(super) fn tenant(&self) -> &'a str {
+        std::str::from_utf8(self.tenant).unwrap_or_default()
     }
 
     pub(super) fn is_of(&self, tenant: &Tenant, mode: Mode) -> bool {
-        self.tenant == tenant.as_str() && self.mode == mode_code(Some(mode))
+        self.tenant == tenant.as_str().as_bytes() && self.mode == mode_code(Some(mode))
     }
 
     pub(super) fn admits(&self, audience: &Audience) -> bool {
-        let account = audience.account.as_str();
+        let account = audience.account.as_str().as_bytes();
         self.is_of(&audience.tenant, audience.mode)
             && self.accounts.as_ref().is_none_or(|names| names.clone().any(|name| name == account))
     }
@@ -185,8 +185,11 @@ impl<'a> Header<'a> {
         };
         let accounts = match &self.accounts {
             None => Accounts::All,
-            Some(names) => Accounts::Only(names.clone().map(Account::new).collect()),
+            Some(names) => {
+                let read = |name| Some(Account::new(std::str::from_utf8(name).ok()?));
+                Accounts::Only(names.clone().map(read).collect::<Option<_>>()?)
+            }
         };
-        Some(Owner { tenant: Tenant::new(self.tenant), accounts, mode })
+        Some(Owner { tenant: Tenant::new(self.tenant()), accounts, mode })
     }
 }

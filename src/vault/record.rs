@@ -88,10 +88,6 @@ impl<'a> Reader<'a> {
         self.raw(usize::from(len))
     }
 
-    pub(super) fn text(&mut self) -> Option<&'a str> {
-        std::str::from_utf8(self.short()?).ok()
-    }
-
     /// What is left.
     pub(super) const fn rest(self) -> &'a [u8] {
         self.0
