@@ -3,8 +3,8 @@
     image.py FOLDER CONFIG…
 
 The build stage's last step is run as it stands, with what the ignore file lets into the context mounted over
-the project, so that what was built from the same files need not be built again; only its profile is
-CARGO_PROFILE (release) in place of dist, and its target folder CARGO_TARGET_DIR. The final stage is laid
+the project, so that what was built from the same files need not be built again; only the program is not
+trained, its profile is CARGO_PROFILE (release), and its target folder CARGO_TARGET_DIR. The final stage is laid
 over the Debian packages in FOLDER/packages, which its base image is made of. Then its ENTRYPOINT, CMD, USER
 and HEALTHCHECK are run in it with each configuration, with a read-only root, without capabilities, in
 namespaces of their own, and what a container engine would show is looked at. The base images themselves
@@ -79,8 +79,8 @@ def build(stage: list[tuple[str, str]], folder: Path) -> Path:
     shutil.rmtree(out, ignore_errors=True)
     place = {"dev": "debug"}.get(profile, profile)
     for ours, theirs in [
-        ("--profile dist", f"--profile {profile}"),
-        ("target/dist/", f"{target}/{place}/"),
+        ("deploy/trained target/portcullis", f"cargo build --locked --profile {profile} -p portcullis --bin portcullis"),
+        (" target/portcullis ", f" {target}/{place}/portcullis "),
         ("/out/", f"{out}/"),
         (" /audit", f" {out.parent}/audit"),
     ]:

@@ -16,8 +16,9 @@ use super::world::World;
 
 /// As long as a CVV may live, so that none expires in a run.
 const LIFE_SECONDS: u32 = 900;
-const CPU_ROUNDS: usize = 6;
-const CPU_SALES: usize = 20_000;
+/// Many short rounds: a noisy machine is seldom so for the whole of one.
+const CPU_ROUNDS: usize = 30;
+const CPU_SALES: usize = 4_000;
 const SIZES_ROUNDS: usize = 3;
 const SIZES: [(Kind, usize); 3] =
     [(Kind::Padded, 6_000), (Kind::Large, 2_000), (Kind::Challenge, 6_000)];
@@ -29,6 +30,8 @@ const LATENCY_ROUNDS: usize = 3;
 const PERCENTILES: [(&str, f64); 3] = [("p50", 0.5), ("p99", 0.99), ("p99.9", 0.999)];
 const HANDSHAKE_ROUNDS: usize = 3;
 const HANDSHAKES: usize = 1_500;
+/// Sales of each kind by which a build is trained.
+const TRAINING: usize = 4_000;
 
 /// All proxies, running, and the provider behind them.
 pub struct Bout {
@@ -44,17 +47,40 @@ pub struct Bout {
 impl Bout {
     /// Starts everything and has every proxy prove its work.
     pub async fn start(peers: &[Peer], product: &Path, pinned: bool) -> Self {
-        Self::with_lives(peers, product, pinned, LIFE_SECONDS).await
+        Self::with_lives(peers, [product, product], pinned, LIFE_SECONDS).await
+    }
+
+    /// The product alone and unconfined, so that it can write down what it counted as it ends.
+    pub async fn training(product: &Path) -> Self {
+        let world = World::new(upstream::bearer(), LIFE_SECONDS);
+        world.confine(false, LIFE_SECONDS);
+        Self::within(world, &[Peer::Portcullis], [product, product], false).await
+    }
+
+    /// The product beside another build of it, and beside all others.
+    pub async fn versus(product: &Path, other: &Path) -> Self {
+        let mut peers = Peer::ALL.to_vec();
+        peers.insert(1, Peer::Other);
+        Self::with_lives(&peers, [product, other], true, LIFE_SECONDS).await
     }
 
     /// The same; the product's cards live for so long.
     pub async fn with_lives(
         peers: &[Peer],
-        product: &Path,
+        [product, other]: [&Path; 2],
         pinned: bool,
         life_seconds: u32,
     ) -> Self {
         let world = World::new(upstream::bearer(), life_seconds);
+        Self::within(world, peers, [product, other], pinned).await
+    }
+
+    async fn within(
+        world: World,
+        peers: &[Peer],
+        [product, other]: [&Path; 2],
+        pinned: bool,
+    ) -> Self {
         let acceptor = world.identity.acceptor().unwrap();
         let seen: Arc<Seen> = upstream::start(acceptor, &world.real_bearer).await;
         let connector: TlsConnector = client::connector(&world.ca);
@@ -62,7 +88,10 @@ impl Bout {
         let columns = ["idle", "64 connections, cards of one round", "at the end of the rounds"];
         let mut memory = Table::new(("memory", "Resident memory", "MiB"), 1, &columns, peers);
         for peer in peers {
-            let running = Running::start(*peer, &world, product, pinned);
+            let running = {
+                let program = if *peer == Peer::Other { other } else { product };
+                Running::start(*peer, &world, program, pinned)
+            };
             memory.add(*peer, 0, mebibytes(running.resident_kib()));
             let rival = Rival::open(running, &world, &connector, &seen).await;
             for hop in Hop::BOTH {
@@ -187,6 +216,19 @@ impl Bout {
             }
         }
         vec![table]
+    }
+
+    /// Some of everything that a payment does.
+    pub async fn train(&self) {
+        self.cpu(2, TRAINING).await;
+        for rival in &self.rivals {
+            for (kind, _) in SIZES {
+                let (cards, _) = rival.cards(TRAINING / 10).await;
+                rival.sell(Hop::Tls, kind, &cards).await;
+            }
+            let (cards, _) = rival.cards(TRAINING / 10).await;
+            rival.sell_apart(Hop::Tls, &cards).await;
+        }
     }
 
     /// The size that tables are made from.

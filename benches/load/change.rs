@@ -13,7 +13,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::paced::{Queue, dispatch};
-use super::ports::{ADMIN_PORT, Hop, Peer};
+use super::ports::{Hop, Peer};
 use super::process::Running;
 use super::rival::{CONNECTIONS, Rival};
 use super::shopper::{Count, Shopper};
@@ -162,7 +162,8 @@ impl Works {
 
 /// A call of the admin listener, with the answer's whole text.
 fn admin(method: &str, path: &str) -> String {
-    let mut stream = TcpStream::connect(("127.0.0.1", ADMIN_PORT)).expect("the admin listener");
+    let mut stream = TcpStream::connect(("127.0.0.1", Peer::Portcullis.admin_port()))
+        .expect("the admin listener");
     let request = format!(
         "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\
          Connection: close\r\n\r\n"

@@ -29,6 +29,8 @@ use table::Table;
 
 /// Tables that can be asked for by name.
 const GROUPS: [&str; 4] = ["cpu", "sizes", "handshakes", "latency"];
+const SIGNS: &str = "\n×P: against bare Pingora, ×n: nginx, ×L: nginx and LuaJIT, ×o: the other build; medians of \
+                     the rounds' ratios";
 const SOAK_SECONDS: usize = 600;
 const CHANGE_SECONDS: usize = 300;
 /// Cards of the soak live so long.
@@ -47,6 +49,8 @@ fn main() -> ExitCode {
         ["soak"] => on_core_0(soak()),
         ["change"] => on_core_0(change()),
         ["hardening"] => on_core_0(hardening::run(&product())),
+        ["versus", other] => on_core_0(versus(Path::new(other))),
+        ["train", ..] => block_on(async { Bout::training(&product()).await.train().await }),
         ["all"] => on_core_0(tables(&GROUPS)),
         groups if is_known(groups) => on_core_0(tables(groups)),
         _ => block_on(smoke()),
@@ -76,7 +80,7 @@ async fn tables(groups: &[&str]) {
     if let (Some(cpu), Some(latency)) = (find("cpu"), find("latency-tls")) {
         draw(cpu, latency);
     }
-    println!("\n×P: against bare Pingora, ×n: against nginx, medians of the rounds' ratios");
+    println!("{SIGNS}");
 }
 
 fn draw(cpu: &Table, latency: &Table) {
@@ -97,10 +101,21 @@ fn draw(cpu: &Table, latency: &Table) {
     chart::draw(&docs.join("load-latency.svg"), title, &panels(latency, &shares));
 }
 
+/// What a sale costs beside another build.
+async fn versus(other: &Path) {
+    let bout = Bout::versus(&product(), other).await;
+    for table in bout.cpu_full().await {
+        table.print();
+    }
+    println!("{SIGNS}");
+}
+
 /// Ten minutes of sales; ends with a verdict.
 async fn soak() {
     let seconds = std::env::var("SOAK_SECONDS").ok().and_then(|text| text.parse().ok());
-    let bout = Bout::with_lives(&[Peer::Portcullis], &product(), true, SOAK_LIFE_SECONDS).await;
+    let bout =
+        Bout::with_lives(&[Peer::Portcullis], [&product(), &product()], true, SOAK_LIFE_SECONDS)
+            .await;
     let (_world, rival) = bout.into_first();
     let stood = soak::soak(rival, seconds.unwrap_or(SOAK_SECONDS), &results()).await;
     assert!(stood, "the soak failed");

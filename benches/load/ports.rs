@@ -38,6 +38,8 @@ impl Hop {
 pub enum Peer {
     /// The product: everything that a sale needs.
     Portcullis,
+    /// Another build of the product.
+    Other,
     /// nginx as a plain reverse proxy.
     Nginx,
     /// nginx with LuaJIT: detokenises from a shared dictionary, injects, scrubs the answer.
@@ -57,6 +59,7 @@ impl Peer {
     pub fn name(self) -> &'static str {
         match self {
             Self::Portcullis => "portcullis",
+            Self::Other => "other build",
             Self::Nginx => "nginx",
             Self::Lua => "nginx-lua",
             Self::Haproxy => "haproxy",
@@ -67,7 +70,7 @@ impl Peer {
     /// What it does with a sale.
     pub fn work(self) -> &'static str {
         match self {
-            Self::Portcullis => "all of it",
+            Self::Portcullis | Self::Other => "all of it",
             Self::Nginx | Self::Haproxy | Self::Bare => "none",
             Self::Lua => "detokenise, inject, scrub",
         }
@@ -75,7 +78,12 @@ impl Peer {
 
     /// Whether it is given tokens and virtual credentials, or the card and the real ones.
     pub fn takes_tokens(self) -> bool {
-        matches!(self, Self::Portcullis | Self::Lua)
+        self.is_product() || self == Self::Lua
+    }
+
+    /// Whether it is the product, whichever build.
+    pub fn is_product(self) -> bool {
+        matches!(self, Self::Portcullis | Self::Other)
     }
 
     /// Where sales go to.
@@ -83,6 +91,7 @@ impl Peer {
         let base = match self {
             // One listener, the account in the path tells the hops apart.
             Self::Portcullis => return 18_444,
+            Self::Other => return 18_454,
             Self::Nginx => 18_500,
             Self::Lua => 18_510,
             Self::Haproxy => 18_520,
@@ -91,14 +100,17 @@ impl Peer {
         base + u16::from(hop == Hop::Tls)
     }
 
+    /// Metrics and readiness of the product.
+    pub fn admin_port(self) -> u16 {
+        self.capture_port() + 21
+    }
+
     /// Where cards are captured, of those that take tokens.
     pub fn capture_port(self) -> u16 {
         match self {
             Self::Portcullis => 18_443,
+            Self::Other => 18_453,
             _ => 18_512,
         }
     }
 }
-
-/// Metrics and readiness of the product.
-pub const ADMIN_PORT: u16 = 18_464;

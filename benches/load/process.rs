@@ -27,9 +27,10 @@ impl Running {
         let nginx = |config: &str| vec!["nginx".to_owned(), "-c".to_owned(), file(config)];
         let own = std::env::current_exe().unwrap().to_string_lossy().into_owned();
         let command = match peer {
-            Peer::Portcullis => {
+            Peer::Portcullis | Peer::Other => {
                 let product = product.to_string_lossy().into_owned();
-                vec![product, "run".to_owned(), "--config".to_owned(), file("portcullis.toml")]
+                let config = if peer == Peer::Other { "other.toml" } else { "portcullis.toml" };
+                vec![product, "run".to_owned(), "--config".to_owned(), file(config)]
             }
             Peer::Nginx => nginx("nginx.conf"),
             Peer::Lua => nginx("lua.conf"),

@@ -81,9 +81,9 @@ impl Rival {
         let mut authorization = [(); 2].map(|()| vec![world.real_bearer.clone()]);
         let mut session = None;
         match running.peer {
-            Peer::Portcullis => {
+            Peer::Portcullis | Peer::Other => {
                 for (at, hop) in Hop::BOTH.into_iter().enumerate() {
-                    authorization[at] = handles(world, connector, hop).await;
+                    authorization[at] = handles(world, connector, running.peer, hop).await;
                 }
             }
             Peer::Lua => {
@@ -140,7 +140,7 @@ impl Rival {
     }
 
     async fn sessions(&self, count: usize) -> Vec<String> {
-        let mut line = self.line(Peer::Portcullis.port(Hop::Plain)).await;
+        let mut line = self.line(self.peer().port(Hop::Plain)).await;
         let request = Self::session_request();
         let mut sessions = Vec::new();
         for _ in 0..count {
@@ -165,10 +165,10 @@ impl Rival {
 
     /// The request of a sale.
     pub fn sale(&self, hop: Hop, kind: Kind, card: &CardPair) -> Vec<u8> {
-        let path = match (self.peer(), hop) {
-            (Peer::Portcullis, Hop::Plain) => "/plain/cardgate/payment/sale",
-            (Peer::Portcullis, Hop::Tls) => "/tls/cardgate/payment/sale",
-            _ => "/payment/sale",
+        let path = match hop {
+            _ if !self.peer().is_product() => "/payment/sale",
+            Hop::Plain => "/plain/cardgate/payment/sale",
+            Hop::Tls => "/tls/cardgate/payment/sale",
         };
         let known = &self.authorization[usize::from(hop == Hop::Tls)];
         let authorization = &known[self.sales.fetch_add(1, Ordering::Relaxed) % known.len()];
@@ -275,8 +275,8 @@ impl Rival {
 
 /// `Authorization` of sales under invoices that are made for them: two sales of one invoice are
 /// not let through at a time.
-async fn handles(world: &World, connector: &TlsConnector, hop: Hop) -> Vec<String> {
-    let mut line = Line::open(connector, Peer::Portcullis.port(hop)).await.unwrap();
+async fn handles(world: &World, connector: &TlsConnector, peer: Peer, hop: Hop) -> Vec<String> {
+    let mut line = Line::open(connector, peer.port(hop)).await.unwrap();
     let basic = format!("Basic {}", STANDARD.encode(&world.virtual_pair));
     let body =
         include_str!("../../tests/fixtures/providers/corefy/paymega-en.invoice-request.json");

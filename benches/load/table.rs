@@ -70,16 +70,16 @@ impl Table {
         median(pairs.map(|(own, other)| own / other).collect())
     }
 
-    /// To standard output: median, range, and the ratios to bare Pingora and to nginx.
+    /// To standard output: median, range, and the ratios to others.
     pub fn print(&self) {
         println!("\n{} ({})", self.title, self.unit);
         print!("{:<12}", "");
-        self.columns.iter().for_each(|column| print!(" | {column:<40}"));
+        self.columns.iter().for_each(|column| print!(" | {column:<48}"));
         println!();
         for row in &self.rows {
             print!("{:<12}", row.peer.name());
             for column in 0..self.columns.len() {
-                print!(" | {:<40}", self.cell(row.peer, column));
+                print!(" | {:<48}", self.cell(row.peer, column));
             }
             println!(" | {}", row.peer.work());
         }
@@ -95,9 +95,11 @@ impl Table {
             self.ratio(peer, to, column).map_or(String::new(), |ratio| format!(" {ratio:.2}{sign}"))
         };
         format!(
-            "{middle:.digits$} [{low:.digits$}-{high:.digits$}]{}{}",
+            "{middle:.digits$} [{low:.digits$}-{high:.digits$}]{}{}{}{}",
             ratio(Peer::Bare, "×P"),
             ratio(Peer::Nginx, "×n"),
+            ratio(Peer::Lua, "×L"),
+            ratio(Peer::Other, "×o"),
         )
     }
 
@@ -122,6 +124,7 @@ impl Table {
         json!({
             "proxy": row.peer.name(), "work": row.peer.work(), "median": medians,
             "against_pingora": of(Peer::Bare), "against_nginx": of(Peer::Nginx),
+            "against_lua": of(Peer::Lua),
             "samples": row.cells,
         })
     }

@@ -8,7 +8,7 @@ use portcullis_sandbox::ca::{Ca, Identity};
 use portcullis_sandbox::random;
 use tempfile::TempDir;
 
-use super::ports::{ADMIN_PORT, Hop, Peer};
+use super::ports::{Hop, Peer};
 
 /// SHA-256 of [`APP_KEY`].
 const APP_KEY_SHA256: &str = "2b03b9250e4c8fae26f4a97b01cce9b0c01861919144db402aa18bb0d0f860dc";
@@ -61,8 +61,11 @@ impl World {
         world.write("secrets/provider.key", &random::letters(40));
         world.write("secrets/shop.key", &virtual_key);
         world.write("secrets/audit.key", &random::key_file());
-        fs::create_dir(world.path().join("audit")).unwrap();
-        world.write("portcullis.toml", &portcullis(life_seconds));
+        for folder in ["audit", "audit-other"] {
+            fs::create_dir(world.path().join(folder)).unwrap();
+        }
+        world.write("portcullis.toml", &portcullis(Peer::Portcullis, life_seconds));
+        world.write("other.toml", &portcullis(Peer::Other, life_seconds));
         world.write("nginx.conf", &nginx(world.path(), ""));
         world.write("lua.conf", &lua(&world));
         world.write("peer.lua", include_str!("peer.lua"));
@@ -75,14 +78,14 @@ impl World {
         let dangers = "danger_no_seccomp = true\ndanger_no_landlock = true\n\
                        danger_allow_core_dumps = true\n";
         let process = format!("[process]\n{}", if confined { "" } else { dangers });
-        let text = portcullis(life_seconds).replacen("[process]\n", &process, 1);
+        let text = portcullis(Peer::Portcullis, life_seconds).replacen("[process]\n", &process, 1);
         self.write("portcullis.toml", &text);
     }
 
     /// Has the product be one that may be taken over, with a second application or without.
     pub fn configure(&self, second: bool, life_seconds: u32) {
         let key = "[vault]\nroot_key = { file = \"secrets/root.key\" }\n";
-        let mut text = portcullis(life_seconds).replacen("[vault]\n", key, 1);
+        let mut text = portcullis(Peer::Portcullis, life_seconds).replacen("[vault]\n", key, 1);
         text.push_str(&format!("[upgrade]\nsocket = \"{}/run/up\"\n", self.path().display()));
         if second {
             let hash = "0".repeat(64);
@@ -121,13 +124,13 @@ impl World {
     }
 }
 
-fn portcullis(life_seconds: u32) -> String {
+fn portcullis(peer: Peer, life_seconds: u32) -> String {
     let profile = repository().join("config/providers/paymega.toml");
     let mut text = format!(
         r#"providers = ["{}"]
 [public]
 address = "127.0.0.1:{}"
-url = "https://localhost:18443"
+url = "https://localhost:{}"
 certificate = "tls/leaf.pem"
 key = "tls/leaf.key"
 [private]
@@ -135,7 +138,7 @@ address = "127.0.0.1:{}"
 certificate = "tls/leaf.pem"
 key = "tls/leaf.key"
 [admin]
-address = "127.0.0.1:{ADMIN_PORT}"
+address = "127.0.0.1:{}"
 [server]
 threads = 1
 drain_seconds = 0
@@ -148,7 +151,7 @@ ca_file = "tls/ca.pem"
 danger_allow_private_addresses = true
 danger_plain_http = true
 [audit]
-folder = "audit"
+folder = "{}"
 key = {{ file = "secrets/audit.key" }}
 [process]
 # The run may be a container's root.
@@ -172,8 +175,11 @@ origins = ["{ORIGIN}"]
 callback_hosts = ["shop.example.com"]
 "#,
         profile.display(),
-        Peer::Portcullis.capture_port(),
-        Peer::Portcullis.port(Hop::Plain),
+        peer.capture_port(),
+        peer.capture_port(),
+        peer.port(Hop::Plain),
+        peer.admin_port(),
+        if peer == Peer::Other { "audit-other" } else { "audit" },
         APP_KEY_SHA256,
     );
     for hop in Hop::BOTH {
