@@ -47,38 +47,40 @@ pub struct Bout {
 impl Bout {
     /// Starts everything and has every proxy prove its work.
     pub async fn start(peers: &[Peer], product: &Path, pinned: bool) -> Self {
-        Self::with_lives(peers, [product, product], pinned, LIFE_SECONDS).await
+        Self::with_lives(peers, product, pinned, LIFE_SECONDS).await
+    }
+
+    /// The same; the product's cards live for so long.
+    pub async fn with_lives(
+        peers: &[Peer],
+        product: &Path,
+        pinned: bool,
+        life_seconds: u32,
+    ) -> Self {
+        let world = World::new(upstream::bearer(), life_seconds);
+        Self::within(world, peers, |_| product, pinned).await
     }
 
     /// The product alone and unconfined, so that it can write down what it counted as it ends.
     pub async fn training(product: &Path) -> Self {
         let world = World::new(upstream::bearer(), LIFE_SECONDS);
         world.confine(false, LIFE_SECONDS);
-        Self::within(world, &[Peer::Portcullis], [product, product], false).await
+        Self::within(world, &[Peer::Portcullis], |_| product, false).await
     }
 
     /// The product beside another build of it, and beside all others.
     pub async fn versus(product: &Path, other: &Path) -> Self {
         let mut peers = Peer::ALL.to_vec();
         peers.insert(1, Peer::Other);
-        Self::with_lives(&peers, [product, other], true, LIFE_SECONDS).await
+        let world = World::new(upstream::bearer(), LIFE_SECONDS);
+        let build = |peer| if peer == Peer::Other { other } else { product };
+        Self::within(world, &peers, build, true).await
     }
 
-    /// The same; the product's cards live for so long.
-    pub async fn with_lives(
-        peers: &[Peer],
-        [product, other]: [&Path; 2],
-        pinned: bool,
-        life_seconds: u32,
-    ) -> Self {
-        let world = World::new(upstream::bearer(), life_seconds);
-        Self::within(world, peers, [product, other], pinned).await
-    }
-
-    async fn within(
+    async fn within<'p>(
         world: World,
         peers: &[Peer],
-        [product, other]: [&Path; 2],
+        build: impl Fn(Peer) -> &'p Path,
         pinned: bool,
     ) -> Self {
         let acceptor = world.identity.acceptor().unwrap();
@@ -88,10 +90,7 @@ impl Bout {
         let columns = ["idle", "64 connections, cards of one round", "at the end of the rounds"];
         let mut memory = Table::new(("memory", "Resident memory", "MiB"), 1, &columns, peers);
         for peer in peers {
-            let running = {
-                let program = if *peer == Peer::Other { other } else { product };
-                Running::start(*peer, &world, program, pinned)
-            };
+            let running = Running::start(*peer, &world, build(*peer), pinned);
             memory.add(*peer, 0, mebibytes(running.resident_kib()));
             let rival = Rival::open(running, &world, &connector, &seen).await;
             for hop in Hop::BOTH {

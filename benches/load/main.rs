@@ -113,9 +113,7 @@ async fn versus(other: &Path) {
 /// Ten minutes of sales; ends with a verdict.
 async fn soak() {
     let seconds = std::env::var("SOAK_SECONDS").ok().and_then(|text| text.parse().ok());
-    let bout =
-        Bout::with_lives(&[Peer::Portcullis], [&product(), &product()], true, SOAK_LIFE_SECONDS)
-            .await;
+    let bout = Bout::with_lives(&[Peer::Portcullis], &product(), true, SOAK_LIFE_SECONDS).await;
     let (_world, rival) = bout.into_first();
     let stood = soak::soak(rival, seconds.unwrap_or(SOAK_SECONDS), &results()).await;
     assert!(stood, "the soak failed");
