@@ -217,7 +217,8 @@ mod tests {
     use std::time::Duration;
 
     use super::super::{
-        Account, Accounts, Audience, KeyringError, Limits, Mark, Once, Owner, Session, VaultError,
+        Account, Accounts, Audience, Guarded, KeyringError, Limits, Mark, Once, Owner, Session,
+        VaultError,
     };
     use super::*;
     use crate::card::{Capture, Card, Cvv, Expiry, Mode, Pan};
@@ -280,14 +281,15 @@ mod tests {
         let cvv_token = kept.cvv_token.unwrap();
         let id = giver.open_session(session(), NOW).unwrap();
         assert_eq!(giver.claim(b"callback", NOW), Ok(Mark::New));
+        let Ok(Guarded::First(payment)) = giver.claim_payment(b"p", NOW) else { panic!() };
         let shop = Tenant::new("shop");
         let claimed = giver.claim_once(&shop, &[b"k"], &[b"sale"], NOW);
         let Ok(Once::First(claim)) = claimed else { panic!() };
         let relay = giver.keep_relay(SecretBytes::from_slice(b"PaReq"), TTL, NOW).unwrap();
         let handle = giver.keep_bearer(b"jwt", &audience(), b"", TTL, NOW).unwrap();
         let pan = Pan::parse(b"4111111111111111").unwrap();
-        assert_eq!(hand_over(&giver, &taker), 7);
-        assert_eq!((giver.len(), taker.len()), (0, 7));
+        assert_eq!(hand_over(&giver, &taker), 8);
+        assert_eq!((giver.len(), taker.len()), (0, 8));
         assert_eq!(giver.fingerprint(&pan), taker.fingerprint(&pan));
 
         for vault in [&giver, &taker] {
@@ -296,6 +298,7 @@ mod tests {
             assert_eq!(seen.session.owner, owner());
             vault.use_session(&id, &seen, NOW).unwrap();
             assert_eq!(vault.claim(b"callback", NOW), Ok(Mark::InFlight));
+            assert!(matches!(vault.claim_payment(b"p", NOW), Ok(Guarded::UnderWay)));
             assert!(vault.open_bearer(&handle, NOW).is_ok());
             let again = vault.keep_bearer(b"jwt", &audience(), b"", TTL, NOW).unwrap();
             assert_eq!(again.random_part(), handle.random_part());
@@ -305,6 +308,10 @@ mod tests {
         let used_up = taker.session(&id, NOW).unwrap();
         assert_eq!(taker.use_session(&id, &used_up, NOW), Err(VaultError::NotFound));
         // What either of them does the other one sees, and a code is handed out once.
+        giver.lose_payment(&payment, NOW);
+        assert!(matches!(taker.claim_payment(b"p", NOW), Ok(Guarded::Unknown)));
+        giver.release(b"callback", NOW);
+        assert_eq!(taker.claim(b"callback", NOW), Ok(Mark::New));
         let (_, lease) = giver.take_cvv(&cvv_token, &kept.token, &audience(), NOW).unwrap();
         assert!(taker.take_cvv(&cvv_token, &kept.token, &audience(), NOW).is_err());
         giver.restore_cvv(lease, NOW);

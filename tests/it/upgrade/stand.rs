@@ -26,7 +26,7 @@ struct Stand {
     nonces: Vec<u8>,
 }
 
-const FORMAT: u16 = 4;
+const FORMAT: u16 = 5;
 const HELLO: u8 = 1;
 const REFUSED: u8 = 2;
 const PROOFS: u8 = 3;
