@@ -137,6 +137,15 @@ mod tests {
         let mut buf = ReadBuf::new(&mut store);
         poll_fn(|cx| Pin::new(&mut near).poll_read(cx, &mut buf)).await.unwrap();
         assert_eq!(buf.filled(), b"abc");
+        // What came may have been decrypted there: the next wait wipes again.
+        let mut store = *b"4111111111111111";
+        let mut buf = ReadBuf::new(&mut store);
+        poll_fn(|cx| {
+            assert!(Pin::new(&mut near).poll_read(cx, &mut buf).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        assert_eq!(store, [0; 16]);
     }
 
     #[tokio::test]

@@ -190,6 +190,7 @@ impl<'a> Header<'a> {
                 Accounts::Only(names.clone().map(read).collect::<Option<_>>()?)
             }
         };
-        Some(Owner { tenant: Tenant::new(self.tenant()), accounts, mode })
+        let tenant = Tenant::new(std::str::from_utf8(self.tenant).ok()?);
+        Some(Owner { tenant, accounts, mode })
     }
 }

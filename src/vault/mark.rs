@@ -205,3 +205,17 @@ impl Stamps {
         Stamp(stamp)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_stamps_are_alike_in_one_process_or_in_two() {
+        let (one, other) = (Stamps::draw(), Stamps::draw());
+        let drawn = [one.next(), one.next(), other.next(), other.next()];
+        for (at, stamp) in drawn.iter().enumerate() {
+            assert!(!drawn[..at].contains(stamp));
+        }
+    }
+}
