@@ -71,12 +71,6 @@ macro_rules! names {
                 Self(Arc::from(name))
             }
 
-            /// The same, where others have the name, too.
-            #[must_use]
-            pub fn named(name: &Arc<str>) -> Self {
-                Self(Arc::clone(name))
-            }
-
             /// The name.
             #[must_use]
             pub fn as_str(&self) -> &str {
@@ -94,6 +88,14 @@ macro_rules! names {
 
 names!(Tenant);
 names!(Account);
+
+impl Account {
+    /// The same name that others hold, not a copy of it.
+    #[must_use]
+    pub fn named(name: &Arc<str>) -> Self {
+        Self(Arc::clone(name))
+    }
+}
 
 /// Accounts for which a card may be redeemed.
 #[derive(Debug, Clone, PartialEq, Eq)]
