@@ -50,7 +50,7 @@ use taker::{Prepared, Taker};
 use words::{Broken, Refused};
 
 /// The form of what goes over. Another form gets another number.
-const FORMAT: u16 = 5;
+const FORMAT: u16 = 6;
 
 /// For each step before records move, except the next.
 const STEP_MAX: Duration = Duration::from_secs(5);

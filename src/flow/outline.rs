@@ -9,7 +9,7 @@ use http::HeaderName;
 use crate::card::{CvvToken, Timestamp, Token};
 use crate::provider::{Part, Reveal};
 use crate::secret::CleartextBody;
-use crate::vault::{Audience, Preview, Vault, VaultError};
+use crate::vault::{Audience, Found, Preview, Vault, VaultError};
 use crate::wire::{Encoding, Pointer, Span, WireError, quote};
 
 use super::changes::Changes;
@@ -169,7 +169,7 @@ impl Pen for Outline {
         token: &Token,
         audience: &Audience,
         now: Timestamp,
-    ) -> Result<Preview, VaultError> {
+    ) -> Result<(Preview, Found), VaultError> {
         vault.preview(token, audience, now)
     }
 
@@ -190,10 +190,10 @@ impl Pen for Outline {
     fn take_cvv(
         vault: &Vault,
         (cvv_token, token): (&CvvToken, &Token),
-        audience: &Audience,
+        found: Found,
         now: Timestamp,
     ) -> Result<(), VaultError> {
-        vault.has_cvv(cvv_token, token, audience, now)
+        vault.has_cvv(cvv_token, token, &found, now)
     }
 
     fn put_cvv(&mut self, (): &(), at: &Reveal, span: Span) {

@@ -5,7 +5,7 @@
 
 use crate::card::{Card, Cvv, CvvToken, Timestamp, Token};
 use crate::provider::{Part, Reveal};
-use crate::vault::{Audience, CvvLease, Vault, VaultError};
+use crate::vault::{Audience, CvvLease, Found, Redeemed, Vault, VaultError};
 use crate::wire::{Pointer, Span};
 
 use super::changes::Changes;
@@ -33,22 +33,22 @@ pub(super) trait Pen {
     /// A value of a rule in place of the one at `span`; `write` writes the real one.
     fn put(&mut self, rule: Put, at: &Pointer, span: Span, write: impl FnOnce(&mut Changes));
 
-    /// The card that a token stands for.
+    /// The card that a token stands for, and where it lies.
     fn redeem(
         vault: &Vault,
         token: &Token,
         audience: &Audience,
         now: Timestamp,
-    ) -> Result<Self::Card, VaultError>;
+    ) -> Result<(Self::Card, Found), VaultError>;
 
     /// A part of the card in place of its token.
     fn put_part(&mut self, card: &Self::Card, at: &Reveal, span: Span);
 
-    /// The security code that a token stands for.
+    /// The security code that a token stands for, of the card that was found.
     fn take_cvv(
         vault: &Vault,
         tokens: (&CvvToken, &Token),
-        audience: &Audience,
+        found: Found,
         now: Timestamp,
     ) -> Result<Self::Code, VaultError>;
 
@@ -69,8 +69,8 @@ impl Pen for Changes {
         token: &Token,
         audience: &Audience,
         now: Timestamp,
-    ) -> Result<Card, VaultError> {
-        vault.redeem(token, audience, now).map(crate::vault::Redeemed::into_card)
+    ) -> Result<(Card, Found), VaultError> {
+        vault.redeem(token, audience, now).map(Redeemed::into_parts)
     }
 
     fn put_part(&mut self, card: &Card, at: &Reveal, span: Span) {
@@ -90,10 +90,10 @@ impl Pen for Changes {
     fn take_cvv(
         vault: &Vault,
         (cvv_token, token): (&CvvToken, &Token),
-        audience: &Audience,
+        found: Found,
         now: Timestamp,
     ) -> Result<(Cvv, CvvLease), VaultError> {
-        vault.take_cvv(cvv_token, token, audience, now)
+        vault.take_cvv(cvv_token, token, found, now)
     }
 
     fn put_cvv(&mut self, (cvv, _): &(Cvv, CvvLease), _: &Reveal, span: Span) {

@@ -150,14 +150,14 @@ impl Flow {
             };
         };
         let unknown = |part: Part| Refusal::TokenUnknown(pointer_of(tokens.rules, part));
-        let card = P::redeem(&self.vault, &token, audience, now);
-        let card = card.map_err(|_| unknown(Part::Number))?;
+        let redeemed = P::redeem(&self.vault, &token, audience, now);
+        let (card, found) = redeemed.map_err(|_| unknown(Part::Number))?;
         for (reveal, span) in &tokens.card {
             pen.put_part(&card, reveal, *span);
             revealed.replaced.pan += u32::from(reveal.part == Part::Number);
         }
         if let Some((cvv_token, span, reveal)) = tokens.cvv {
-            let taken = P::take_cvv(&self.vault, (&cvv_token, &token), audience, now);
+            let taken = P::take_cvv(&self.vault, (&cvv_token, &token), found, now);
             let taken = taken.map_err(|_| Refusal::TokenUnknown(reveal.pointer.to_string()))?;
             pen.put_cvv(&taken, reveal, span);
             revealed.cvv = Some(taken);

@@ -86,7 +86,7 @@ fn lives(config: &Config) -> String {
     let limits = &config.vault;
     format!(
         "Cards are kept for {} s and security codes for {} s at most, sealed, in memory; at most {} \
-         records. Operator: set them to what a checkout needs (vault.card_ttl_seconds).",
+         cards. Operator: set them to what a checkout needs (vault.card_ttl_seconds).",
         limits.card_ttl.as_secs(),
         limits.cvv_ttl.as_secs(),
         limits.capacity

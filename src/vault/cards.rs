@@ -1,24 +1,23 @@
 //! Cards and their security codes.
 //!
-//! A card's record is found and opened by its token. A security code is found by its *card's* token
-//! and opened by both: so a card has one code at a time, a new one takes the place of the old, a
-//! revoked card takes its code along, and a code token without its card's token opens nothing.
+//! A card's record is found and opened by its token. Its security code lies in the same record and
+//! is opened by both tokens: so a card has one code at a time, a new one takes the place of the
+//! old, a revoked card takes its code along, and a code token without its card's token opens
+//! nothing.
 
 use std::fmt;
 
-use super::header::{Kind, Scope};
+use super::code::{Digits, SealedCode};
+use super::header::{Header, Kind, Scope};
 use super::record::{read_card, write_card};
-use super::seal::{Address, Opened, SALT_BYTES, Sealed};
+use super::seal::{Address, Name, Opened, SALT_BYTES};
+use super::store::Refused;
 use super::{Account, Accounts, Audience, Draft, Owner, Tenant, Vault, VaultError};
 use crate::card::{Brand, Capture, Card, Cvv, CvvToken, Expiry, Masked, Mode, Timestamp, Token};
-use crate::secret::{Random, wipe};
+use crate::secret::Random;
 
 /// The random part of a token.
 const BITS_BYTES: usize = 20;
-
-/// A security code is padded to the longest, so that the record does not tell its length.
-const CVV_BYTES: usize = 4;
-const CVV_PADDING: u8 = b' ';
 
 /// What is said about a kept card.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,6 +76,7 @@ pub struct Preview {
 #[derive(Debug)]
 pub struct Redeemed {
     card: Card,
+    found: Found,
 }
 
 impl Redeemed {
@@ -86,20 +86,29 @@ impl Redeemed {
         &self.card
     }
 
-    /// The card, to be kept by the caller.
+    /// The card, to be kept by the caller, and what its security code is taken by.
     #[must_use]
-    pub fn into_card(self) -> Card {
-        self.card
+    pub fn into_parts(self) -> (Card, Found) {
+        (self.card, self.found)
+    }
+}
+
+/// Where a redeemed card lies in the vault, and its security code as it lay there, sealed.
+pub struct Found {
+    name: Name,
+    code: SealedCode,
+}
+
+impl fmt::Debug for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Found(..)")
     }
 }
 
 /// The right to put a taken security code back, as long as nothing of it was sent. Dropped, the
 /// code is gone for ever.
 #[must_use = "dropping the lease burns the security code"]
-pub struct CvvLease {
-    sealed: Sealed,
-    card: [u8; BITS_BYTES],
-}
+pub struct CvvLease(Found);
 
 impl fmt::Debug for CvvLease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -108,7 +117,7 @@ impl fmt::Debug for CvvLease {
 }
 
 impl Vault {
-    /// Keeps a card, and its security code apart from it.
+    /// Keeps a card, and its security code under a key of its own.
     ///
     /// # Errors
     /// No room; a security code of a length that the brand does not print.
@@ -124,17 +133,22 @@ impl Vault {
 
         let mut random = Random::fetch(2 * (BITS_BYTES + SALT_BYTES));
         let token = Token::draw(owner.mode, &mut random);
-        let scope = Scope::from(owner);
-        let expires = metadata.expires_at;
+        let (scope, expires) = (Scope::from(owner), metadata.expires_at);
         let plain = write_card(&card);
         drop(card);
-        let plain = plain.as_bytes();
-        let draft = Draft { address: card_address(&token), scope, expires, plain };
-        self.insert(&draft, &mut random, now)?;
-
-        let keep = |cvv| self.keep_cvv(&token, cvv, (owner, expires), &mut random, now);
-        let cvv_token = cvv.map(keep).transpose().inspect_err(|_| {
-            self.remove(&card_address(&token));
+        let address = card_address(&token);
+        let draft = Draft { address, scope, expires, plain: plain.as_bytes() };
+        let mut sealed = draft.seal(self.ring().current(Kind::Card), &mut random)?;
+        let seal = |cvv| self.seal_cvv((&token, sealed.name()), cvv, expires, &mut random, now);
+        let cvv = cvv.map(seal).transpose()?;
+        let cvv_token = cvv.map(|(cvv_token, code)| {
+            sealed.set_code(&code);
+            cvv_token
+        });
+        self.cards.insert(sealed, now).map_err(|refused| match refused {
+            Refused::Full => VaultError::Full,
+            // Names come from 160 random bits: this is randomness that repeats.
+            Refused::Taken => VaultError::Sealing,
         })?;
         Ok(KeptCard { token, cvv_token, card: metadata })
     }
@@ -142,7 +156,7 @@ impl Vault {
     /// Gives a kept card a new security code; the token of the old one is worthless from then on.
     ///
     /// # Errors
-    /// No such card of this tenant; a length that the brand does not print; no room.
+    /// No such card of this tenant; a length that the brand does not print.
     pub fn refresh_cvv(
         &self,
         token: &Token,
@@ -153,34 +167,33 @@ impl Vault {
         let (card, opened) = self.open_own(token, tenant, now)?;
         check_cvv(Some(&cvv), card.pan.brand())?;
         let header = opened.header().ok_or(VaultError::NotFound)?;
-        let owner = header.owner().ok_or(VaultError::NotFound)?;
-        // One under an older root key has another name and would be found once this one is gone.
-        self.remove(&cvv_address(token, &[]));
         let mut random = Random::fetch(BITS_BYTES + SALT_BYTES);
-        self.keep_cvv(token, cvv, (&owner, header.expires), &mut random, now)
+        let place = (token, opened.name());
+        let (cvv_token, code) = self.seal_cvv(place, cvv, header.expires, &mut random, now)?;
+        // Revoked meanwhile, it is not found any more.
+        let is_kept = self.cards.set_code(&opened.name(), &code, now);
+        if is_kept { Ok(cvv_token) } else { Err(VaultError::NotFound) }
     }
 
-    fn keep_cvv(
+    /// Seals a code that lives no longer than its card.
+    fn seal_cvv(
         &self,
-        token: &Token,
+        (token, name): (&Token, Name),
         cvv: Cvv,
-        (owner, card_expires): (&Owner, Timestamp),
+        card_expires: Timestamp,
         random: &mut Random,
         now: Timestamp,
-    ) -> Result<CvvToken, VaultError> {
-        let cvv_token = CvvToken::draw(owner.mode, random);
-        let address = cvv_address(token, cvv_token.random_part());
-        let expires = now.plus(self.limits.cvv_ttl).min(card_expires);
-        let mut plain = [CVV_PADDING; CVV_BYTES];
-        cvv.reveal(|digits| {
-            plain.iter_mut().zip(digits.bytes()).for_each(|(place, digit)| *place = digit);
-        });
+    ) -> Result<(CvvToken, SealedCode), VaultError> {
+        let cvv_token = CvvToken::draw(token.mode(), random);
+        let mut digits = Digits::none();
+        digits.read(&cvv);
         drop(cvv);
-        let scope = Scope::from(owner);
-        let kept = self.put(&Draft { address, scope, expires, plain: &plain }, random);
-        wipe(&mut plain);
-        kept?;
-        Ok(cvv_token)
+        let expires = now.plus(self.limits.cvv_ttl).min(card_expires);
+        let address = cvv_address(&cvv_token, token);
+        let ring = self.ring();
+        let root = ring.current(Kind::Cvv);
+        let code = root.seal_code(&address, (name, random.take()), expires, &digits);
+        Ok((cvv_token, code.ok_or(VaultError::Sealing)?))
     }
 
     /// Hands the card out for a request of this audience. As often as it is asked for: what may be
@@ -194,11 +207,11 @@ impl Vault {
         audience: &Audience,
         now: Timestamp,
     ) -> Result<Redeemed, VaultError> {
-        let admits =
-            |header: &super::Header<'_>| token.mode() == audience.mode && header.admits(audience);
+        let admits = |header: &Header<'_>| token.mode() == audience.mode && header.admits(audience);
         let opened = self.open(&card_address(token), now, admits)?;
         let card = read_card(opened.plain()).ok_or(VaultError::NotFound)?;
-        Ok(Redeemed { card })
+        let found = Found { name: opened.name(), code: opened.code() };
+        Ok(Redeemed { card, found })
     }
 
     /// What may be shown of a card that [`Self::redeem`] would hand to this audience.
@@ -210,70 +223,69 @@ impl Vault {
         token: &Token,
         audience: &Audience,
         now: Timestamp,
-    ) -> Result<Preview, VaultError> {
-        let Redeemed { card } = self.redeem(token, audience, now)?;
+    ) -> Result<(Preview, Found), VaultError> {
+        let Redeemed { card, found } = self.redeem(token, audience, now)?;
         let (masked, expiry) = (card.pan.masked(), card.expiry.clone());
-        Ok(Preview { masked, expiry, has_holder: card.holder.is_some() })
+        Ok((Preview { masked, expiry, has_holder: card.holder.is_some() }, found))
     }
 
-    /// Takes the security code out of the vault: of any number of callers, one gets it.
+    /// Takes the security code of a redeemed card out of the vault: of any number of callers, one
+    /// gets it.
     ///
     /// # Errors
-    /// No such code of this card for this audience.
+    /// No such code of this card.
     pub fn take_cvv(
         &self,
         cvv_token: &CvvToken,
         token: &Token,
-        audience: &Audience,
+        found: Found,
         now: Timestamp,
     ) -> Result<(Cvv, CvvLease), VaultError> {
-        let opened = self.open_cvv(cvv_token, token, audience, now)?;
         // Opened before it is taken: a wrong token must not burn somebody's code.
-        let cvv = Cvv::parse(opened.plain().trim_ascii_end()).map_err(|_| VaultError::NotFound)?;
-        let taken = self.cards.take_if(&opened.name(), opened.stamp());
-        let sealed = taken.ok_or(VaultError::NotFound)?;
-        Ok((cvv, CvvLease { sealed, card: *token.random_part() }))
+        let cvv = self.open_cvv(cvv_token, token, &found, now)?;
+        let is_taken = self.cards.take_code(&found.name, found.code.stamp());
+        if is_taken { Ok((cvv, CvvLease(found))) } else { Err(VaultError::NotFound) }
     }
 
     /// Whether [`Self::take_cvv`] would hand this code out; it stays where it is.
     ///
     /// # Errors
-    /// No such code of this card for this audience.
+    /// No such code of this card.
     pub fn has_cvv(
         &self,
         cvv_token: &CvvToken,
         token: &Token,
-        audience: &Audience,
+        found: &Found,
         now: Timestamp,
     ) -> Result<(), VaultError> {
-        self.open_cvv(cvv_token, token, audience, now).map(drop)
+        self.open_cvv(cvv_token, token, found, now).map(drop)
     }
 
+    /// Nothing is said about whose it is: that was asked when the card was redeemed.
     fn open_cvv(
         &self,
         cvv_token: &CvvToken,
         token: &Token,
-        audience: &Audience,
+        found: &Found,
         now: Timestamp,
-    ) -> Result<Opened, VaultError> {
-        let address = cvv_address(token, cvv_token.random_part());
-        let mode = audience.mode;
-        self.open(&address, now, |header| {
-            token.mode() == mode && cvv_token.mode() == mode && header.admits(audience)
-        })
+    ) -> Result<Cvv, VaultError> {
+        let Found { name, code } = found;
+        if cvv_token.mode() != token.mode() || !code.lives(now) {
+            return Err(VaultError::NotFound);
+        }
+        let ring = self.ring();
+        let root = ring.roots(Kind::Cvv).find(|root| root.version() == code.version());
+        let address = cvv_address(cvv_token, token);
+        let mut digits = Digits::none();
+        let opened = root.and_then(|root| root.open_code(&address, *name, code, &mut digits));
+        opened.and_then(|()| digits.cvv()).ok_or(VaultError::NotFound)
     }
 
     /// Puts a security code back of which nothing was sent, until its old end. Not when the card
     /// was revoked or got a new code meanwhile.
     pub fn restore_cvv(&self, lease: CvvLease, now: Timestamp) {
-        let CvvLease { sealed, card } = lease;
-        let name = sealed.name();
-        let card = Address { kind: Kind::Card, bits: &card, further: &[] };
-        // Looked up after the code is back: whichever of a revocation and this comes second, the
-        // code is gone.
-        if self.cards.put_back(sealed, now) && !self.contains(&card, now) {
-            self.cards.remove(&name);
-        }
+        let CvvLease(Found { name, code }) = lease;
+        self.cards.put_code_back(&name, &code, now);
     }
 
     /// What may be shown of a card.
@@ -288,8 +300,7 @@ impl Vault {
     ) -> Result<Metadata, VaultError> {
         let (card, opened) = self.open_own(token, tenant, now)?;
         let header = opened.header().ok_or(VaultError::NotFound)?;
-        let has_cvv = self.contains(&cvv_address(token, &[]), now);
-        Ok(Metadata::of(&card, header.expires, has_cvv))
+        Ok(Metadata::of(&card, header.expires, opened.code().lives(now)))
     }
 
     /// Forgets a card and its security code at once.
@@ -298,10 +309,8 @@ impl Vault {
     /// No such card of this tenant.
     pub fn revoke(&self, token: &Token, tenant: &Tenant, now: Timestamp) -> Result<(), VaultError> {
         self.open_own(token, tenant, now)?;
-        // The card first: see `restore_cvv`.
-        let revoked = self.remove(&card_address(token));
-        self.remove(&cvv_address(token, &[]));
-        if revoked { Ok(()) } else { Err(VaultError::NotFound) }
+        let is_revoked = self.remove(&card_address(token));
+        if is_revoked { Ok(()) } else { Err(VaultError::NotFound) }
     }
 
     /// Opens a card for its owner, whatever accounts it was kept for.
@@ -311,7 +320,7 @@ impl Vault {
         tenant: &Tenant,
         now: Timestamp,
     ) -> Result<(Card, Opened), VaultError> {
-        let own = |header: &super::Header<'_>| header.is_of(tenant, token.mode());
+        let own = |header: &Header<'_>| header.is_of(tenant, token.mode());
         let opened = self.open(&card_address(token), now, own)?;
         let card = read_card(opened.plain()).ok_or(VaultError::NotFound)?;
         Ok((card, opened))
@@ -339,7 +348,7 @@ fn card_address(token: &Token) -> Address<'_> {
     Address { kind: Kind::Card, bits: token.random_part(), further: &[] }
 }
 
-/// Without the code's own bits it names the record and does not open it.
-fn cvv_address<'a>(token: &'a Token, cvv_bits: &'a [u8]) -> Address<'a> {
-    Address { kind: Kind::Cvv, bits: token.random_part(), further: cvv_bits }
+/// What a code's key comes from. It has no record of its own.
+fn cvv_address<'a>(cvv_token: &'a CvvToken, token: &'a Token) -> Address<'a> {
+    Address { kind: Kind::Cvv, bits: token.random_part(), further: cvv_token.random_part() }
 }

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use super::Vault;
+use super::code::SealedCode;
 use super::memory::MemoryStore;
 use super::record::Reader;
 use super::seal::{NAME_BYTES, Name, SALT_BYTES, Sealed, Stamp};
@@ -26,14 +27,16 @@ pub(super) enum Place {
 
 const INSERT: u8 = 1;
 const PUT: u8 = 2;
-const PUT_BACK: u8 = 3;
-const GET: u8 = 4;
-const CONTAINS: u8 = 5;
-const REPLACE_IF: u8 = 6;
-const TAKE_IF: u8 = 7;
-const REMOVE: u8 = 8;
-const HAS_RESERVE: u8 = 9;
-const HAS_PLACE: u8 = 10;
+const GET: u8 = 3;
+const CONTAINS: u8 = 4;
+const REPLACE_IF: u8 = 5;
+const TAKE_IF: u8 = 6;
+const REMOVE: u8 = 7;
+const SET_CODE: u8 = 8;
+const TAKE_CODE: u8 = 9;
+const PUT_CODE_BACK: u8 = 10;
+const HAS_RESERVE: u8 = 11;
+const HAS_PLACE: u8 = 12;
 
 /// The first byte of an answer; a record may follow.
 const NO: u8 = 0;
@@ -80,10 +83,6 @@ impl Elsewhere {
         if self.is(PUT, &[sealed.bytes()]) { Ok(()) } else { Err(Refused::Full) }
     }
 
-    pub(super) fn put_back(&self, sealed: &Sealed, now: Timestamp) -> bool {
-        self.is(PUT_BACK, &[&bytes(now), sealed.bytes()])
-    }
-
     pub(super) fn get(&self, name: &Name, now: Timestamp) -> Option<Sealed> {
         self.record(GET, &[&bytes(now), &name.0])
     }
@@ -102,6 +101,18 @@ impl Elsewhere {
 
     pub(super) fn remove(&self, name: &Name) -> bool {
         self.is(REMOVE, &[&name.0])
+    }
+
+    pub(super) fn set_code(&self, name: &Name, code: &SealedCode, now: Timestamp) -> bool {
+        self.is(SET_CODE, &[&bytes(now), &name.0, code.bytes()])
+    }
+
+    pub(super) fn take_code(&self, name: &Name, seen: Stamp) -> bool {
+        self.is(TAKE_CODE, &[&seen.0, &name.0])
+    }
+
+    pub(super) fn put_code_back(&self, name: &Name, code: &SealedCode, now: Timestamp) -> bool {
+        self.is(PUT_CODE_BACK, &[&bytes(now), &name.0, code.bytes()])
     }
 
     pub(super) fn has_reserve(&self) -> bool {
@@ -159,10 +170,6 @@ fn answered_by(store: &MemoryStore, operation: u8, mut reader: Reader<'_>) -> Op
             outcome(store.insert(Sealed::given(reader.rest())?, now))
         }
         PUT => outcome(store.put(Sealed::given(reader.rest())?)),
-        PUT_BACK => {
-            let now = time(&mut reader)?;
-            yes(store.put_back(Sealed::given(reader.rest())?, now))
-        }
         GET => {
             let now = time(&mut reader)?;
             record(store.get(&name(&mut reader)?, now))
@@ -180,6 +187,18 @@ fn answered_by(store: &MemoryStore, operation: u8, mut reader: Reader<'_>) -> Op
             record(store.take_if(&name(&mut reader)?, seen))
         }
         REMOVE => yes(store.remove(&name(&mut reader)?)),
+        SET_CODE => {
+            let (now, name) = (time(&mut reader)?, name(&mut reader)?);
+            yes(store.set_code(&name, &SealedCode::given(reader.rest())?, now))
+        }
+        TAKE_CODE => {
+            let seen = stamp(&mut reader)?;
+            yes(store.take_code(&name(&mut reader)?, seen))
+        }
+        PUT_CODE_BACK => {
+            let (now, name) = (time(&mut reader)?, name(&mut reader)?);
+            yes(store.put_code_back(&name, &SealedCode::given(reader.rest())?, now))
+        }
         HAS_RESERVE => yes(store.has_reserve()),
         HAS_PLACE => yes(store.has_place(std::str::from_utf8(reader.rest()).ok()?)),
         _ => return None,

@@ -267,7 +267,7 @@ impl Vault {
     /// Live records under this version.
     fn sealed_by(&self, version: u32, now: Timestamp) -> usize {
         let live = |store: &super::Store| {
-            store.count(|kept| kept.version() == version && kept.expires() > now)
+            store.count(|kept| kept.expires() > now && kept.needs(version, now))
         };
         self.stores().map(live).iter().sum()
     }

@@ -10,6 +10,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
+use super::code::SealedCode;
 use super::elsewhere::Elsewhere;
 use super::seal::{Name, Sealed, Stamp};
 use super::store::{Bounds, Refused};
@@ -109,27 +110,6 @@ impl MemoryStore {
         Ok(())
     }
 
-    /// Puts a record that was taken back, unless its time is over or its name is in use. Goes over
-    /// the bounds if it must: by no more than the requests under way.
-    pub(super) fn put_back(&self, sealed: Sealed, now: Timestamp) -> bool {
-        if sealed.expires() <= now {
-            return false;
-        }
-        let name = sealed.name();
-        let mut records = match self.shard(&name) {
-            Ok(records) => records,
-            Err(elsewhere) => return elsewhere.put_back(&sealed, now),
-        };
-        match records.entry(hash(&name), |kept| kept.name() == name, rehash) {
-            Entry::Occupied(_) => false,
-            Entry::Vacant(free) => {
-                self.usage.add(&sealed);
-                free.insert(sealed);
-                true
-            }
-        }
-    }
-
     /// A copy of a live record.
     pub(super) fn get(&self, name: &Name, now: Timestamp) -> Option<Sealed> {
         match self.shard(name) {
@@ -191,8 +171,38 @@ impl MemoryStore {
         Some(sealed)
     }
 
+    /// Gives a live card another security code.
+    pub(super) fn set_code(&self, name: &Name, code: &SealedCode, now: Timestamp) -> bool {
+        self.change(name, |card| card.expires() > now && card.set_code(code))
+            .unwrap_or_else(|elsewhere| elsewhere.set_code(name, code, now))
+    }
+
+    /// Removes the security code that carries this stamp: of any number of callers, one does.
+    pub(super) fn take_code(&self, name: &Name, seen: Stamp) -> bool {
+        self.change(name, |card| card.take_code(seen))
+            .unwrap_or_else(|elsewhere| elsewhere.take_code(name, seen))
+    }
+
+    /// Puts a security code back that was taken, unless its card is gone, another code was there
+    /// since, or its own time is over.
+    pub(super) fn put_code_back(&self, name: &Name, code: &SealedCode, now: Timestamp) -> bool {
+        let back =
+            |card: &mut Sealed| card.expires() > now && code.lives(now) && card.put_code_back(code);
+        self.change(name, back).unwrap_or_else(|elsewhere| elsewhere.put_code_back(name, code, now))
+    }
+
+    /// Whether there is such a record and it was changed.
+    fn change(
+        &self,
+        name: &Name,
+        change: impl FnOnce(&mut Sealed) -> bool,
+    ) -> Result<bool, &Elsewhere> {
+        let mut records = self.shard(name)?;
+        Ok(records.find_mut(hash(name), |kept| kept.name() == *name).is_some_and(change))
+    }
+
     /// Removes what has expired from every `parts`-th shard, beginning with `part`, one after the
-    /// other; returns how many records that were.
+    /// other; returns how many records that were. Security codes go before their cards do.
     pub(super) fn sweep_part(&self, now: Timestamp, part: usize, parts: usize) -> usize {
         let shards = std::iter::once(&self.first).chain(&self.others);
         let chosen = shards.skip(part).step_by(parts.max(1));
@@ -203,7 +213,9 @@ impl MemoryStore {
         let mut gone = Amount::default();
         records.retain(|kept| {
             let live = kept.expires() > now;
-            if !live {
+            if live {
+                kept.expire_code(now);
+            } else {
                 gone.add(self.usage.of(kept));
                 self.usage.remove_share(kept);
             }

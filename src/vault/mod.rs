@@ -12,6 +12,7 @@
 
 mod bearer;
 mod cards;
+mod code;
 mod elsewhere;
 mod fingerprint;
 mod header;
@@ -30,7 +31,7 @@ mod transfer;
 mod usage;
 
 pub use bearer::Bearer;
-pub use cards::{CvvLease, KeptCard, Metadata, Preview, Redeemed};
+pub use cards::{CvvLease, Found, KeptCard, Metadata, Preview, Redeemed};
 pub use fingerprint::Fingerprint;
 pub use keyring::{Keyring, KeyringError, Rotation, Versioned};
 pub use mark::Mark;
@@ -131,7 +132,7 @@ pub struct Audience {
 /// Bounds of a vault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// The most records of cards at a time; a card and its security code are two.
+    /// The most cards at a time, each with its security code.
     pub capacity: usize,
     /// The most handles, capture sessions and steps of payments at a time.
     pub states: usize,
@@ -403,11 +404,6 @@ impl Vault {
         let ring = self.ring();
         let removals = ring.roots(address.kind).map(|root| place.remove(&root.name(address)));
         removals.fold(false, |any, removed| any | removed)
-    }
-
-    fn contains(&self, address: &Address<'_>, now: Timestamp) -> bool {
-        let place = self.place(address.kind);
-        self.ring().roots(address.kind).any(|root| place.contains(&root.name(address), now))
     }
 }
 

@@ -5,9 +5,10 @@
 //! root key alone still lacks the tokens. Each seal draws a fresh salt that goes into the key, so a
 //! key seals exactly one message and the fixed nonce never repeats under a key.
 //!
-//! Layout: salt (16) ‖ name (16) ‖ header ‖ ciphertext ‖ tag (16). Name and header are clear and
-//! authenticated, and stand together so that neither sealing nor opening copies them. The salt
-//! doubles as the version stamp by which a store compares and sets.
+//! Layout: salt (16) ‖ name (16) ‖ header ‖ ciphertext ‖ tag (16), and behind a card its security
+//! code (`code.rs`). Name and header are clear and authenticated, and stand together so that
+//! neither sealing nor opening copies them. The salt doubles as the version stamp by which a store
+//! compares and sets.
 //!
 //! A mark has nothing to hide but what its name comes from: stamp (16) ‖ name (16) ‖ header ‖
 //! state (1), all of it clear.
@@ -18,6 +19,7 @@ use hmac::{HmacReset, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
+use super::code::{CODE_BYTES, SealedCode};
 use super::header::{self, Header, Kind, Scope};
 use crate::card::Timestamp;
 use crate::secret::{Locked, Random, SecretBytes, ct_eq, fill_random, wipe};
@@ -28,7 +30,7 @@ pub(super) const SALT_BYTES: usize = 16;
 pub(super) const NAME_BYTES: usize = 16;
 /// Where the header begins.
 const HEADER: usize = SALT_BYTES + NAME_BYTES;
-const TAG_BYTES: usize = 16;
+pub(super) const TAG_BYTES: usize = 16;
 const STATE_BYTES: usize = 1;
 
 /// Which record is meant, by what its token says.
@@ -126,7 +128,7 @@ impl Root {
         plain: &[u8],
     ) -> Option<Sealed> {
         let start = HEADER + scope.header_len();
-        let mut bytes = Vec::with_capacity(start + plain.len() + TAG_BYTES);
+        let mut bytes = Vec::with_capacity(start + plain.len() + TAG_BYTES + behind(address.kind));
         bytes.extend_from_slice(&salt);
         bytes.extend_from_slice(&name.0);
         scope.write(address.kind, self.version, expires, &mut bytes);
@@ -146,10 +148,36 @@ impl Root {
         bytes.extend_from_slice(plain);
         let (salt, rest) = bytes.split_first_chunk_mut()?;
         let (bound, message) = rest.split_at_mut_checked(start - SALT_BYTES)?;
+        let tag = self.encrypt(address, salt, bound, message)?;
+        bytes.extend_from_slice(&tag);
+        bytes.resize(bytes.len() + behind(address.kind), 0);
+        Some(Sealed(bytes.into_boxed_slice()))
+    }
+
+    /// Encrypts in place, under a key that serves this once. `bound` is authenticated.
+    pub(super) fn encrypt(
+        &self,
+        address: &Address<'_>,
+        salt: &[u8; SALT_BYTES],
+        bound: &[u8],
+        message: &mut [u8],
+    ) -> Option<[u8; TAG_BYTES]> {
         let cipher = self.cipher(address, salt);
         let tag = cipher.encrypt_inout_detached(&NONCE.into(), bound, message.into()).ok()?;
-        bytes.extend_from_slice(&tag);
-        Some(Sealed(bytes.into_boxed_slice()))
+        Some(tag.into())
+    }
+
+    /// Decrypts in place what [`Self::encrypt`] made of the same parts; otherwise nothing.
+    pub(super) fn decrypt(
+        &self,
+        address: &Address<'_>,
+        salt: &[u8; SALT_BYTES],
+        bound: &[u8],
+        message: &mut [u8],
+        tag: [u8; TAG_BYTES],
+    ) -> Option<()> {
+        let cipher = self.cipher(address, salt);
+        cipher.decrypt_inout_detached(&NONCE.into(), bound, message.into(), &Tag::from(tag)).ok()
     }
 
     /// Opens a record that was found under `name`. Nothing when a byte of it, of its header, of its
@@ -166,13 +194,11 @@ impl Root {
             return None;
         }
         let start = HEADER + header.len;
-        let end = sealed.0.len().checked_sub(TAG_BYTES)?;
-        let (salt, rest) = sealed.0.split_first_chunk_mut()?;
-        let cipher = self.cipher(address, salt);
+        let end = sealed.0.len().checked_sub(TAG_BYTES + behind(address.kind))?;
+        let (salt, rest) = sealed.0.get_mut(..end + TAG_BYTES)?.split_first_chunk_mut()?;
         let (bound, rest) = rest.split_at_mut_checked(start - SALT_BYTES)?;
         let (message, tag) = rest.split_last_chunk_mut()?;
-        let tag = Tag::from(*tag);
-        cipher.decrypt_inout_detached(&NONCE.into(), bound, message.into(), &tag).ok()?;
+        self.decrypt(address, salt, bound, message, *tag)?;
         Some(Opened { bytes: sealed, start, end })
     }
 }
@@ -198,6 +224,11 @@ fn derive(keyed: &HmacReset<Sha256>, label: &str, parts: &[&[u8]]) -> Zeroizing<
         mac.update(part);
     }
     Zeroizing::new(mac.finalize_reset().into_bytes().into())
+}
+
+/// How many bytes of a record stand behind its tag.
+const fn behind(kind: Kind) -> usize {
+    if matches!(kind, Kind::Card) { CODE_BYTES } else { 0 }
 }
 
 /// One key, one message: the nonce is fixed (NIST SP 800-38D 8.2 asks for uniqueness under a key).
@@ -236,7 +267,13 @@ impl Sealed {
     /// How long what it seals is; nothing for what has no header.
     pub(super) fn sealed_len(&self) -> usize {
         let header = self.header().map_or(self.len(), |header| header.len);
-        self.len().saturating_sub(HEADER + header + TAG_BYTES)
+        let behind = if self.is(Kind::Card) { CODE_BYTES } else { 0 };
+        self.len().saturating_sub(HEADER + header + TAG_BYTES + behind)
+    }
+
+    /// Whether it is of this kind, without reading all of the header.
+    pub(super) fn is(&self, kind: Kind) -> bool {
+        self.0.get(HEADER) == Some(&(kind as u8))
     }
 
     /// All of it, for another process that has the keys.
@@ -244,11 +281,18 @@ impl Sealed {
         &self.0
     }
 
+    pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.0
+    }
+
     /// A record as another process gave it; nothing for what cannot be one.
     pub(super) fn given(bytes: &[u8]) -> Option<Self> {
         let sealed = Self(bytes.into());
         let header = sealed.header()?;
-        let rest = if header.is(Kind::Mark) { STATE_BYTES } else { TAG_BYTES };
+        let rest = match header.kind()? {
+            Kind::Mark => STATE_BYTES,
+            kind => TAG_BYTES + behind(kind),
+        };
         let whole = header.len.checked_add(HEADER + rest)? <= sealed.len();
         whole.then_some(sealed)
     }
@@ -318,6 +362,11 @@ impl Opened {
 
     pub(super) fn header(&self) -> Option<Header<'_>> {
         self.bytes.header()
+    }
+
+    /// The security code behind a card, as it lay there.
+    pub(super) fn code(&self) -> SealedCode {
+        self.bytes.code()
     }
 
     /// What was sealed.
@@ -401,7 +450,8 @@ mod tests {
         let (root, bits) = (root(1, 1), [7; 20]);
         let right = sealed(&root, &address(&bits));
         assert!(opens(&root, &address(&bits), &right));
-        for place in 0..right.0.len() {
+        // Its code is not part of it: that comes and goes.
+        for place in 0..right.0.len() - CODE_BYTES {
             for bit in 0..8 {
                 let mut wrong = right.copied();
                 wrong.0[place] ^= 1 << bit;
@@ -458,7 +508,8 @@ mod tests {
             seal(&Owner { mode: Mode::Test, ..owner() }, END),
             seal(&owner(), Timestamp::from_secs(9_000)),
         ];
-        let parts = |sealed: &Sealed| sealed.0.len() - plain.len() - TAG_BYTES;
+        let behind = plain.len() + TAG_BYTES + CODE_BYTES;
+        let parts = |sealed: &Sealed| sealed.0.len() - behind;
         for other in others {
             // The salt and ciphertext of one record behind the header of another.
             let swapped =
@@ -493,8 +544,8 @@ mod tests {
         let (root, bits) = (root(1, 1), [7; 20]);
         let (first, second) = (sealed(&root, &address(&bits)), sealed(&root, &address(&bits)));
         assert_ne!(first.stamp(), second.stamp());
-        let tail = first.0.len() - 32;
-        assert_ne!(first.0[tail..], second.0[tail..]);
+        let (from, to) = (first.0.len() - CODE_BYTES - 32, first.0.len() - CODE_BYTES);
+        assert_ne!(first.0[from..to], second.0[from..to]);
     }
 
     #[test]

@@ -45,6 +45,8 @@ pub(super) enum Refused {
 
 #[cfg(test)]
 mod tests {
+    use super::super::code::SealedCode;
+    use super::super::header::Kind;
     use super::super::seal::{Name, Sealed, Stamp};
     use super::*;
     use crate::card::Timestamp;
@@ -159,18 +161,79 @@ mod tests {
         assert_eq!(store.len(), 0);
     }
 
+    /// A card's record whose header is as short as one can be.
+    fn card(name: Name, expires: Timestamp) -> Sealed {
+        let end = expires.as_millis().to_be_bytes();
+        let rest = [&[1; 16], [Kind::Card as u8, 0, 0, 0, 0, 0].as_slice(), &end, &[0; 100]];
+        Sealed::with_name(name, &rest.concat()).unwrap()
+    }
+
+    fn code(stamp: u8, expires: Timestamp) -> SealedCode {
+        let end = expires.as_millis().to_be_bytes();
+        SealedCode::given(&[[stamp; 16].as_slice(), &[0; 4], &end, &[7; 20]].concat()).unwrap()
+    }
+
+    fn code_seen(store: &Store, name: Name) -> Option<u8> {
+        let code = store.get(&name, NOW)?.code();
+        code.lives(NOW).then(|| code.stamp().0[0])
+    }
+
     #[test]
-    fn what_was_taken_goes_back_only_to_a_free_name() {
+    fn a_code_lies_with_a_live_card_and_with_nothing_else() {
+        let store = store(2);
+        store.insert(card(A, LATER), NOW).unwrap();
+        store.insert(kept(B, 1, END), NOW).unwrap();
+        assert!(store.set_code(&A, &code(2, END), NOW));
+        assert!(!store.set_code(&A, &code(3, END), LATER), "the card is over");
+        assert!(!store.set_code(&B, &code(3, END), NOW), "no card");
+        assert!(!store.set_code(&C, &code(3, END), NOW), "nothing");
+        assert_eq!((code_seen(&store, A), store.len()), (Some(2), 2));
+        assert_eq!(store.get(&B, NOW).unwrap().bytes(), kept(B, 1, END).bytes());
+        assert!(!store.take_code(&B, stamp(0)) && !store.take_code(&A, stamp(0)));
+    }
+
+    #[test]
+    fn a_code_is_taken_once_and_nothing_of_it_is_left() {
         let store = store(1);
-        store.insert(kept(A, 1, END), NOW).unwrap();
-        assert!(!store.put_back(kept(A, 2, END), NOW));
-        let taken = store.take_if(&A, stamp(1)).unwrap();
-        store.insert(kept(B, 3, END), NOW).unwrap();
-        assert!(store.put_back(taken, NOW), "room was taken meanwhile: goes back all the same");
-        assert_eq!((seen(&store, A, NOW), store.len()), (Some(1), 2));
-        let expired = store.take_if(&A, stamp(1)).unwrap();
-        assert!(!store.put_back(expired, END));
-        assert_eq!(store.len(), 1);
+        store.insert(card(A, END), NOW).unwrap();
+        store.set_code(&A, &code(2, END), NOW);
+        assert!(!store.take_code(&A, stamp(3)));
+        assert!(store.take_code(&A, stamp(2)));
+        assert!(!store.take_code(&A, stamp(2)));
+        let left = store.get(&A, NOW).unwrap();
+        assert_eq!(left.code().bytes(), [[2; 16].as_slice(), &[0; 32]].concat());
+    }
+
+    #[test]
+    fn a_code_goes_back_only_to_the_place_it_was_taken_from() {
+        let store = store(1);
+        store.insert(card(A, END), NOW).unwrap();
+        let back = |stamp, now| store.put_code_back(&A, &code(stamp, LATER), now);
+        assert!(!back(2, NOW), "it was never there");
+        store.set_code(&A, &code(2, LATER), NOW);
+        assert!(!back(2, NOW), "it is there");
+        store.take_code(&A, stamp(2));
+        assert!(!back(2, LATER), "its time is over");
+        assert!(!back(3, NOW), "it is another one");
+        assert!(back(2, NOW) && code_seen(&store, A) == Some(2));
+        store.take_code(&A, stamp(2));
+        store.set_code(&A, &code(3, LATER), NOW);
+        assert!(!back(2, NOW));
+        store.take_code(&A, stamp(3));
+        assert!(!back(2, NOW), "another one was there since");
+        store.remove(&A);
+        assert!(!back(3, NOW) && store.len() == 0);
+    }
+
+    #[test]
+    fn a_sweep_removes_a_code_that_is_over_and_leaves_its_card() {
+        let store = store(1);
+        store.insert(card(A, END), NOW).unwrap();
+        store.set_code(&A, &code(2, LATER), NOW);
+        assert_eq!((store.sweep_part(NOW, 0, 1), code_seen(&store, A)), (0, Some(2)));
+        assert_eq!((store.sweep_part(LATER, 0, 1), store.len()), (0, 1));
+        let left = store.get(&A, NOW).unwrap();
+        assert_eq!(left.code().bytes(), [[2; 16].as_slice(), &[0; 32]].concat());
     }
 
     #[test]
@@ -188,16 +251,21 @@ mod tests {
     }
 
     #[test]
-    fn a_hundred_threads_take_one_record_once() {
+    fn a_hundred_threads_take_one_record_and_one_code_once() {
         let store = store(10);
         store.insert(kept(A, 1, END), NOW).unwrap();
+        store.insert(card(B, END), NOW).unwrap();
+        store.set_code(&B, &code(2, END), NOW);
+        let take = || {
+            let record = usize::from(store.take_if(&A, stamp(1)).is_some());
+            (record, usize::from(store.take_code(&B, stamp(2))))
+        };
         let taken = std::thread::scope(|scope| {
-            let takers: Vec<_> = (0..100)
-                .map(|_| scope.spawn(|| usize::from(store.take_if(&A, stamp(1)).is_some())))
-                .collect();
-            takers.into_iter().map(|taker| taker.join().unwrap()).sum::<usize>()
+            let takers: Vec<_> = (0..100).map(|_| scope.spawn(take)).collect();
+            let taken = takers.into_iter().map(|taker| taker.join().unwrap());
+            taken.fold((0, 0), |sum, taken| (sum.0 + taken.0, sum.1 + taken.1))
         });
-        assert_eq!((taken, store.len()), (1, 0));
+        assert_eq!((taken, store.len()), ((1, 1), 1));
     }
 
     #[test]

@@ -74,14 +74,6 @@ impl Usage {
         Ok(())
     }
 
-    /// Counts a record whatever the bounds say.
-    pub(super) fn add(&self, sealed: &Sealed) {
-        let more = self.of(sealed);
-        self.records.fetch_add(more.records, Ordering::Relaxed);
-        self.bytes.fetch_add(more.bytes, Ordering::Relaxed);
-        self.with_share(sealed, |used, _| used.add(more));
-    }
-
     /// Gives back what a record counted.
     pub(super) fn remove(&self, sealed: &Sealed) {
         self.remove_share(sealed);

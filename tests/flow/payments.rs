@@ -91,8 +91,8 @@ fn what_was_refused_here_or_not_sent_is_given_back() {
 
 #[test]
 fn claims_are_given_back_last_so_that_a_retry_that_waits_for_them_finds_the_rest() {
-    const PUT_BACK: [u8; 2] = [3, 0];
-    const REMOVE: u8 = 8;
+    const PUT_CODE_BACK: [u8; 2] = [10, 0];
+    const REMOVE: u8 = 7;
     let bench = highhelp::bench();
     // A vault that is elsewhere is asked for each thing, in order.
     let keeper = Vault::new(Keyring::random(), Limits::default());
@@ -112,10 +112,10 @@ fn claims_are_given_back_last_so_that_a_retry_that_waits_for_them_finds_the_rest
     asked.lock().unwrap().clear();
     pending.unanswered(Forwarded::No, &bench.flow, NOW);
     let mut seen: Vec<_> = asked.lock().unwrap().drain(..).collect();
-    seen.retain(|question| *question == PUT_BACK || question[0] == REMOVE);
+    seen.retain(|question| *question == PUT_CODE_BACK || question[0] == REMOVE);
     let [code, signed, key, payment] = seen[..] else { panic!("{seen:?}") };
     let (marks, onces) = (signed[1], key[1]);
-    assert_eq!(code, PUT_BACK);
+    assert_eq!(code, PUT_CODE_BACK);
     assert_eq!([signed, key, payment], [[REMOVE, marks], [REMOVE, onces], [REMOVE, marks]]);
     assert_ne!(marks, onces);
     payin();

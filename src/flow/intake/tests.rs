@@ -168,12 +168,12 @@ fn tokens_take_the_places_of_the_card_and_every_other_byte_stays() {
         let card = Token::parse(card).unwrap();
         let (tenant, account) = (Tenant::new("shop"), Account::new("gate"));
         let audience = Audience { tenant, account, mode: Mode::Test };
-        let redeemed = flow.vault.redeem(&card, &audience, NOW).unwrap().into_card();
+        let (redeemed, found) = flow.vault.redeem(&card, &audience, NOW).unwrap().into_parts();
         redeemed.pan.reveal(|digits| assert_eq!(digits, PAN));
         assert_eq!((redeemed.expiry.month2(), redeemed.expiry.year4()), ("10", "2035"));
         redeemed.holder.unwrap().reveal(|name| assert_eq!(name, "Jé D"));
         let code = CvvToken::parse(code).unwrap();
-        assert!(flow.vault.take_cvv(&code, &card, &audience, NOW).is_ok());
+        assert!(flow.vault.take_cvv(&code, &card, found, NOW).is_ok());
     }
 }
 
@@ -377,7 +377,7 @@ fn a_body_that_can_be_read_in_two_ways_is_refused() {
 #[test]
 fn a_full_vault_and_a_rate_refuse_before_anything_is_kept() {
     let intake = intake(false);
-    let full = flow(Limits { capacity: 1, ..limits() });
+    let full = flow(Limits { capacity: 0, ..limits() });
     let sent = Sent::form(PAN, CVV, "");
     assert!(matches!(sent.tokenise(&full, &intake), Err(Refusal::VaultFull)));
     let flow = flow(limits());
