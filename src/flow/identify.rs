@@ -156,9 +156,9 @@ impl Flow {
     ) -> Result<Bearer, Refusal> {
         Handle::parse(text)
             .ok()
-            .and_then(|handle| self.vault.open_bearer(&handle, now).ok())
-            .filter(|bearer| bearer.account.as_str() == &*account.name)
-            .filter(|bearer| bearer.mode == account.mode)
+            .and_then(|handle| {
+                self.vault.open_bearer(&handle, &account.name, account.mode, now).ok()
+            })
             .ok_or(Refusal::HandleUnknown)
     }
 

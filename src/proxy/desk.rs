@@ -287,11 +287,26 @@ impl Desk {
     }
 }
 
+/// What was called: one of ours, or a route of a profile.
+pub(super) enum Name {
+    Ours(&'static str),
+    Route(Arc<str>),
+}
+
+impl Name {
+    pub(super) fn as_str(&self) -> &str {
+        match self {
+            Self::Ours(name) => name,
+            Self::Route(name) => name,
+        }
+    }
+}
+
 /// One call on its way through a room: what is noted when it ends.
 pub(super) struct Call {
     pub id: RequestId,
     pub listener: &'static str,
-    pub name: Arc<str>,
+    pub name: Name,
     pub app: Option<Tenant>,
     pub account: Option<Arc<str>>,
     pub code: &'static str,
@@ -309,11 +324,15 @@ pub(super) struct Call {
 }
 
 impl Call {
-    pub(super) fn begin(listener: &'static str, name: &str, traced: Option<Box<Traced>>) -> Self {
+    pub(super) fn begin(
+        listener: &'static str,
+        name: &'static str,
+        traced: Option<Box<Traced>>,
+    ) -> Self {
         Self {
             id: RequestId::next(),
             listener,
-            name: name.into(),
+            name: Name::Ours(name),
             app: None,
             account: None,
             code: "ok",
@@ -402,12 +421,12 @@ impl Call {
         if let Some(limit) = self.limit {
             desk.metrics.limited(limit, 1);
         }
-        desk.metrics.answered(self.listener, &self.name, status, self.code);
+        desk.metrics.answered(self.listener, self.name.as_str(), status, self.code);
         let upstream = self.upstream.map(|time| time.as_secs_f64());
-        desk.metrics.took(&self.name, proxy.as_secs_f64(), upstream);
+        desk.metrics.took(self.name.as_str(), proxy.as_secs_f64(), upstream);
         desk.log.write(&Event::Answered {
             listener: self.listener,
-            call: &self.name,
+            call: self.name.as_str(),
             app: self.app.as_ref().map_or("", Tenant::as_str),
             account: self.account.as_deref().unwrap_or_default(),
             status,

@@ -305,7 +305,7 @@ fn forwarded(kind: SendErrorKind) -> Forwarded {
 
 impl Public {
     /// Who calls here is a stranger; so is the trace that he names.
-    pub(super) fn begin(&self, name: &str, head: Option<&Head>) -> Call {
+    pub(super) fn begin(&self, name: &'static str, head: Option<&Head>) -> Call {
         Call::begin("public", name, Traced::of_stranger(&self.0.tracing, head))
     }
 

@@ -14,7 +14,7 @@ use crate::flow::{
 use crate::limit::{Exceeded, Limit};
 use crate::secret::CleartextBody;
 
-use super::desk::{Call, Desk, Origin};
+use super::desk::{Call, Desk, Name, Origin};
 use super::exchange::SendError;
 use super::message::{
     BodyLimit, ConnectionEvent, Handler, Head, Refusal as CodecRefusal, Reply, Request,
@@ -128,7 +128,7 @@ impl Handler for Private {
 }
 
 impl Private {
-    pub(super) fn begin(&self, name: &str, head: Option<&Head>) -> Call {
+    pub(super) fn begin(&self, name: &'static str, head: Option<&Head>) -> Call {
         Call::begin("private", name, Traced::of_application(&self.0.tracing, head))
     }
 
@@ -208,7 +208,7 @@ impl Private {
         let allow = |app: &App, place: Place<'_>| {
             call.app = Some(app.tenant.clone());
             call.account = Some(Arc::clone(&place.account.name));
-            call.name = Arc::clone(&place.route.name);
+            call.name = Name::Route(Arc::clone(&place.route.name));
             call.route(|| pattern(place).into());
             self.allow(app.tenant.as_str(), place)
         };

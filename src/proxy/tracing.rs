@@ -112,7 +112,7 @@ impl Traced {
             listener: call.listener,
             protocol: self.protocol,
             route: self.route,
-            call: call.name.clone(),
+            call: call.name.as_str().into(),
             app: call.app.as_ref().map(|app: &Tenant| app.as_str().into()),
             account: call.account.clone(),
             code: call.code,

@@ -9,21 +9,17 @@ use std::time::Duration;
 use super::header::{Kind, Scope};
 use super::record::{Reader, Writer};
 use super::seal::{Address, SALT_BYTES};
-use super::{Account, Accounts, Audience, Draft, Owner, Tenant, Vault, VaultError};
+use super::{Audience, Draft, Owner, Tenant, Vault, VaultError};
 use crate::card::{Handle, Mode, Timestamp};
 use crate::secret::{Random, SecretBytes};
 
-/// A kept secret and to whom it belongs.
+/// A kept secret and whose it is.
 #[derive(Debug)]
 pub struct Bearer {
     /// The secret, as the provider gave it.
     pub secret: SecretBytes,
     /// The application it was kept for. The handle proves who calls.
     pub tenant: Tenant,
-    /// The account it came from.
-    pub account: Account,
-    /// The mode of that account.
-    pub mode: Mode,
     /// What was kept beside it.
     pub context: SecretBytes,
 }
@@ -44,7 +40,7 @@ impl Vault {
     ) -> Result<Handle, VaultError> {
         let handle = self.derive_handle(secret, audience);
         let earlier = match context {
-            [] => self.open_bearer(&handle, now).ok(),
+            [] => self.open_bearer(&handle, audience.account.as_str(), audience.mode, now).ok(),
             _ => None,
         };
         if let Some(earlier) = earlier {
@@ -78,22 +74,25 @@ impl Vault {
         self.put(&draft, &mut Random::fetch(SALT_BYTES))
     }
 
-    /// Opens what a handle stands for.
+    /// Opens what a handle stands for that was kept for this account in this mode.
     ///
     /// # Errors
     /// No such handle.
-    pub fn open_bearer(&self, handle: &Handle, now: Timestamp) -> Result<Bearer, VaultError> {
-        let opened = self.open(&bearer_address(handle), now, |_| true)?;
-        let owner = opened.header().and_then(|header| header.owner());
-        let Owner { tenant, accounts, mode } = owner.ok_or(VaultError::NotFound)?;
-        let account = match accounts {
-            Accounts::Only(mut names) => names.pop().ok_or(VaultError::NotFound)?,
-            Accounts::All => return Err(VaultError::NotFound),
-        };
+    pub fn open_bearer(
+        &self,
+        handle: &Handle,
+        account: &str,
+        mode: Mode,
+        now: Timestamp,
+    ) -> Result<Bearer, VaultError> {
+        let address = bearer_address(handle);
+        let opened = self.open(&address, now, |header| header.is_for(account, mode))?;
+        let header = opened.header().ok_or(VaultError::NotFound)?;
+        let tenant = Tenant::new(header.tenant());
         let mut reader = Reader::new(opened.plain());
         let mut field = || reader.bytes().map(SecretBytes::from_slice);
         let (secret, context) = field().zip(field()).ok_or(VaultError::NotFound)?;
-        Ok(Bearer { secret, tenant, account, mode, context })
+        Ok(Bearer { secret, tenant, context })
     }
 
     fn derive_handle(&self, secret: &[u8], audience: &Audience) -> Handle {

@@ -126,6 +126,12 @@ struct Names<'a> {
     rest: Reader<'a>,
 }
 
+impl Names<'_> {
+    fn have(&self, account: &str) -> bool {
+        self.clone().any(|name| name == account.as_bytes())
+    }
+}
+
 impl<'a> Iterator for Names<'a> {
     type Item = &'a [u8];
 
@@ -171,9 +177,14 @@ impl<'a> Header<'a> {
     }
 
     pub(super) fn admits(&self, audience: &Audience) -> bool {
-        let account = audience.account.as_str().as_bytes();
         self.is_of(&audience.tenant, audience.mode)
-            && self.accounts.as_ref().is_none_or(|names| names.clone().any(|name| name == account))
+            && self.accounts.as_ref().is_none_or(|names| names.have(audience.account.as_str()))
+    }
+
+    /// Whether it was kept for this account by name.
+    pub(super) fn is_for(&self, account: &str, mode: Mode) -> bool {
+        self.mode == mode_code(Some(mode))
+            && self.accounts.as_ref().is_some_and(|names| names.have(account))
     }
 
     /// The owner, where the record has one.

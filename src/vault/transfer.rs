@@ -308,7 +308,7 @@ mod tests {
             vault.use_session(&id, &seen, NOW).unwrap();
             assert_eq!(vault.claim(b"callback", NOW), Ok(Mark::InFlight));
             assert!(matches!(vault.claim_payment(b"p", NOW), Ok(Guarded::UnderWay)));
-            assert!(vault.open_bearer(&handle, NOW).is_ok());
+            assert!(vault.open_bearer(&handle, "paymega", Mode::Test, NOW).is_ok());
             let again = vault.keep_bearer(b"jwt", &audience(), b"", TTL, NOW).unwrap();
             assert_eq!(again.random_part(), handle.random_part());
             assert_eq!(vault.room_for_payment(), Ok(()));

@@ -92,13 +92,13 @@ fn texts_and_handles_open_after_a_rotation_until_their_key_is_removed() {
     vault.rotate(&[(1, Some(&one)), (2, Some(&two))], NOW).unwrap();
     let newer = vault.seal_text("callback", b"https://shop.example/");
     assert!(vault.open_text("callback", &text).is_some());
-    assert!(vault.open_bearer(&handle, NOW).is_ok());
+    assert!(vault.open_bearer(&handle, "paymega", Mode::Live, NOW).is_ok());
     assert!(matches!(vault.begin_relay(&relay, NOW), Ok(Begun::First(_))));
 
     vault.rotate(&[(2, Some(&two))], NOW).unwrap();
     assert!(vault.open_text("callback", &text).is_none());
     assert!(vault.open_text("callback", &newer).is_some());
-    assert!(vault.open_bearer(&handle, NOW).is_err());
+    assert!(vault.open_bearer(&handle, "paymega", Mode::Live, NOW).is_err());
 }
 
 /// Cards are taken, paid with and given new codes while keys come and go.

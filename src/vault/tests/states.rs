@@ -30,13 +30,16 @@ fn the_same_secret_has_the_same_handle() {
 fn a_handle_opens_to_its_secret_and_names_its_owner() {
     let vault = vault();
     let handle = vault.keep_bearer(b"jwt", &audience(), b"invoice 7", MINUTE, NOW).unwrap();
-    let bearer = vault.open_bearer(&handle, NOW).unwrap();
+    let open = |now| vault.open_bearer(&handle, "paymega", Mode::Live, now);
+    let bearer = open(NOW).unwrap();
     assert!(bearer.secret.ct_eq(b"jwt") && bearer.context.ct_eq(b"invoice 7"));
-    assert_eq!((bearer.tenant, bearer.account), (shop(), Account::new("paymega")));
-    assert_eq!(bearer.mode, Mode::Live);
-    assert!(vault.open_bearer(&handle, NOW.plus(MINUTE)).is_err());
+    assert_eq!(bearer.tenant, shop());
+    for (account, mode) in [("paymega", Mode::Test), ("milkypay", Mode::Live), ("", Mode::Live)] {
+        assert!(vault.open_bearer(&handle, account, mode, NOW).is_err(), "{account} {mode:?}");
+    }
+    assert!(open(NOW.plus(MINUTE)).is_err());
     vault.keep_bearer(b"jwt", &audience(), b"invoice 8", MINUTE, NOW.plus(MINUTE)).unwrap();
-    let again = vault.open_bearer(&handle, NOW.plus(MINUTE)).unwrap();
+    let again = open(NOW.plus(MINUTE)).unwrap();
     assert!(again.context.ct_eq(b"invoice 8"), "kept again: a new life, the new context");
 }
 
@@ -47,7 +50,8 @@ fn an_empty_context_leaves_the_earlier_one() {
         vault.keep_bearer(b"jwt", &audience(), context, 2 * MINUTE, now).unwrap()
     };
     let context = |handle: &Handle, now| {
-        vault.open_bearer(handle, now).unwrap().context.reveal(<[u8]>::to_vec)
+        let bearer = vault.open_bearer(handle, "paymega", Mode::Live, now).unwrap();
+        bearer.context.reveal(<[u8]>::to_vec)
     };
     let handle = keep(b"", NOW);
     assert_eq!(context(&handle, NOW), b"");
