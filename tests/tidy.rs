@@ -15,7 +15,7 @@ mod source;
 use std::fs;
 
 use rules::*;
-use source::{read, root, tree};
+use source::{read, root, tree, words};
 
 /// Room, layer, and what it may import. `room::Name` allows that name alone.
 const ROOMS: &[(&str, u8, &[&str])] = &[
@@ -427,6 +427,16 @@ fn the_papers_are_there_and_their_links_lead_somewhere() {
     let told = changes.contains(&version) || changes.contains("[Unreleased]");
     let untold = (!told).then(|| format!("CHANGELOG.md: has neither {version} nor [Unreleased]"));
     check(missing.chain(untold).chain(tree().iter().flat_map(links)));
+}
+
+#[test]
+fn every_test_that_a_promise_names_is_there() {
+    let tree = tree();
+    // Some tests are registered under their names as texts.
+    let raw = tree.iter().filter(|file| file.is_rust()).map(|file| file.raw.as_str());
+    let words = raw.flat_map(words).map(|(_, word)| word).collect();
+    let papers = tree.iter().filter(|file| ["SECURITY.md", "README.md"].contains(&&*file.path));
+    check(papers.flat_map(|paper| promised_tests(paper, &words)));
 }
 
 fn check(complaints: impl IntoIterator<Item = String>) {

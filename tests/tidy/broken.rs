@@ -174,3 +174,12 @@ fn each_rule_sees_what_breaks_it_and_nothing_else() {
         }
     }
 }
+
+#[test]
+fn a_promise_whose_test_is_gone_is_seen() {
+    let table = "| Promise | Held by |\n| a | `one_test`, `tests/flow/`, `--once` |\n\
+        | `no_test` is told | `one_test`, `gone_test` |\n`no_row`\n";
+    let known = ["one_test", "fn"].into();
+    let complaints = promised_tests(&Source::new("SECURITY.md", table), &known);
+    assert_eq!(complaints, ["SECURITY.md:3: there is no test `gone_test`"]);
+}
