@@ -16,7 +16,7 @@ const APP_KEY_SHA256: &str = "2b03b9250e4c8fae26f4a97b01cce9b0c01861919144db402a
 pub const APP_KEY: &str = "pk_load";
 /// Where cards come from.
 pub const ORIGIN: &str = "https://shop.example.com";
-/// Records that the product and its Lua rival may keep.
+/// Cards that the product, and entries that its Lua rival, may keep.
 const CAPACITY: usize = 4_000_000;
 
 /// Everything that the run needs on disk; gone at the end.

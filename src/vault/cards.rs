@@ -7,12 +7,12 @@
 
 use std::fmt;
 
-use super::code::{Digits, SealedCode};
+use super::code::Digits;
 use super::header::{Header, Kind, Scope};
 use super::record::{read_card, write_card};
-use super::seal::{Address, Name, Opened, SALT_BYTES};
+use super::seal::{Address, Opened, Root, SALT_BYTES, Sealed};
 use super::store::Refused;
-use super::{Account, Accounts, Audience, Draft, Owner, Tenant, Vault, VaultError};
+use super::{Account, Accounts, Audience, Draft, Keyring, Owner, Tenant, Vault, VaultError};
 use crate::card::{Brand, Capture, Card, Cvv, CvvToken, Expiry, Masked, Mode, Timestamp, Token};
 use crate::secret::Random;
 
@@ -93,11 +93,8 @@ impl Redeemed {
     }
 }
 
-/// Where a redeemed card lies in the vault, and its security code as it lay there, sealed.
-pub struct Found {
-    name: Name,
-    code: SealedCode,
-}
+/// A redeemed card's record as it lay in the vault, for its security code. The card in it is wiped.
+pub struct Found(Sealed);
 
 impl fmt::Debug for Found {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -139,12 +136,8 @@ impl Vault {
         let address = card_address(&token);
         let draft = Draft { address, scope, expires, plain: plain.as_bytes() };
         let mut sealed = draft.seal(self.ring().current(Kind::Card), &mut random)?;
-        let seal = |cvv| self.seal_cvv((&token, sealed.name()), cvv, expires, &mut random, now);
-        let cvv = cvv.map(seal).transpose()?;
-        let cvv_token = cvv.map(|(cvv_token, code)| {
-            sealed.set_code(&code);
-            cvv_token
-        });
+        let seal = |cvv| self.seal_cvv((&token, &mut sealed), cvv, &mut random, now);
+        let cvv_token = cvv.map(seal).transpose()?;
         self.cards.insert(sealed, now).map_err(|refused| match refused {
             Refused::Full => VaultError::Full,
             // Names come from 160 random bits: this is randomness that repeats.
@@ -166,34 +159,33 @@ impl Vault {
     ) -> Result<CvvToken, VaultError> {
         let (card, opened) = self.open_own(token, tenant, now)?;
         check_cvv(Some(&cvv), card.pan.brand())?;
-        let header = opened.header().ok_or(VaultError::NotFound)?;
+        let mut record = opened.closed();
         let mut random = Random::fetch(BITS_BYTES + SALT_BYTES);
-        let place = (token, opened.name());
-        let (cvv_token, code) = self.seal_cvv(place, cvv, header.expires, &mut random, now)?;
+        let cvv_token = self.seal_cvv((token, &mut record), cvv, &mut random, now)?;
+        let code = record.code().ok_or(VaultError::Sealing)?;
         // Revoked meanwhile, it is not found any more.
-        let is_kept = self.cards.set_code(&opened.name(), &code, now);
+        let is_kept = self.cards.set_code(&record.name(), code, now);
         if is_kept { Ok(cvv_token) } else { Err(VaultError::NotFound) }
     }
 
-    /// Seals a code that lives no longer than its card.
+    /// Seals a code into its card's record; it lives no longer than the card.
     fn seal_cvv(
         &self,
-        (token, name): (&Token, Name),
+        (token, record): (&Token, &mut Sealed),
         cvv: Cvv,
-        card_expires: Timestamp,
         random: &mut Random,
         now: Timestamp,
-    ) -> Result<(CvvToken, SealedCode), VaultError> {
+    ) -> Result<CvvToken, VaultError> {
         let cvv_token = CvvToken::draw(token.mode(), random);
         let mut digits = Digits::none();
         digits.read(&cvv);
         drop(cvv);
-        let expires = now.plus(self.limits.cvv_ttl).min(card_expires);
+        let expires = now.plus(self.limits.cvv_ttl).min(record.expires());
         let address = cvv_address(&cvv_token, token);
         let ring = self.ring();
         let root = ring.current(Kind::Cvv);
-        let code = root.seal_code(&address, (name, random.take()), expires, &digits);
-        Ok((cvv_token, code.ok_or(VaultError::Sealing)?))
+        let sealed = root.seal_code(&address, (record, random.take()), expires, &digits);
+        sealed.map(|()| cvv_token).ok_or(VaultError::Sealing)
     }
 
     /// Hands the card out for a request of this audience. As often as it is asked for: what may be
@@ -210,8 +202,7 @@ impl Vault {
         let admits = |header: &Header<'_>| token.mode() == audience.mode && header.admits(audience);
         let opened = self.open(&card_address(token), now, admits)?;
         let card = read_card(opened.plain()).ok_or(VaultError::NotFound)?;
-        let found = Found { name: opened.name(), code: opened.code() };
-        Ok(Redeemed { card, found })
+        Ok(Redeemed { card, found: Found(opened.closed()) })
     }
 
     /// What may be shown of a card that [`Self::redeem`] would hand to this audience.
@@ -243,11 +234,14 @@ impl Vault {
     ) -> Result<(Cvv, CvvLease), VaultError> {
         // Opened before it is taken: a wrong token must not burn somebody's code.
         let cvv = self.open_cvv(cvv_token, token, &found, now)?;
-        let is_taken = self.cards.take_code(&found.name, found.code.stamp());
+        let Found(record) = &found;
+        let stamp = record.code_stamp().ok_or(VaultError::NotFound)?;
+        let is_taken = self.cards.take_code(&record.name(), stamp);
         if is_taken { Ok((cvv, CvvLease(found))) } else { Err(VaultError::NotFound) }
     }
 
-    /// Whether [`Self::take_cvv`] would hand this code out; it stays where it is.
+    /// Whether [`Self::take_cvv`] would hand this code out, as the card was found; it stays where
+    /// it is.
     ///
     /// # Errors
     /// No such code of this card.
@@ -269,23 +263,24 @@ impl Vault {
         found: &Found,
         now: Timestamp,
     ) -> Result<Cvv, VaultError> {
-        let Found { name, code } = found;
-        if cvv_token.mode() != token.mode() || !code.lives(now) {
+        let Found(record) = found;
+        if cvv_token.mode() != token.mode() || !record.has_code(now) {
             return Err(VaultError::NotFound);
         }
         let ring = self.ring();
-        let root = ring.roots(Kind::Cvv).find(|root| root.version() == code.version());
-        let address = cvv_address(cvv_token, token);
+        let root = code_root(&ring, record).ok_or(VaultError::NotFound)?;
         let mut digits = Digits::none();
-        let opened = root.and_then(|root| root.open_code(&address, *name, code, &mut digits));
+        let opened = root.open_code(&cvv_address(cvv_token, token), record, &mut digits);
         opened.and_then(|()| digits.cvv()).ok_or(VaultError::NotFound)
     }
 
     /// Puts a security code back of which nothing was sent, until its old end. Not when the card
     /// was revoked or got a new code meanwhile.
     pub fn restore_cvv(&self, lease: CvvLease, now: Timestamp) {
-        let CvvLease(Found { name, code }) = lease;
-        self.cards.put_code_back(&name, &code, now);
+        let CvvLease(Found(record)) = lease;
+        if let Some(code) = record.code() {
+            self.cards.put_code_back(&record.name(), code, now);
+        }
     }
 
     /// What may be shown of a card.
@@ -299,8 +294,9 @@ impl Vault {
         now: Timestamp,
     ) -> Result<Metadata, VaultError> {
         let (card, opened) = self.open_own(token, tenant, now)?;
-        let header = opened.header().ok_or(VaultError::NotFound)?;
-        Ok(Metadata::of(&card, header.expires, opened.code().lives(now)))
+        let record = opened.closed();
+        let has_cvv = record.has_code(now) && code_root(&self.ring(), &record).is_some();
+        Ok(Metadata::of(&card, record.expires(), has_cvv))
     }
 
     /// Forgets a card and its security code at once.
@@ -342,6 +338,11 @@ fn check_cvv(cvv: Option<&Cvv>, brand: Brand) -> Result<(), VaultError> {
         Some(cvv) if !cvv.matches_brand(brand) => Err(VaultError::CvvLength),
         Some(_) | None => Ok(()),
     }
+}
+
+/// The root key that sealed the code in a card's record: not always the card's own.
+fn code_root<'k>(ring: &'k Keyring, record: &Sealed) -> Option<&'k Root> {
+    ring.roots(Kind::Cvv).find(|root| Some(root.version()) == record.code_version())
 }
 
 fn card_address(token: &Token) -> Address<'_> {

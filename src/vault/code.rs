@@ -6,7 +6,7 @@
 //! where no other one was since.
 
 use super::header::Kind;
-use super::seal::{Address, Name, Root, SALT_BYTES, Sealed, Stamp, TAG_BYTES};
+use super::seal::{Address, NAME_BYTES, Name, Root, SALT_BYTES, Sealed, Stamp, TAG_BYTES};
 use crate::card::{Cvv, Timestamp};
 use crate::secret::wipe;
 
@@ -45,54 +45,21 @@ impl Drop for Digits {
     }
 }
 
-/// A security code as it lies in its record, or what is left of one. Wiped on drop: what burns
-/// there must not be left behind here.
-pub(super) struct SealedCode([u8; CODE_BYTES]);
-
-impl SealedCode {
-    /// Tells one code of a card from the next.
-    pub(super) fn stamp(&self) -> Stamp {
-        stamp(&self.0)
-    }
-
-    /// The version of the root key that sealed it.
-    pub(super) fn version(&self) -> u32 {
-        version(&self.0)
-    }
-
-    pub(super) fn lives(&self, now: Timestamp) -> bool {
-        lives(&self.0, now)
-    }
-
-    /// All of it, for another process that has the keys.
-    pub(super) const fn bytes(&self) -> &[u8] {
-        &self.0
-    }
-
-    /// A code as another process gave it.
-    pub(super) fn given(bytes: &[u8]) -> Option<Self> {
-        bytes.try_into().ok().map(Self)
-    }
-}
-
-impl Drop for SealedCode {
-    fn drop(&mut self) {
-        wipe(&mut self.0);
-    }
-}
+/// What stands behind a card. A store and another process see no more of a code; it is lent from
+/// record to record and never moved, so that no copy is left when it burns.
+pub(super) type Code = [u8; CODE_BYTES];
 
 impl Root {
-    /// Seals a card's code, to lie in the record of this name; `salt` is random and never used
-    /// again.
+    /// Seals a security code into its card's record; `salt` is random and never used again.
     pub(super) fn seal_code(
         &self,
         address: &Address<'_>,
-        (name, salt): (Name, [u8; SALT_BYTES]),
+        (card, salt): (&mut Sealed, [u8; SALT_BYTES]),
         expires: Timestamp,
         digits: &Digits,
-    ) -> Option<SealedCode> {
-        let mut code = SealedCode([0; CODE_BYTES]);
-        let (head, sealed) = code.0.split_first_chunk_mut::<MESSAGE>()?;
+    ) -> Option<()> {
+        let name = card.name();
+        let (head, sealed) = card.code_mut()?.split_first_chunk_mut::<MESSAGE>()?;
         let parts = salt.into_iter().chain(self.version().to_be_bytes());
         let parts = parts.chain(expires.as_millis().to_be_bytes());
         head.iter_mut().zip(parts).for_each(|(place, byte)| *place = byte);
@@ -101,122 +68,123 @@ impl Root {
         let bound = bound(name, head);
         let made = self.encrypt(address, &salt, &bound, message)?;
         tag.iter_mut().zip(made).for_each(|(place, byte)| *place = byte);
-        Some(code)
+        Some(())
     }
 
-    /// Opens a code that lies in the record of this name. Nothing when a byte of it or of its
+    /// Opens the code in a card's record. Nothing when a byte of it, of the record's name or of its
     /// tokens is not what was sealed.
     pub(super) fn open_code(
         &self,
         address: &Address<'_>,
-        name: Name,
-        code: &SealedCode,
+        card: &Sealed,
         digits: &mut Digits,
     ) -> Option<()> {
-        if code.version() != self.version() {
-            return None;
-        }
-        let (head, sealed) = code.0.split_first_chunk::<MESSAGE>()?;
+        let code = card.code().filter(|code| version(code) == self.version())?;
+        let (head, sealed) = code.split_first_chunk::<MESSAGE>()?;
         let (message, tag) = sealed.split_first_chunk::<DIGITS>()?;
         digits.0 = *message;
-        let (salt, bound) = (code.stamp().0, bound(name, head));
+        let (Stamp(salt), bound) = (stamp(code), bound(card.name(), head));
         self.decrypt(address, &salt, &bound, &mut digits.0, tag.try_into().ok()?)
     }
 }
 
 /// What a code is bound to beside its key: its card's name, its key's version and its end.
-fn bound(Name(name): Name, head: &[u8; MESSAGE]) -> [u8; SALT_BYTES + MESSAGE - VERSION] {
-    let mut bound = [0; SALT_BYTES + MESSAGE - VERSION];
+fn bound(Name(name): Name, head: &[u8; MESSAGE]) -> [u8; NAME_BYTES + MESSAGE - VERSION] {
+    let mut bound = [0; NAME_BYTES + MESSAGE - VERSION];
     let parts = name.iter().chain(head.iter().skip(VERSION));
     bound.iter_mut().zip(parts).for_each(|(place, byte)| *place = *byte);
     bound
 }
 
-/// What a store does to the code in a card's record. Other records have none.
+/// The code in a card's record. Other records have none.
 impl Sealed {
-    fn place(&self) -> Option<&[u8; CODE_BYTES]> {
+    pub(super) fn code(&self) -> Option<&Code> {
         if self.is(Kind::Card) { self.bytes().last_chunk() } else { None }
     }
 
-    fn place_mut(&mut self) -> Option<&mut [u8; CODE_BYTES]> {
+    fn code_mut(&mut self) -> Option<&mut Code> {
         if self.is(Kind::Card) { self.bytes_mut().last_chunk_mut() } else { None }
     }
 
-    /// A copy of what lies there.
-    pub(super) fn code(&self) -> SealedCode {
-        SealedCode(self.place().copied().unwrap_or([0; CODE_BYTES]))
+    /// Whether one is there whose time is not over.
+    pub(super) fn has_code(&self, now: Timestamp) -> bool {
+        self.code().is_some_and(|code| lives(code, now))
     }
 
-    pub(super) fn set_code(&mut self, code: &SealedCode) -> bool {
-        let Some(place) = self.place_mut() else { return false };
-        *place = code.0;
+    /// Tells one code of a card from the next.
+    pub(super) fn code_stamp(&self) -> Option<Stamp> {
+        self.code().map(stamp)
+    }
+
+    /// The version of the root key that sealed it.
+    pub(super) fn code_version(&self) -> Option<u32> {
+        self.code().map(version)
+    }
+
+    pub(super) fn set_code(&mut self, code: &Code) -> bool {
+        let Some(place) = self.code_mut() else { return false };
+        *place = *code;
         true
     }
 
     /// Removes the code of this stamp: of any number of callers, one does.
     pub(super) fn take_code(&mut self, seen: Stamp) -> bool {
-        let here = |place: &&mut [u8; CODE_BYTES]| stamp(place) == seen && !is_empty(place);
-        let Some(place) = self.place_mut().filter(here) else { return false };
-        empty(place);
+        let here = |code: &&mut Code| stamp(code) == seen && !is_empty(code);
+        let Some(code) = self.code_mut().filter(here) else { return false };
+        empty(code);
         true
     }
 
     /// Puts a code back that was taken, unless another one was there since.
-    pub(super) fn put_code_back(&mut self, code: &SealedCode) -> bool {
-        let free = |place: &&mut [u8; CODE_BYTES]| stamp(place) == code.stamp() && is_empty(place);
-        let Some(place) = self.place_mut().filter(free) else { return false };
-        *place = code.0;
+    pub(super) fn put_code_back(&mut self, code: &Code) -> bool {
+        let free = |place: &&mut Code| stamp(place) == stamp(code) && is_empty(place);
+        let Some(place) = self.code_mut().filter(free) else { return false };
+        *place = *code;
         true
     }
 
-    /// Removes a code whose life is over.
+    /// Removes a code whose time is over.
     pub(super) fn expire_code(&mut self, now: Timestamp) {
-        let over = |place: &&mut [u8; CODE_BYTES]| !is_empty(place) && !lives(place, now);
-        if let Some(place) = self.place_mut().filter(over) {
-            empty(place);
+        let is_over = |code: &&mut Code| !is_empty(code) && !lives(code, now);
+        if let Some(code) = self.code_mut().filter(is_over) {
+            empty(code);
         }
     }
-
-    /// Whether a root key is needed to open it or its code.
-    pub(super) fn needs(&self, root: u32, now: Timestamp) -> bool {
-        let by_code = |place| lives(place, now) && version(place) == root;
-        self.version() == root || self.place().is_some_and(by_code)
-    }
 }
 
-fn stamp(place: &[u8; CODE_BYTES]) -> Stamp {
-    Stamp(place.first_chunk().copied().unwrap_or_default())
+fn stamp(code: &Code) -> Stamp {
+    Stamp(code.first_chunk().copied().unwrap_or_default())
 }
 
-fn version(place: &[u8; CODE_BYTES]) -> u32 {
-    let version = place.get(VERSION..).and_then(<[u8]>::first_chunk);
+fn version(code: &Code) -> u32 {
+    let version = code.get(VERSION..).and_then(<[u8]>::first_chunk);
     u32::from_be_bytes(version.copied().unwrap_or_default())
 }
 
-fn lives(place: &[u8; CODE_BYTES], now: Timestamp) -> bool {
-    let millis = place.get(EXPIRES..).and_then(<[u8]>::first_chunk);
+pub(super) fn lives(code: &Code, now: Timestamp) -> bool {
+    let millis = code.get(EXPIRES..).and_then(<[u8]>::first_chunk);
     Timestamp::from_millis(u64::from_be_bytes(millis.copied().unwrap_or_default())) > now
 }
 
 /// Whether no code is there; one that is has an end.
-fn is_empty(place: &[u8; CODE_BYTES]) -> bool {
-    !lives(place, Timestamp::from_millis(0))
+fn is_empty(code: &Code) -> bool {
+    !lives(code, Timestamp::from_millis(0))
 }
 
 /// Leaves the salt, and nothing that opens.
-fn empty(place: &mut [u8; CODE_BYTES]) {
-    if let Some(sealed) = place.get_mut(SALT_BYTES..) {
+fn empty(code: &mut Code) {
+    if let Some(sealed) = code.get_mut(SALT_BYTES..) {
         wipe(sealed);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::header::Scope;
     use super::*;
     use crate::secret::SecretBytes;
 
     const END: Timestamp = Timestamp::from_secs(2_000);
-    const NAME: Name = Name([3; 16]);
     const CARD: [u8; 20] = [7; 20];
     const CODE: [u8; 20] = [9; 20];
 
@@ -228,30 +196,39 @@ mod tests {
         Address { kind: Kind::Cvv, bits: card, further: code }
     }
 
-    fn sealed(salt: u8) -> SealedCode {
-        let place = (NAME, [salt; SALT_BYTES]);
-        let digits = Digits(*b"987 ");
-        root(1, 1).seal_code(&address(&CARD, &CODE), place, END, &digits).unwrap()
+    fn card(name: u8) -> Sealed {
+        let address = Address { kind: Kind::Card, bits: &CARD, further: &[] };
+        let place = (Name([name; NAME_BYTES]), [1; SALT_BYTES]);
+        root(1, 1).seal(&address, place, &Scope::NOBODY, END, b"card").unwrap()
     }
 
-    fn opens(root: &Root, card: &[u8; 20], code: &[u8], name: Name, sealed: &SealedCode) -> bool {
+    fn sealed(salt: u8) -> Sealed {
+        let (mut card, digits) = (card(3), Digits(*b"987 "));
+        let place = (&mut card, [salt; SALT_BYTES]);
+        root(1, 1).seal_code(&address(&CARD, &CODE), place, END, &digits).unwrap();
+        card
+    }
+
+    fn opens(root: &Root, card: &[u8; 20], code: &[u8], sealed: &Sealed) -> bool {
         let mut digits = Digits::none();
-        let opened = root.open_code(&address(card, code), name, sealed, &mut digits);
+        let opened = root.open_code(&address(card, code), sealed, &mut digits);
         opened.is_some() && digits.0 == *b"987 "
     }
 
     #[test]
     fn what_was_sealed_opens_by_both_tokens_in_its_cards_record_alone() {
-        let (own, code) = (root(1, 1), sealed(5));
-        assert!(opens(&own, &CARD, &CODE, NAME, &code));
-        assert!(!opens(&own, &[8; 20], &CODE, NAME, &code), "another card's token");
-        assert!(!opens(&own, &CARD, &[8; 20], NAME, &code), "another code's token");
-        assert!(!opens(&own, &CARD, &[], NAME, &code), "none");
-        assert!(!opens(&own, &CARD, &CODE, Name([4; 16]), &code), "another record");
-        assert!(!opens(&root(1, 2), &CARD, &CODE, NAME, &code), "another root key");
-        assert!(!opens(&root(2, 1), &CARD, &CODE, NAME, &code), "another version");
-        assert_eq!((code.version(), code.lives(END)), (1, false));
-        assert!(code.lives(Timestamp::from_millis(END.as_millis() - 1)));
+        let (own, right) = (root(1, 1), sealed(5));
+        assert!(opens(&own, &CARD, &CODE, &right));
+        assert!(!opens(&own, &[8; 20], &CODE, &right), "another card's token");
+        assert!(!opens(&own, &CARD, &[8; 20], &right), "another code's token");
+        assert!(!opens(&own, &CARD, &[], &right), "none");
+        assert!(!opens(&root(1, 2), &CARD, &CODE, &right), "another root key");
+        assert!(!opens(&root(2, 1), &CARD, &CODE, &right), "another version");
+        let mut elsewhere = card(4);
+        assert!(elsewhere.set_code(right.code().unwrap()));
+        assert!(!opens(&own, &CARD, &CODE, &elsewhere), "another record");
+        assert_eq!((right.code_version(), right.has_code(END)), (Some(1), false));
+        assert!(right.has_code(Timestamp::from_millis(END.as_millis() - 1)));
     }
 
     #[test]
@@ -259,9 +236,9 @@ mod tests {
         for place in 0..CODE_BYTES {
             for bit in 0..8 {
                 let mut wrong = sealed(5);
-                wrong.0[place] ^= 1 << bit;
-                let right = opens(&root(wrong.version(), 1), &CARD, &CODE, NAME, &wrong);
-                assert!(!right, "byte {place} bit {bit}");
+                wrong.code_mut().unwrap()[place] ^= 1 << bit;
+                let own = root(wrong.code_version().unwrap(), 1);
+                assert!(!opens(&own, &CARD, &CODE, &wrong), "byte {place} bit {bit}");
             }
         }
     }
@@ -270,15 +247,8 @@ mod tests {
     fn nothing_of_the_digits_is_in_it_and_two_seals_share_nothing_of_them() {
         let (one, other) = (sealed(5), sealed(6));
         assert!(!one.bytes().windows(3).any(|window| window == b"987"));
-        assert_ne!(one.bytes()[MESSAGE..], other.bytes()[MESSAGE..]);
-        assert_ne!(one.stamp(), other.stamp());
-    }
-
-    #[test]
-    fn only_a_whole_code_is_taken_from_another_process() {
-        let code = sealed(5);
-        assert!(SealedCode::given(code.bytes()).is_some());
-        assert!(SealedCode::given(&code.bytes()[1..]).is_none());
-        assert!(SealedCode::given(&[code.bytes(), b"0"].concat()).is_none());
+        let [one_code, other_code] = [&one, &other].map(|card| &card.code().unwrap()[MESSAGE..]);
+        assert_ne!(one_code, other_code);
+        assert_ne!(one.code_stamp(), other.code_stamp());
     }
 }

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use super::Vault;
-use super::code::SealedCode;
+use super::code::{CODE_BYTES, Code};
 use super::memory::MemoryStore;
 use super::record::Reader;
 use super::seal::{NAME_BYTES, Name, SALT_BYTES, Sealed, Stamp};
@@ -103,16 +103,16 @@ impl Elsewhere {
         self.is(REMOVE, &[&name.0])
     }
 
-    pub(super) fn set_code(&self, name: &Name, code: &SealedCode, now: Timestamp) -> bool {
-        self.is(SET_CODE, &[&bytes(now), &name.0, code.bytes()])
+    pub(super) fn set_code(&self, name: &Name, code: &Code, now: Timestamp) -> bool {
+        self.is(SET_CODE, &[&bytes(now), &name.0, code])
     }
 
     pub(super) fn take_code(&self, name: &Name, seen: Stamp) -> bool {
         self.is(TAKE_CODE, &[&seen.0, &name.0])
     }
 
-    pub(super) fn put_code_back(&self, name: &Name, code: &SealedCode, now: Timestamp) -> bool {
-        self.is(PUT_CODE_BACK, &[&bytes(now), &name.0, code.bytes()])
+    pub(super) fn put_code_back(&self, name: &Name, code: &Code, now: Timestamp) -> bool {
+        self.is(PUT_CODE_BACK, &[&bytes(now), &name.0, code])
     }
 
     pub(super) fn has_reserve(&self) -> bool {
@@ -189,7 +189,7 @@ fn answered_by(store: &MemoryStore, operation: u8, mut reader: Reader<'_>) -> Op
         REMOVE => yes(store.remove(&name(&mut reader)?)),
         SET_CODE => {
             let (now, name) = (time(&mut reader)?, name(&mut reader)?);
-            yes(store.set_code(&name, &SealedCode::given(reader.rest())?, now))
+            yes(store.set_code(&name, reader.chunk::<CODE_BYTES>()?, now))
         }
         TAKE_CODE => {
             let seen = stamp(&mut reader)?;
@@ -197,7 +197,7 @@ fn answered_by(store: &MemoryStore, operation: u8, mut reader: Reader<'_>) -> Op
         }
         PUT_CODE_BACK => {
             let (now, name) = (time(&mut reader)?, name(&mut reader)?);
-            yes(store.put_code_back(&name, &SealedCode::given(reader.rest())?, now))
+            yes(store.put_code_back(&name, reader.chunk::<CODE_BYTES>()?, now))
         }
         HAS_RESERVE => yes(store.has_reserve()),
         HAS_PLACE => yes(store.has_place(std::str::from_utf8(reader.rest()).ok()?)),

@@ -13,7 +13,8 @@ pub(super) const VERSION: usize = 1;
 /// Where the end of its life begins: behind kind, key version and mode.
 pub(super) const EXPIRES: usize = VERSION + 4 + 1;
 
-/// What a record is. Part of its name, its key and its associated data.
+/// What a record is. Part of its name, its key and its associated data. A security code has no
+/// record of its own, but a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Kind {
@@ -29,9 +30,8 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 9] = [
+    const RECORDS: [Self; 8] = [
         Self::Card,
-        Self::Cvv,
         Self::Bearer,
         Self::Session,
         Self::Relay,
@@ -165,7 +165,7 @@ impl<'a> Header<'a> {
     }
 
     pub(super) fn kind(&self) -> Option<Kind> {
-        Kind::ALL.into_iter().find(|kind| *kind as u8 == self.kind)
+        Kind::RECORDS.into_iter().find(|kind| *kind as u8 == self.kind)
     }
 
     pub(super) fn tenant(&self) -> &'a str {

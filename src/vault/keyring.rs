@@ -14,7 +14,7 @@ use std::sync::{Arc, PoisonError};
 use arc_swap::Guard;
 
 use super::header::Kind;
-use super::seal::{KEY_BYTES, Root};
+use super::seal::{KEY_BYTES, Root, Sealed};
 use super::{Role, Vault};
 use crate::card::Timestamp;
 use crate::secret::SecretBytes;
@@ -228,7 +228,8 @@ pub struct Rotation {
     pub new_id: Option<String>,
     /// Those that open, a random one as 0.
     pub older: Vec<u32>,
-    /// Those that are gone, each with how many live records it had sealed: nobody finds them again.
+    /// Those that are gone, each with how many live records it had sealed, or the security codes
+    /// of: nobody finds such a record, or opens such a code, again.
     pub removed: Vec<(u32, usize)>,
 }
 
@@ -264,11 +265,14 @@ impl Vault {
         self.keyring.load().successor(keys).map(drop)
     }
 
-    /// Live records under this version.
+    /// Live records under this version, and those with a security code under it.
     fn sealed_by(&self, version: u32, now: Timestamp) -> usize {
-        let live = |store: &super::Store| {
-            store.count(|kept| kept.expires() > now && kept.needs(version, now))
+        let is_needed = |kept: &Sealed| {
+            let by_code = kept.has_code(now) && kept.code_version() == Some(version);
+            kept.version() == version || by_code
         };
+        let live =
+            |store: &super::Store| store.count(|kept| kept.expires() > now && is_needed(kept));
         self.stores().map(live).iter().sum()
     }
 

@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
-use super::code::SealedCode;
+use super::code::{self, Code};
 use super::elsewhere::Elsewhere;
 use super::seal::{Name, Sealed, Stamp};
 use super::store::{Bounds, Refused};
@@ -172,7 +172,7 @@ impl MemoryStore {
     }
 
     /// Gives a live card another security code.
-    pub(super) fn set_code(&self, name: &Name, code: &SealedCode, now: Timestamp) -> bool {
+    pub(super) fn set_code(&self, name: &Name, code: &Code, now: Timestamp) -> bool {
         self.change(name, |card| card.expires() > now && card.set_code(code))
             .unwrap_or_else(|elsewhere| elsewhere.set_code(name, code, now))
     }
@@ -185,9 +185,10 @@ impl MemoryStore {
 
     /// Puts a security code back that was taken, unless its card is gone, another code was there
     /// since, or its own time is over.
-    pub(super) fn put_code_back(&self, name: &Name, code: &SealedCode, now: Timestamp) -> bool {
-        let back =
-            |card: &mut Sealed| card.expires() > now && code.lives(now) && card.put_code_back(code);
+    pub(super) fn put_code_back(&self, name: &Name, code: &Code, now: Timestamp) -> bool {
+        let back = |card: &mut Sealed| {
+            card.expires() > now && code::lives(code, now) && card.put_code_back(code)
+        };
         self.change(name, back).unwrap_or_else(|elsewhere| elsewhere.put_code_back(name, code, now))
     }
 

@@ -19,7 +19,7 @@ use hmac::{HmacReset, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use super::code::{CODE_BYTES, SealedCode};
+use super::code::CODE_BYTES;
 use super::header::{self, Header, Kind, Scope};
 use crate::card::Timestamp;
 use crate::secret::{Locked, Random, SecretBytes, ct_eq, fill_random, wipe};
@@ -39,7 +39,7 @@ pub(super) struct Address<'a> {
     pub(super) kind: Kind,
     /// The bits its name and its key come from.
     pub(super) bits: &'a [u8; 20],
-    /// Further bits that only the key comes from: a security code is found by its card's token and
+    /// Further bits that only the key comes from: a security code lies in its card's record and is
     /// opened by both tokens.
     pub(super) further: &'a [u8],
 }
@@ -264,11 +264,10 @@ impl Sealed {
         self.0.len()
     }
 
-    /// How long what it seals is; nothing for what has no header.
+    /// How long what it seals is, a card aside; nothing for what has no header.
     pub(super) fn sealed_len(&self) -> usize {
         let header = self.header().map_or(self.len(), |header| header.len);
-        let behind = if self.is(Kind::Card) { CODE_BYTES } else { 0 };
-        self.len().saturating_sub(HEADER + header + TAG_BYTES + behind)
+        self.len().saturating_sub(HEADER + header + TAG_BYTES)
     }
 
     /// Whether it is of this kind, without reading all of the header.
@@ -352,10 +351,6 @@ pub(super) struct Opened {
 }
 
 impl Opened {
-    pub(super) fn name(&self) -> Name {
-        self.bytes.name()
-    }
-
     pub(super) fn stamp(&self) -> Stamp {
         self.bytes.stamp()
     }
@@ -364,9 +359,12 @@ impl Opened {
         self.bytes.header()
     }
 
-    /// The security code behind a card, as it lay there.
-    pub(super) fn code(&self) -> SealedCode {
-        self.bytes.code()
+    /// The record again, for what is behind its tag; what was sealed in it is wiped.
+    pub(super) fn closed(mut self) -> Sealed {
+        if let Some(plain) = self.bytes.0.get_mut(self.start..self.end) {
+            wipe(plain);
+        }
+        self.bytes
     }
 
     /// What was sealed.
@@ -376,7 +374,8 @@ impl Opened {
 }
 
 impl Root {
-    /// Seals the next state of an opened record under the same header and name.
+    /// Seals the next state of an opened record under the same header and name. Not for a card: its
+    /// security code would not come along.
     pub(super) fn reseal(
         &self,
         address: &Address<'_>,
@@ -466,21 +465,21 @@ mod tests {
     #[test]
     fn every_part_of_the_address_is_needed() {
         let (root_1, bits) = (root(1, 1), [7; 20]);
-        let cvv = Address { kind: Kind::Cvv, bits: &bits, further: &[9; 20] };
-        let right = sealed(&root_1, &cvv);
-        assert!(opens(&root_1, &cvv, &right));
+        let text = Address { kind: Kind::Text, bits: &bits, further: &[9; 20] };
+        let right = sealed(&root_1, &text);
+        assert!(opens(&root_1, &text, &right));
         let wrong = [
-            Address { kind: Kind::Card, ..cvv },
-            Address { bits: &[8; 20], ..cvv },
-            Address { further: &[8; 20], ..cvv },
-            Address { further: &[], ..cvv },
+            Address { kind: Kind::Card, ..text },
+            Address { bits: &[8; 20], ..text },
+            Address { further: &[8; 20], ..text },
+            Address { further: &[], ..text },
         ];
         for address in &wrong {
             assert!(!opens(&root_1, address, &right));
         }
-        assert!(!opens(&root(1, 2), &cvv, &right), "another root key");
-        assert!(!opens(&root(2, 1), &cvv, &right), "another key version");
-        assert!(root_1.open(&cvv, Name([0; 16]), right).is_none(), "another name");
+        assert!(!opens(&root(1, 2), &text, &right), "another root key");
+        assert!(!opens(&root(2, 1), &text, &right), "another key version");
+        assert!(root_1.open(&text, Name([0; 16]), right).is_none(), "another name");
     }
 
     #[test]
@@ -551,13 +550,14 @@ mod tests {
     #[test]
     fn a_resealed_record_keeps_its_header_and_draws_a_new_salt() {
         let (root, bits) = (root(1, 1), [7; 20]);
-        let first = sealed(&root, &address(&bits));
+        let address = Address { kind: Kind::Session, ..address(&bits) };
+        let first = sealed(&root, &address);
         let stamp = first.stamp();
-        let name = root.name(&address(&bits));
-        let opened = root.open(&address(&bits), name, first).unwrap();
-        let second = root.reseal(&address(&bits), &opened, b"next").unwrap();
+        let name = root.name(&address);
+        let opened = root.open(&address, name, first).unwrap();
+        let second = root.reseal(&address, &opened, b"next").unwrap();
         assert_ne!(second.stamp(), stamp);
-        let opened = root.open(&address(&bits), name, second).unwrap();
+        let opened = root.open(&address, name, second).unwrap();
         assert_eq!(opened.plain(), b"next");
         assert_eq!(opened.header().and_then(|header| header.owner()), Some(owner()));
     }

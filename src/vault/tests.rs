@@ -335,7 +335,7 @@ fn a_security_code_that_is_over_is_swept_out_of_its_cards_record() {
         bits: token.random_part(),
         further: &[],
     });
-    let lies = || vault.cards.get(&name, NOW).unwrap().code().lives(NOW);
+    let lies = || vault.cards.get(&name, NOW).unwrap().has_code(NOW);
     let before = Timestamp::from_millis(NOW.plus(15 * MINUTE).as_millis() - 1);
     assert_eq!((vault.sweep(before), lies()), (0, true));
     assert_eq!((vault.sweep(NOW.plus(15 * MINUTE)), lies(), vault.len()), (0, false, 1));

@@ -193,7 +193,8 @@ impl Vault {
     /// # Errors
     /// It is none, or finds no room.
     pub fn take_record(&self, bytes: &[u8], now: Timestamp) -> Result<(), TransferError> {
-        let sealed = Sealed::given(bytes).ok_or(TransferError::Malformed)?;
+        let mut sealed = Sealed::given(bytes).ok_or(TransferError::Malformed)?;
+        sealed.expire_code(now);
         let header = sealed.header().ok_or(TransferError::Malformed)?;
         let kind = header.kind().ok_or(TransferError::Malformed)?;
         let session =
@@ -216,6 +217,8 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Duration;
 
+    use super::super::code::CODE_BYTES;
+    use super::super::seal::TAG_BYTES;
     use super::super::{
         Account, Accounts, Audience, CvvLease, Guarded, KeyringError, Limits, Mark, Once, Owner,
         Session, VaultError,
@@ -249,7 +252,11 @@ mod tests {
     fn capture() -> Capture {
         let pan = Pan::parse(b"4111111111111111").unwrap();
         let card = Card { pan, holder: None, expiry: Expiry::parse("10", "35").unwrap() };
-        Capture { card, cvv: Some(Cvv::parse(b"123").unwrap()) }
+        Capture { card, cvv: Some(cvv()) }
+    }
+
+    fn cvv() -> Cvv {
+        Cvv::parse(b"123").unwrap()
     }
 
     fn take(
@@ -326,6 +333,12 @@ mod tests {
         giver.restore_cvv(lease, NOW);
         drop(take(&taker, &cvv_token, &kept.token).unwrap());
         assert!(take(&giver, &cvv_token, &kept.token).is_err());
+        let third = giver.refresh_cvv(&kept.token, cvv(), &shop, NOW).unwrap();
+        let (_, lease) = take(&taker, &third, &kept.token).unwrap();
+        let fourth = giver.refresh_cvv(&kept.token, cvv(), &shop, NOW).unwrap();
+        giver.restore_cvv(lease, NOW);
+        assert!(take(&taker, &third, &kept.token).is_err());
+        assert!(take(&taker, &fourth, &kept.token).is_ok());
         giver.answer_once(&claim, &SecretBytes::from_slice(b"200"), NOW);
         let again = taker.claim_once(&shop, &[b"k"], &[b"sale"], NOW);
         assert!(matches!(again, Ok(Once::Answered(_))));
@@ -464,7 +477,8 @@ mod tests {
         }
         let records: Vec<_> = giver.hold().records(NOW).map(<[u8]>::to_vec).collect();
         let taker = vault(1);
-        for length in 0..50 {
+        // Up to the code's place; whole but for a byte there is no room for card and code.
+        for length in 0..52 + TAG_BYTES + CODE_BYTES {
             let cut = taker.take_record(&records[0][..length], NOW);
             assert_eq!(cut, Err(TransferError::Malformed), "{length}");
         }
@@ -476,6 +490,13 @@ mod tests {
         assert!(taker.answer(b"").is_empty() && taker.answer(&[99, 0]).is_empty());
         let later = NOW.plus(Duration::from_secs(86_400));
         assert_eq!(giver.hold().records(later).count(), 0, "what has ended stays behind");
+        let (late, quarter) = (vault(1), NOW.plus(Duration::from_secs(900)));
+        late.take_record(&records[0], quarter).unwrap();
+        let code = late.hold().records(NOW).next().unwrap().last_chunk::<CODE_BYTES>().copied();
+        assert!(
+            code.unwrap()[SALT_BYTES..].iter().all(|byte| *byte == 0),
+            "and what has in a card"
+        );
     }
 
     #[test]

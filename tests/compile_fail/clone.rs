@@ -2,6 +2,7 @@
 
 use portcullis::card::{Card, Cvv, Holder, Pan, Token};
 use portcullis::secret::{CleartextBody, SecretBytes};
+use portcullis::vault::{CvvLease, Found};
 
 fn copies<T: Clone>() {}
 
@@ -11,6 +12,8 @@ fn main() {
     copies::<Holder>();
     copies::<Card>();
     copies::<Token>();
+    copies::<Found>();
+    copies::<CvvLease>();
     copies::<CleartextBody>();
     copies::<SecretBytes>();
 }

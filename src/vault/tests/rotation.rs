@@ -41,13 +41,30 @@ fn what_a_removed_key_sealed_is_unknown_and_its_live_records_are_counted() {
     vault.mark(b"callback 7", MINUTE, NOW).unwrap();
     vault.rotate(&[(2, Some(&two)), (1, Some(&one))], NOW).unwrap();
     kept(&vault);
-    let later = NOW.plus(16 * MINUTE);
-    let rotation = vault.rotate(&[(2, Some(&two))], later).unwrap();
-    assert_eq!(rotation.removed, [(1, 1)], "the card; its code has expired, the mark has not");
+    let rotation = vault.rotate(&[(2, Some(&two))], NOW).unwrap();
+    assert_eq!(rotation.removed, [(1, 1)], "the card, whatever became of its code; no mark");
     assert_eq!((rotation.current, rotation.older), (2, vec![]));
     assert!(matches!(vault.redeem(&token, &audience(), NOW), Err(VaultError::NotFound)));
     assert!(take(&vault, &cvv_token, &token, &audience(), NOW).is_err());
     assert!(vault.describe(&token, &shop(), NOW).is_err());
+}
+
+#[test]
+fn a_code_under_a_newer_key_than_its_cards_is_counted_and_lost_without_its_card() {
+    for (spent, lost) in [(false, 1), (true, 0)] {
+        let (vault, one, two) = first_key();
+        let (token, _) = kept(&vault);
+        vault.rotate(&[(1, Some(&one)), (2, Some(&two))], NOW).unwrap();
+        let code = vault.refresh_cvv(&token, cvv("123"), &shop(), NOW).unwrap();
+        if spent {
+            drop(take(&vault, &code, &token, &audience(), NOW).unwrap());
+        }
+        let rotation = vault.rotate(&[(1, Some(&one))], NOW).unwrap();
+        assert_eq!(rotation.removed, [(2, lost)]);
+        assert!(number(&vault, &token, &audience(), NOW).is_some());
+        assert!(!vault.describe(&token, &shop(), NOW).unwrap().has_cvv);
+        assert!(take(&vault, &code, &token, &audience(), NOW).is_err());
+    }
 }
 
 #[test]
