@@ -548,6 +548,19 @@ mod tests {
     }
 
     #[test]
+    fn a_closed_record_holds_nothing_of_what_was_sealed() {
+        let (root, bits) = (root(1, 1), [7; 20]);
+        let first = sealed(&root, &address(&bits));
+        let head = first.0[..HEADER].to_vec();
+        let opened = root.open(&address(&bits), root.name(&address(&bits)), first).unwrap();
+        let (start, end) = (opened.start, opened.end);
+        assert_eq!(&opened.bytes.0[start..end], b"5519283812030000");
+        let closed = opened.closed();
+        assert!(closed.0[start..end].iter().all(|byte| *byte == 0));
+        assert_eq!(closed.0[..HEADER], head, "and is found by its name");
+    }
+
+    #[test]
     fn a_resealed_record_keeps_its_header_and_draws_a_new_salt() {
         let (root, bits) = (root(1, 1), [7; 20]);
         let address = Address { kind: Kind::Session, ..address(&bits) };
