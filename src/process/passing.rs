@@ -8,6 +8,7 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 
+use rustix::io::retry_on_intr;
 use rustix::net::sockopt::socket_peercred;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
@@ -124,7 +125,9 @@ pub fn receive_descriptors(stream: &UnixStream) -> io::Result<Vec<OwnedFd>> {
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut count = [0];
     let parts = &mut [IoSliceMut::new(&mut count)];
-    let received = recvmsg(stream.as_fd(), parts, &mut control, RecvFlags::CMSG_CLOEXEC)?;
+    // A wait with an end is not taken up again after a signal, whatever its handler says.
+    let receive = || recvmsg(stream.as_fd(), parts, &mut control, RecvFlags::CMSG_CLOEXEC);
+    let received = retry_on_intr(receive)?;
     let mut descriptors = Vec::new();
     for message in control.drain() {
         if let RecvAncillaryMessage::ScmRights(given) = message {
@@ -142,6 +145,13 @@ mod tests {
     use std::io::Write as _;
     use std::net::{TcpListener, TcpStream};
     use std::os::unix::fs::PermissionsExt as _;
+    use std::sync::mpsc;
+    use std::thread;
+    use std::time::Duration;
+
+    use nix::sys::pthread::{pthread_kill, pthread_self};
+    use nix::sys::signal::Signal;
+    use tokio::signal::unix::{SignalKind, signal};
 
     use super::*;
 
@@ -205,5 +215,24 @@ mod tests {
         fs::write(&path, "something else").unwrap();
         assert!(matches!(listen(&path), Err(LocalError::Occupied)));
         assert_eq!(fs::read(&path).unwrap(), b"something else");
+    }
+
+    #[tokio::test]
+    async fn a_signal_does_not_end_the_wait_for_descriptors() {
+        let _handled = signal(SignalKind::user_defined1()).unwrap();
+        let (near, far) = UnixStream::pair().unwrap();
+        far.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let (tell, told) = mpsc::channel();
+        let waiting = thread::spawn(move || {
+            tell.send(pthread_self()).unwrap();
+            receive_descriptors(&far)
+        });
+        let thread = told.recv().unwrap();
+        for _ in 0..50 {
+            pthread_kill(thread, Signal::SIGUSR1).unwrap();
+            thread::sleep(Duration::from_millis(1));
+        }
+        send_descriptors(&near, &[near.as_fd()]).unwrap();
+        assert_eq!(waiting.join().unwrap().unwrap().len(), 1);
     }
 }

@@ -2,7 +2,7 @@
 //! whatever fails on the way leaves the old one as it was.
 
 use std::fs::{self, File, Permissions};
-use std::io::{PipeReader, PipeWriter, Read as _, Write as _};
+use std::io::{ErrorKind, PipeReader, PipeWriter, Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
