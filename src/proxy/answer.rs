@@ -117,9 +117,10 @@ impl AnswerFields {
         for option in value.split(|&b| b == b',').map(<[u8]>::trim_ascii) {
             if option.eq_ignore_ascii_case(b"close") {
                 self.reusable = false;
-            } else if option.eq_ignore_ascii_case(b"keep-alive") {
-                // What most say. The field of this name goes no further anyway.
-            } else if let Ok(name) = HeaderName::from_bytes(option) {
+            // Most say so, and the field of this name goes no further anyway.
+            } else if !option.eq_ignore_ascii_case(b"keep-alive")
+                && let Ok(name) = HeaderName::from_bytes(option)
+            {
                 self.named.push(name);
             }
         }

@@ -378,15 +378,15 @@ pub fn links(file: &Source) -> Vec<String> {
     complaints
 }
 
-/// Tests that a table of promises names, in its last column; `words` are all words of all code.
-pub fn promised_tests(file: &Source, words: &HashSet<&str>) -> Vec<String> {
+/// Tests that a table of promises names, in its last column.
+pub fn promised_tests(file: &Source, there: &HashSet<&str>) -> Vec<String> {
     let mut complaints = Vec::new();
     for (at, line) in file.lines().filter(|(_, line)| line.starts_with('|')) {
         let last = line.trim_end_matches([' ', '|']).rsplit('|').next().unwrap_or_default();
         let named = last.split('`').skip(1).step_by(2);
         let is_name = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
         let tests = named.filter(|name| name.contains('_') && name.bytes().all(is_name));
-        for test in tests.filter(|test| !words.contains(test)) {
+        for test in tests.filter(|test| !there.contains(test)) {
             complaints.push(file.at(at, &format!("there is no test `{test}`")));
         }
     }
