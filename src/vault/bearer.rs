@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use super::header::{Kind, Scope};
 use super::record::{Reader, Writer};
-use super::seal::{Address, SALT_BYTES};
+use super::seal::Address;
+use super::sealed::SALT_BYTES;
 use super::{Audience, Draft, Owner, Tenant, Vault, VaultError};
 use crate::card::{Handle, Mode, Timestamp};
 use crate::secret::{Random, SecretBytes};

@@ -10,8 +10,8 @@ use std::fmt;
 use super::code::Digits;
 use super::header::{Header, Kind, Scope};
 use super::record::{read_card, write_card};
-use super::seal::{Address, Opened, Root, SALT_BYTES, Sealed};
-use super::store::Refused;
+use super::seal::{Address, Opened, Root};
+use super::sealed::{SALT_BYTES, Sealed};
 use super::{Account, Accounts, Audience, Draft, Keyring, Owner, Tenant, Vault, VaultError};
 use crate::card::{Brand, Capture, Card, Cvv, CvvToken, Expiry, Masked, Mode, Timestamp, Token};
 use crate::secret::Random;
@@ -32,12 +32,10 @@ pub struct Metadata {
     pub exp_year: String,
     /// When the vault forgets it.
     pub expires_at: Timestamp,
-    /// Whether its security code is there.
-    pub has_cvv: bool,
 }
 
 impl Metadata {
-    fn of(card: &Card, expires_at: Timestamp, has_cvv: bool) -> Self {
+    fn of(card: &Card, expires_at: Timestamp) -> Self {
         let masked = card.pan.masked();
         Self {
             masked,
@@ -45,7 +43,6 @@ impl Metadata {
             exp_month: card.expiry.month2().to_owned(),
             exp_year: card.expiry.year4().to_owned(),
             expires_at,
-            has_cvv,
         }
     }
 }
@@ -80,12 +77,6 @@ pub struct Redeemed {
 }
 
 impl Redeemed {
-    /// The card.
-    #[must_use]
-    pub const fn card(&self) -> &Card {
-        &self.card
-    }
-
     /// The card, to be kept by the caller, and what its security code is taken by.
     #[must_use]
     pub fn into_parts(self) -> (Card, Found) {
@@ -125,7 +116,7 @@ impl Vault {
         now: Timestamp,
     ) -> Result<KeptCard, VaultError> {
         let Capture { card, cvv } = capture;
-        let metadata = Metadata::of(&card, now.plus(self.limits.card_ttl), cvv.is_some());
+        let metadata = Metadata::of(&card, now.plus(self.limits.card_ttl));
         check_cvv(cvv.as_ref(), metadata.brand)?;
 
         let mut random = Random::fetch(2 * (BITS_BYTES + SALT_BYTES));
@@ -138,11 +129,7 @@ impl Vault {
         let mut sealed = draft.seal(self.ring().current(Kind::Card), &mut random)?;
         let seal = |cvv| self.seal_cvv((&token, &mut sealed), cvv, &mut random, now);
         let cvv_token = cvv.map(seal).transpose()?;
-        self.cards.insert(sealed, now).map_err(|refused| match refused {
-            Refused::Full => VaultError::Full,
-            // Names come from 160 random bits: this is randomness that repeats.
-            Refused::Taken => VaultError::Sealing,
-        })?;
+        self.keep_new(Kind::Card, sealed, now)?;
         Ok(KeptCard { token, cvv_token, card: metadata })
     }
 
@@ -294,9 +281,7 @@ impl Vault {
         now: Timestamp,
     ) -> Result<Metadata, VaultError> {
         let (card, opened) = self.open_own(token, tenant, now)?;
-        let record = opened.closed();
-        let has_cvv = record.has_code(now) && code_root(&self.ring(), &record).is_some();
-        Ok(Metadata::of(&card, record.expires(), has_cvv))
+        Ok(Metadata::of(&card, opened.closed().expires()))
     }
 
     /// Forgets a card and its security code at once.

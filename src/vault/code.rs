@@ -6,7 +6,8 @@
 //! where no other one was since.
 
 use super::header::Kind;
-use super::seal::{Address, NAME_BYTES, Name, Root, SALT_BYTES, Sealed, Stamp, TAG_BYTES};
+use super::seal::{Address, Root};
+use super::sealed::{NAME_BYTES, Name, SALT_BYTES, Sealed, Stamp, TAG_BYTES};
 use crate::card::{Cvv, Timestamp};
 use crate::secret::wipe;
 
@@ -67,7 +68,7 @@ impl Root {
         *message = digits.0;
         let bound = bound(name, head);
         let made = self.encrypt(address, &salt, &bound, message)?;
-        tag.iter_mut().zip(made).for_each(|(place, byte)| *place = byte);
+        *tag.first_chunk_mut()? = made;
         Some(())
     }
 
@@ -135,9 +136,10 @@ impl Sealed {
         true
     }
 
-    /// Puts a code back that was taken, unless another one was there since.
-    pub(super) fn put_code_back(&mut self, code: &Code) -> bool {
-        let free = |place: &&mut Code| stamp(place) == stamp(code) && is_empty(place);
+    /// Puts a code back that was taken, unless another one was there since or its time is over.
+    pub(super) fn put_code_back(&mut self, code: &Code, now: Timestamp) -> bool {
+        let free =
+            |place: &&mut Code| lives(code, now) && stamp(place) == stamp(code) && is_empty(place);
         let Some(place) = self.code_mut().filter(free) else { return false };
         *place = *code;
         true
@@ -161,7 +163,7 @@ fn version(code: &Code) -> u32 {
     u32::from_be_bytes(version.copied().unwrap_or_default())
 }
 
-pub(super) fn lives(code: &Code, now: Timestamp) -> bool {
+fn lives(code: &Code, now: Timestamp) -> bool {
     let millis = code.get(EXPIRES..).and_then(<[u8]>::first_chunk);
     Timestamp::from_millis(u64::from_be_bytes(millis.copied().unwrap_or_default())) > now
 }

@@ -7,10 +7,10 @@
 use std::sync::Arc;
 
 use super::Vault;
-use super::code::{CODE_BYTES, Code};
+use super::code::Code;
 use super::memory::MemoryStore;
 use super::record::Reader;
-use super::seal::{NAME_BYTES, Name, SALT_BYTES, Sealed, Stamp};
+use super::sealed::{NAME_BYTES, Name, SALT_BYTES, Sealed, Stamp};
 use super::store::Refused;
 use super::transfer::Ask;
 use crate::card::Timestamp;
@@ -189,7 +189,7 @@ fn answered_by(store: &MemoryStore, operation: u8, mut reader: Reader<'_>) -> Op
         REMOVE => yes(store.remove(&name(&mut reader)?)),
         SET_CODE => {
             let (now, name) = (time(&mut reader)?, name(&mut reader)?);
-            yes(store.set_code(&name, reader.chunk::<CODE_BYTES>()?, now))
+            yes(store.set_code(&name, code(reader)?, now))
         }
         TAKE_CODE => {
             let seen = stamp(&mut reader)?;
@@ -197,7 +197,7 @@ fn answered_by(store: &MemoryStore, operation: u8, mut reader: Reader<'_>) -> Op
         }
         PUT_CODE_BACK => {
             let (now, name) = (time(&mut reader)?, name(&mut reader)?);
-            yes(store.put_code_back(&name, reader.chunk::<CODE_BYTES>()?, now))
+            yes(store.put_code_back(&name, code(reader)?, now))
         }
         HAS_RESERVE => yes(store.has_reserve()),
         HAS_PLACE => yes(store.has_place(std::str::from_utf8(reader.rest()).ok()?)),
@@ -212,6 +212,11 @@ fn time(reader: &mut Reader<'_>) -> Option<Timestamp> {
 
 fn name(reader: &mut Reader<'_>) -> Option<Name> {
     reader.chunk::<NAME_BYTES>().map(|name| Name(*name))
+}
+
+/// What is left, which must be a code and nothing else.
+fn code(reader: Reader<'_>) -> Option<&Code> {
+    reader.rest().try_into().ok()
 }
 
 fn stamp(reader: &mut Reader<'_>) -> Option<Stamp> {

@@ -14,7 +14,8 @@ use std::sync::{Arc, PoisonError};
 use arc_swap::Guard;
 
 use super::header::Kind;
-use super::seal::{KEY_BYTES, Root, Sealed};
+use super::seal::{KEY_BYTES, Root};
+use super::sealed::Sealed;
 use super::{Role, Vault};
 use crate::card::Timestamp;
 use crate::secret::SecretBytes;

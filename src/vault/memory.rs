@@ -10,9 +10,9 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
-use super::code::{self, Code};
+use super::code::Code;
 use super::elsewhere::Elsewhere;
-use super::seal::{Name, Sealed, Stamp};
+use super::sealed::{Name, Sealed, Stamp};
 use super::store::{Bounds, Refused};
 use super::usage::{Amount, Usage};
 use crate::card::Timestamp;
@@ -186,10 +186,8 @@ impl MemoryStore {
     /// Puts a security code back that was taken, unless its card is gone, another code was there
     /// since, or its own time is over.
     pub(super) fn put_code_back(&self, name: &Name, code: &Code, now: Timestamp) -> bool {
-        let back = |card: &mut Sealed| {
-            card.expires() > now && code::lives(code, now) && card.put_code_back(code)
-        };
-        self.change(name, back).unwrap_or_else(|elsewhere| elsewhere.put_code_back(name, code, now))
+        self.change(name, |card| card.expires() > now && card.put_code_back(code, now))
+            .unwrap_or_else(|elsewhere| elsewhere.put_code_back(name, code, now))
     }
 
     /// Whether there is such a record and it was changed.

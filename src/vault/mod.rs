@@ -7,8 +7,8 @@
 //! It must never let cleartext reach a store, hand a security code out twice, or give up a live
 //! record to make room. It has no clock: every call is told the time.
 //!
-//! Start reading at `cards.rs`; `seal.rs` has the seal, `keyring.rs` the keys, `store.rs` what a
-//! backend must do.
+//! Start reading at `cards.rs`; `seal.rs` has the seal, `sealed.rs` the form of a record,
+//! `keyring.rs` the keys, `store.rs` what a backend must do.
 
 mod bearer;
 mod cards;
@@ -24,6 +24,7 @@ mod payment;
 mod record;
 mod relay;
 mod seal;
+mod sealed;
 mod session;
 mod store;
 mod text;
@@ -51,7 +52,8 @@ use crate::card::{Mode, Timestamp};
 use crate::secret::Random;
 use header::{Header, Kind, Scope};
 use mark::Stamps;
-use seal::{Address, Opened, Root, Sealed};
+use seal::{Address, Opened, Root};
+use sealed::Sealed;
 use session::OpenSessions;
 use store::{Bounds, Refused, Store};
 
@@ -330,15 +332,21 @@ impl Vault {
         }
     }
 
-    /// Seals and keeps a record under a name drawn for it. Names come from 160 random bits: one
-    /// that is in use means randomness that repeats, and nothing may be sealed under it.
+    /// Seals and keeps a record under a name drawn for it.
     fn insert(
         &self,
         record: &Draft<'_>,
         random: &mut Random,
         now: Timestamp,
     ) -> Result<(), VaultError> {
-        if self.insert_if_free(record, random, now)? { Ok(()) } else { Err(VaultError::Sealing) }
+        let kind = record.address.kind;
+        self.keep_new(kind, record.seal(self.ring().current(kind), random)?, now)
+    }
+
+    /// Names come from 160 random bits: one that is in use means randomness that repeats, and
+    /// nothing may be sealed under it.
+    fn keep_new(&self, kind: Kind, sealed: Sealed, now: Timestamp) -> Result<(), VaultError> {
+        if self.keep_if_free(kind, sealed, now)? { Ok(()) } else { Err(VaultError::Sealing) }
     }
 
     /// Seals and keeps a record unless there is a live one of its name.
@@ -348,8 +356,12 @@ impl Vault {
         random: &mut Random,
         now: Timestamp,
     ) -> Result<bool, VaultError> {
-        let sealed = record.seal(self.ring().current(record.address.kind), random)?;
-        match self.place(record.address.kind).insert(sealed, now) {
+        let kind = record.address.kind;
+        self.keep_if_free(kind, record.seal(self.ring().current(kind), random)?, now)
+    }
+
+    fn keep_if_free(&self, kind: Kind, sealed: Sealed, now: Timestamp) -> Result<bool, VaultError> {
+        match self.place(kind).insert(sealed, now) {
             Ok(()) => Ok(true),
             Err(Refused::Taken) => Ok(false),
             Err(Refused::Full) => Err(VaultError::Full),

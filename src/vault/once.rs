@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::header::{Kind, Scope};
 use super::record::{Reader, Writer};
-use super::seal::{Address, Opened, SALT_BYTES};
+use super::seal::{Address, Opened};
+use super::sealed::SALT_BYTES;
 use super::store::{Bounds, Share};
 use super::usage::Amount;
 use super::{Accounts, Draft, Limits, Tenant, Vault, VaultError};

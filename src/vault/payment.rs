@@ -4,7 +4,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use super::seal::Name;
+use super::sealed::Name;
 use super::{Vault, VaultError};
 use crate::card::Timestamp;
 

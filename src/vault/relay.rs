@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use super::header::{Kind, Scope};
 use super::record::{Reader, Writer};
-use super::seal::{Address, Opened, SALT_BYTES};
+use super::seal::{Address, Opened};
+use super::sealed::SALT_BYTES;
 use super::{Draft, Vault, VaultError};
 use crate::card::{RelayId, Timestamp};
 use crate::secret::{CleartextBody, Random, SecretBytes};

@@ -4,14 +4,8 @@
 //! random part of its token: whoever has the store has neither names nor keys, whoever has the
 //! root key alone still lacks the tokens. Each seal draws a fresh salt that goes into the key, so a
 //! key seals exactly one message and the fixed nonce never repeats under a key.
-//!
-//! Layout: salt (16) ‖ name (16) ‖ header ‖ ciphertext ‖ tag (16), and behind a card its security
-//! code (`code.rs`). Name and header are clear and authenticated, and stand together so that
-//! neither sealing nor opening copies them. The salt doubles as the version stamp by which a store
-//! compares and sets.
-//!
-//! A mark has nothing to hide but what its name comes from: stamp (16) ‖ name (16) ‖ header ‖
-//! state (1), all of it clear.
+
+use std::ops::Range;
 
 use aes_gcm::aead::AeadInOut;
 use aes_gcm::aead::consts::U12;
@@ -21,19 +15,13 @@ use hmac::{HmacReset, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use super::code::CODE_BYTES;
-use super::header::{self, Header, Kind, Scope};
+use super::header::{Header, Kind, Scope};
+use super::sealed::{Name, Parts, SALT_BYTES, Sealed, Stamp, TAG_BYTES};
 use crate::card::Timestamp;
-use crate::secret::{Locked, Random, SecretBytes, ct_eq, fill_random, wipe};
+use crate::secret::{Locked, Random, SecretBytes, ct_eq, fill_random, scoured, wipe};
 
 /// Bytes of a root key and of every key derived from one.
 pub(super) const KEY_BYTES: usize = 32;
-pub(super) const SALT_BYTES: usize = 16;
-pub(super) const NAME_BYTES: usize = 16;
-/// Where the header begins.
-const HEADER: usize = SALT_BYTES + NAME_BYTES;
-pub(super) const TAG_BYTES: usize = 16;
-const STATE_BYTES: usize = 1;
 
 /// AES-256-GCM. GCM encrypts blocks alone, both ways, so the keys that decrypt them are not made.
 type Cipher = AesGcm<Aes256Enc, U12>;
@@ -48,18 +36,6 @@ pub(super) struct Address<'a> {
     /// opened by both tokens.
     pub(super) further: &'a [u8],
 }
-
-/// A record's name in the store.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Name(pub(super) [u8; NAME_BYTES]);
-
-/// Tells one seal of a record from the next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stamp(pub(super) [u8; SALT_BYTES]);
-
-/// A sealed record, or a mark: all that a store ever sees. Wiped on drop, so that a burned security
-/// code is not left behind in a form that its tokens still open.
-pub(super) struct Sealed(Box<[u8]>);
 
 /// One root key: all key material of the vault that lives longer than a call is in key memory.
 pub(super) struct Root {
@@ -127,36 +103,31 @@ impl Root {
     pub(super) fn seal(
         &self,
         address: &Address<'_>,
-        (name, salt): (Name, [u8; SALT_BYTES]),
+        named: (Name, [u8; SALT_BYTES]),
         scope: &Scope<'_>,
         expires: Timestamp,
         plain: &[u8],
     ) -> Option<Sealed> {
-        let start = HEADER + scope.header_len();
-        let mut bytes = Vec::with_capacity(start + plain.len() + TAG_BYTES + behind(address.kind));
-        bytes.extend_from_slice(&salt);
-        bytes.extend_from_slice(&name.0);
-        scope.write(address.kind, self.version, expires, &mut bytes);
-        // Names too long or too many to be written are refused here, not lost on the way back.
-        Header::read(bytes.get(HEADER..)?).filter(|read| HEADER + read.len == start)?;
-        self.seal_behind(address, bytes, plain)
+        let clear = (scope, self.version, expires);
+        self.sealed(address, Sealed::draft(address.kind, named, clear, plain)?)
     }
 
-    /// Appends the sealed text and its tag to salt, name and header.
-    fn seal_behind(
+    /// Seals the next state of an opened record under the same header and name.
+    pub(super) fn reseal(
         &self,
         address: &Address<'_>,
-        mut bytes: Vec<u8>,
+        opened: &Opened,
         plain: &[u8],
     ) -> Option<Sealed> {
-        let start = bytes.len();
-        bytes.extend_from_slice(plain);
-        let (salt, rest) = bytes.split_first_chunk_mut()?;
-        let (bound, message) = rest.split_at_mut_checked(start - SALT_BYTES)?;
-        let tag = self.encrypt(address, salt, bound, message)?;
-        bytes.extend_from_slice(&tag);
-        bytes.resize(bytes.len() + behind(address.kind), 0);
-        Some(Sealed(bytes.into_boxed_slice()))
+        let salt = Random::fetch(SALT_BYTES).take();
+        self.sealed(address, opened.record.redraft(salt, plain)?)
+    }
+
+    fn sealed(&self, address: &Address<'_>, mut draft: Sealed) -> Option<Sealed> {
+        let message = draft.message(address.kind)?;
+        let Parts { salt, bound, message, tag } = draft.parts(&message)?;
+        *tag = self.encrypt(address, salt, bound, message)?;
+        Some(draft)
     }
 
     /// Encrypts in place, under a key that serves this once. `bound` is authenticated.
@@ -167,9 +138,11 @@ impl Root {
         bound: &[u8],
         message: &mut [u8],
     ) -> Option<[u8; TAG_BYTES]> {
-        let cipher = self.cipher(address, salt);
-        let tag = cipher.encrypt_inout_detached(&NONCE.into(), bound, message.into()).ok()?;
-        Some(tag.into())
+        scoured(|| {
+            let cipher = self.cipher(address, salt);
+            let tag = cipher.encrypt_inout_detached(&NONCE.into(), bound, message.into()).ok()?;
+            Some(tag.into())
+        })
     }
 
     /// Decrypts in place what [`Self::encrypt`] made of the same parts; otherwise nothing.
@@ -181,8 +154,10 @@ impl Root {
         message: &mut [u8],
         tag: [u8; TAG_BYTES],
     ) -> Option<()> {
-        let cipher = self.cipher(address, salt);
-        cipher.decrypt_inout_detached(&NONCE.into(), bound, message.into(), &Tag::from(tag)).ok()
+        scoured(|| {
+            let (cipher, tag) = (self.cipher(address, salt), Tag::from(tag));
+            cipher.decrypt_inout_detached(&NONCE.into(), bound, message.into(), &tag).ok()
+        })
     }
 
     /// Opens a record that was found under `name`. Nothing when a byte of it, of its header, of its
@@ -198,13 +173,10 @@ impl Root {
         if !right || sealed.name() != name {
             return None;
         }
-        let start = HEADER + header.len;
-        let end = sealed.0.len().checked_sub(TAG_BYTES + behind(address.kind))?;
-        let (salt, rest) = sealed.0.get_mut(..end + TAG_BYTES)?.split_first_chunk_mut()?;
-        let (bound, rest) = rest.split_at_mut_checked(start - SALT_BYTES)?;
-        let (message, tag) = rest.split_last_chunk_mut()?;
+        let place = sealed.message(address.kind)?;
+        let Parts { salt, bound, message, tag } = sealed.parts(&place)?;
         self.decrypt(address, salt, bound, message, *tag)?;
-        Some(Opened { bytes: sealed, start, end })
+        Some(Opened { record: sealed, message: place })
     }
 }
 
@@ -231,171 +203,42 @@ fn derive(keyed: &HmacReset<Sha256>, label: &str, parts: &[&[u8]]) -> Zeroizing<
     Zeroizing::new(mac.finalize_reset().into_bytes().into())
 }
 
-/// How many bytes of a record stand behind its tag.
-const fn behind(kind: Kind) -> usize {
-    if matches!(kind, Kind::Card) { CODE_BYTES } else { 0 }
-}
-
 /// One key, one message: the nonce is fixed (NIST SP 800-38D 8.2 asks for uniqueness under a key).
 const NONCE: [u8; 12] = [0; 12];
 
-impl Sealed {
-    pub(super) fn stamp(&self) -> Stamp {
-        Stamp(self.0.first_chunk().copied().unwrap_or_default())
-    }
-
-    pub(super) fn header(&self) -> Option<Header<'_>> {
-        Header::read(self.0.get(HEADER..)?)
-    }
-
-    pub(super) fn name(&self) -> Name {
-        let name = self.0.get(SALT_BYTES..).and_then(<[u8]>::first_chunk);
-        Name(name.copied().unwrap_or_default())
-    }
-
-    /// The version of the root key that sealed it, without reading all of the header.
-    pub(super) fn version(&self) -> u32 {
-        let version = self.0.get(HEADER + header::VERSION..).and_then(<[u8]>::first_chunk);
-        u32::from_be_bytes(version.copied().unwrap_or_default())
-    }
-
-    /// The end of its life, without reading all of the header; over, when there is none.
-    pub(super) fn expires(&self) -> Timestamp {
-        let millis = self.0.get(HEADER + header::EXPIRES..).and_then(<[u8]>::first_chunk);
-        Timestamp::from_millis(u64::from_be_bytes(millis.copied().unwrap_or_default()))
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// How long what it seals is, a card aside; nothing for what has no header.
-    pub(super) fn sealed_len(&self) -> usize {
-        let header = self.header().map_or(self.len(), |header| header.len);
-        self.len().saturating_sub(HEADER + header + TAG_BYTES)
-    }
-
-    /// Whether it is of this kind, without reading all of the header.
-    pub(super) fn is(&self, kind: Kind) -> bool {
-        self.0.get(HEADER) == Some(&(kind as u8))
-    }
-
-    /// All of it, for another process that has the keys.
-    pub(super) fn bytes(&self) -> &[u8] {
-        &self.0
-    }
-
-    pub(super) fn bytes_mut(&mut self) -> &mut [u8] {
-        &mut self.0
-    }
-
-    /// A record as another process gave it; nothing for what cannot be one.
-    pub(super) fn given(bytes: &[u8]) -> Option<Self> {
-        let sealed = Self(bytes.into());
-        let header = sealed.header()?;
-        let rest = match header.kind()? {
-            Kind::Mark => STATE_BYTES,
-            kind => TAG_BYTES + behind(kind),
-        };
-        let whole = header.len.checked_add(HEADER + rest)? <= sealed.len();
-        whole.then_some(sealed)
-    }
-
-    /// A mark in this state; the stamp is used once.
-    pub(super) fn mark(
-        name: Name,
-        stamp: Stamp,
-        version: u32,
-        expires: Timestamp,
-        state: u8,
-    ) -> Self {
-        let scope = Scope::NOBODY;
-        let mut bytes = Vec::with_capacity(HEADER + scope.header_len() + STATE_BYTES);
-        bytes.extend_from_slice(&stamp.0);
-        bytes.extend_from_slice(&name.0);
-        scope.write(Kind::Mark, version, expires, &mut bytes);
-        bytes.push(state);
-        Self(bytes.into_boxed_slice())
-    }
-
-    /// The state of a mark; nothing for what is none.
-    pub(super) fn state(&self) -> Option<u8> {
-        let header = self.header().filter(|header| header.is(Kind::Mark))?;
-        self.0.get(HEADER + header.len).copied()
-    }
-
-    /// A copy of the ciphertext, to be opened in place.
-    pub(super) fn copied(&self) -> Self {
-        Self(self.0.clone())
-    }
-
-    /// The record without its name, which whoever opens it derives.
-    pub(super) fn without_name(&self) -> [&[u8]; 2] {
-        let (salt, rest) = self.0.split_at_checked(SALT_BYTES).unwrap_or_default();
-        [salt, rest.get(NAME_BYTES..).unwrap_or_default()]
-    }
-
-    /// The record whose name was left out.
-    pub(super) fn with_name(name: Name, rest: &[u8]) -> Option<Self> {
-        let (salt, rest) = rest.split_at_checked(SALT_BYTES)?;
-        Some(Self([salt, &name.0, rest].concat().into_boxed_slice()))
-    }
-}
-
-impl Drop for Sealed {
-    fn drop(&mut self) {
-        wipe(&mut self.0);
-    }
-}
-
 /// A record that was opened: its tag was right.
 pub(super) struct Opened {
-    bytes: Sealed,
-    start: usize,
-    end: usize,
+    record: Sealed,
+    message: Range<usize>,
 }
 
 impl Opened {
     pub(super) fn stamp(&self) -> Stamp {
-        self.bytes.stamp()
+        self.record.stamp()
     }
 
     pub(super) fn header(&self) -> Option<Header<'_>> {
-        self.bytes.header()
-    }
-
-    /// The record again, for what is behind its tag; what was sealed in it is wiped.
-    pub(super) fn closed(mut self) -> Sealed {
-        if let Some(plain) = self.bytes.0.get_mut(self.start..self.end) {
-            wipe(plain);
-        }
-        self.bytes
+        self.record.header()
     }
 
     /// What was sealed.
     pub(super) fn plain(&self) -> &[u8] {
-        self.bytes.0.get(self.start..self.end).unwrap_or_default()
+        self.record.bytes().get(self.message.clone()).unwrap_or_default()
     }
-}
 
-impl Root {
-    /// Seals the next state of an opened record under the same header and name. Not for a card: its
-    /// security code would not come along.
-    pub(super) fn reseal(
-        &self,
-        address: &Address<'_>,
-        opened: &Opened,
-        plain: &[u8],
-    ) -> Option<Sealed> {
-        let mut bytes = Vec::with_capacity(opened.start + plain.len() + TAG_BYTES);
-        bytes.extend_from_slice(&Random::fetch(SALT_BYTES).take::<SALT_BYTES>());
-        bytes.extend_from_slice(opened.bytes.0.get(SALT_BYTES..opened.start)?);
-        self.seal_behind(address, bytes, plain)
+    /// The record again, for what is behind its tag; what was sealed in it is wiped.
+    pub(super) fn closed(mut self) -> Sealed {
+        if let Some(plain) = self.record.bytes_mut().get_mut(self.message) {
+            wipe(plain);
+        }
+        self.record
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::code::CODE_BYTES;
+    use super::super::sealed::NAME_BYTES;
     use super::super::{Account, Accounts, Audience, Owner, Tenant};
     use super::*;
     use crate::card::Mode;
@@ -403,6 +246,8 @@ mod tests {
     use aes_gcm::aes::{Aes128, Aes192};
     use proptest::prelude::*;
     use serde_json::Value;
+    use std::os::unix::fs::FileExt as _;
+    use std::sync::mpsc;
 
     const END: Timestamp = Timestamp::from_secs(2_000);
 
@@ -445,7 +290,7 @@ mod tests {
     #[test]
     fn nothing_of_the_cleartext_is_in_the_record() {
         let sealed = sealed(&root(1, 1), &address(&[7; 20]));
-        assert!(!sealed.0.windows(4).any(|window| window == b"5519" || window == b"0000"));
+        assert!(!sealed.bytes().windows(4).any(|window| window == b"5519" || window == b"0000"));
     }
 
     #[test]
@@ -454,15 +299,17 @@ mod tests {
         let right = sealed(&root, &address(&bits));
         assert!(opens(&root, &address(&bits), &right));
         // Its code is not part of it: that comes and goes.
-        for place in 0..right.0.len() - CODE_BYTES {
+        for place in 0..right.len() - CODE_BYTES {
             for bit in 0..8 {
                 let mut wrong = right.copied();
-                wrong.0[place] ^= 1 << bit;
+                wrong.bytes_mut()[place] ^= 1 << bit;
                 assert!(!opens(&root, &address(&bits), &wrong), "byte {place} bit {bit}");
             }
         }
-        for len in 0..right.0.len() {
-            assert!(!opens(&root, &address(&bits), &Sealed(Box::from(&right.0[..len]))));
+        let rest = right.without_name().concat();
+        for len in SALT_BYTES..rest.len() {
+            let cut = Sealed::with_name(right.name(), &rest[..len]).unwrap();
+            assert!(!opens(&root, &address(&bits), &cut));
         }
     }
 
@@ -512,12 +359,13 @@ mod tests {
             seal(&owner(), Timestamp::from_secs(9_000)),
         ];
         let behind = plain.len() + TAG_BYTES + CODE_BYTES;
-        let parts = |sealed: &Sealed| sealed.0.len() - behind;
+        let (salt, ending) = right.bytes().split_at(SALT_BYTES);
+        let ending = &ending[ending.len() - behind..];
         for other in others {
             // The salt and ciphertext of one record behind the header of another.
-            let swapped =
-                [&right.0[..HEADER], &other.0[HEADER..parts(&other)], &right.0[parts(&right)..]];
-            let swapped = Sealed(swapped.concat().into_boxed_slice());
+            let header = &other.without_name()[1][..other.len() - SALT_BYTES - NAME_BYTES - behind];
+            let swapped = [salt, header, ending].concat();
+            let swapped = Sealed::with_name(right.name(), &swapped).unwrap();
             assert!(swapped.header().is_some(), "the header itself is well formed");
             assert!(!opens(&root, &address(&bits), &swapped));
             assert!(opens(&root, &address(&bits), &other));
@@ -547,21 +395,68 @@ mod tests {
         let (root, bits) = (root(1, 1), [7; 20]);
         let (first, second) = (sealed(&root, &address(&bits)), sealed(&root, &address(&bits)));
         assert_ne!(first.stamp(), second.stamp());
-        let (from, to) = (first.0.len() - CODE_BYTES - 32, first.0.len() - CODE_BYTES);
-        assert_ne!(first.0[from..to], second.0[from..to]);
+        let end = |sealed: &Sealed| {
+            let until_code = &sealed.bytes()[..sealed.len() - CODE_BYTES];
+            *until_code.last_chunk::<32>().unwrap()
+        };
+        assert_ne!(end(&first), end(&second));
     }
 
     #[test]
     fn a_closed_record_holds_nothing_of_what_was_sealed() {
         let (root, bits) = (root(1, 1), [7; 20]);
         let first = sealed(&root, &address(&bits));
-        let head = first.0[..HEADER].to_vec();
-        let opened = root.open(&address(&bits), root.name(&address(&bits)), first).unwrap();
-        let (start, end) = (opened.start, opened.end);
-        assert_eq!(&opened.bytes.0[start..end], b"5519283812030000");
+        let named = first.name();
+        let opened = root.open(&address(&bits), named, first).unwrap();
+        let message = opened.message.clone();
+        assert_eq!(&opened.record.bytes()[message.clone()], b"5519283812030000");
         let closed = opened.closed();
-        assert!(closed.0[start..end].iter().all(|byte| *byte == 0));
-        assert_eq!(closed.0[..HEADER], head, "and is found by its name");
+        assert!(closed.bytes()[message].iter().all(|byte| *byte == 0));
+        assert!(closed.name() == named, "and is found by its name");
+    }
+
+    /// Whether these bytes, given inverted so that they are nowhere in the search itself, are in
+    /// memory of this process that was written to.
+    fn is_in_memory(inverted: &[u8]) -> bool {
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let memory = std::fs::File::open("/proc/self/mem").unwrap();
+        maps.lines().filter(|line| line.contains(" rw-p ")).any(|line| {
+            let (range, _) = line.split_once(' ').unwrap();
+            let (from, to) = range.split_once('-').unwrap();
+            let [from, to] = [from, to].map(|end| u64::from_str_radix(end, 16).unwrap());
+            let mut bytes = vec![0; usize::try_from(to - from).unwrap()];
+            // Another thread may have given its memory back meanwhile.
+            let read = memory.read_exact_at(&mut bytes, from).is_ok();
+            let is_it =
+                |window: &[u8]| window.iter().zip(inverted).all(|(byte, not)| *byte == !not);
+            read && bytes.windows(inverted.len()).any(is_it)
+        })
+    }
+
+    #[test]
+    fn no_key_of_a_record_is_left_in_memory() {
+        let (root, bits) = (&Root::random(1), &[7; 20]);
+        let salt = Random::fetch(SALT_BYTES).take();
+        let parts: [&[u8]; 3] = [&[Kind::Card as u8], &salt, bits];
+        let invert = |key: &[u8]| key.iter().map(|byte| !byte).collect::<Vec<u8>>();
+        let key = scoured(|| invert(root.derive("key", &parts).as_slice()));
+        let (done, is_done) = mpsc::channel();
+        let (end, is_end) = mpsc::channel::<()>();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                let (address, scope) = (address(bits), Scope::NOBODY);
+                let place = (root.name(&address), salt);
+                let made = root.seal(&address, place, &scope, END, b"5519283812030000").unwrap();
+                assert!(opens(root, &address, &made));
+                done.send(()).unwrap();
+                let _ = is_end.recv();
+            });
+            is_done.recv().unwrap();
+            assert!(!is_in_memory(&key));
+            let clear = invert(&key);
+            assert!(is_in_memory(&key), "the search finds what is there");
+            drop((clear, end));
+        });
     }
 
     #[test]
@@ -577,6 +472,14 @@ mod tests {
         let opened = root.open(&address, name, second).unwrap();
         assert_eq!(opened.plain(), b"next");
         assert_eq!(opened.header().and_then(|header| header.owner()), Some(owner()));
+    }
+
+    #[test]
+    fn a_card_is_not_resealed() {
+        let (root, bits) = (root(1, 1), [7; 20]);
+        let card = address(&bits);
+        let opened = root.open(&card, root.name(&card), sealed(&root, &card)).unwrap();
+        assert!(root.reseal(&card, &opened, b"next").is_none(), "its code would be lost");
     }
 
     #[test]
@@ -640,9 +543,10 @@ mod tests {
         }
 
         #[test]
-        fn any_bytes_stay_shut(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            let sealed = Sealed(bytes.into_boxed_slice());
-            prop_assert!(!opens(&root(1, 1), &address(&[7; 20]), &sealed));
+        fn any_bytes_stay_shut(bytes in proptest::collection::vec(any::<u8>(), SALT_BYTES..200)) {
+            let (root, bits) = (root(1, 1), [7; 20]);
+            let sealed = Sealed::with_name(root.name(&address(&bits)), &bytes).unwrap();
+            prop_assert!(!opens(&root, &address(&bits), &sealed));
         }
     }
 

@@ -7,7 +7,8 @@ use std::sync::{Mutex, PoisonError};
 
 use super::header::{Kind, Scope};
 use super::record::{Reader, Writer};
-use super::seal::{Address, Opened, SALT_BYTES};
+use super::seal::{Address, Opened};
+use super::sealed::SALT_BYTES;
 use super::{Draft, Owner, Tenant, Vault, VaultError};
 use crate::card::{SessionId, Timestamp};
 use crate::secret::{CleartextBody, Random};

@@ -48,7 +48,7 @@ pub(super) enum Refused {
 mod tests {
     use super::super::code::Code;
     use super::super::header::Kind;
-    use super::super::seal::{Name, Sealed, Stamp};
+    use super::super::sealed::{Name, Sealed, Stamp};
     use super::*;
     use crate::card::Timestamp;
 

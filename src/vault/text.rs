@@ -5,7 +5,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::Vault;
 use super::header::{Kind, Scope};
-use super::seal::{Address, Opened, SALT_BYTES, Sealed};
+use super::seal::{Address, Opened};
+use super::sealed::{SALT_BYTES, Sealed};
 use crate::card::Timestamp;
 use crate::secret::{Random, SecretBytes};
 

@@ -13,7 +13,8 @@ use super::header::{Kind, Scope};
 use super::keyring::{Keyring, OwnKeys};
 use super::memory::{Held, Records};
 use super::record::{Reader, Writer};
-use super::seal::{Address, KEY_BYTES, SALT_BYTES, Sealed};
+use super::seal::{Address, KEY_BYTES};
+use super::sealed::{SALT_BYTES, Sealed};
 use super::store::Refused;
 use super::{Tenant, Vault};
 use crate::card::Timestamp;
@@ -218,7 +219,7 @@ mod tests {
     use std::time::Duration;
 
     use super::super::code::CODE_BYTES;
-    use super::super::seal::TAG_BYTES;
+    use super::super::sealed::TAG_BYTES;
     use super::super::{
         Account, Accounts, Audience, CvvLease, Guarded, KeyringError, Limits, Mark, Once, Owner,
         Session, VaultError,

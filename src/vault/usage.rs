@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::seal::Sealed;
+use super::sealed::Sealed;
 use super::store::{Bounds, Refused, Share};
 
 /// What is used of a bound, and the bound.
