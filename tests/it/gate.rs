@@ -42,6 +42,8 @@ pub(crate) enum Fault {
     Certificate(Wrong),
     /// So many bytes of the request are taken off the wire, then the connection is reset.
     Taken(usize),
+    /// The request is read, and answered once so many were read since the gate opened.
+    Together(usize),
     /// The request is read; after a while come these bytes, and this end.
     Says(Duration, &'static [u8], End),
 }
@@ -271,6 +273,12 @@ async fn serve(mut stream: impl OverWire, shared: &Shared) {
         let (after, bytes, end) = match shared.fault() {
             Fault::Says(after, bytes, end) => (after, bytes, end),
             Fault::Taken(_) => return reset(&stream.wire().stream),
+            Fault::Together(count) => {
+                while shared.counts[2].load(Ordering::SeqCst) < count {
+                    sleep(Duration::from_millis(5)).await;
+                }
+                (Duration::ZERO, GOOD, End::Keep)
+            }
             _ => (Duration::ZERO, GOOD, End::Keep),
         };
         sleep(after).await;

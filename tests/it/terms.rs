@@ -127,9 +127,9 @@ const GOOD: &[u8] =
 
 /// Sales at the same time; each is answered after all of them have begun.
 async fn pay_at_once(house: &House, gate: &mut Gate, count: usize) {
-    gate.set(Fault::Says(Duration::from_millis(400), GOOD, End::Keep)).await;
     let mut begun = Vec::new();
     let before = gate.reached().whole;
+    gate.set(Fault::Together(before + count)).await;
     for _ in 0..count {
         let ask = house.ready("paymega").await.ask();
         begun.push((house.private(Version::Http1).await, ask));
