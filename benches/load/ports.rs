@@ -31,6 +31,20 @@ impl Hop {
         };
         SocketAddr::from(([127, 0, 0, 1], port))
     }
+
+    /// Connections to it that somebody on this machine holds open, as the kernel tells.
+    pub fn connections(self) -> usize {
+        // proc(5): local address, remote address, state; all in hexadecimal digits.
+        const OPEN: [&str; 3] = ["01", "02", "08"];
+        let port = format!(":{:04X}", self.upstream().port());
+        let table = std::fs::read_to_string("/proc/net/tcp").unwrap_or_default();
+        let is_open = |line: &&str| {
+            let mut fields = line.split_whitespace().skip(2);
+            let remote = fields.next().is_some_and(|remote| remote.ends_with(&port));
+            remote && fields.next().is_some_and(|state| OPEN.contains(&state))
+        };
+        table.lines().filter(is_open).count()
+    }
 }
 
 /// A proxy under measurement.

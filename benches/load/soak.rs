@@ -21,13 +21,15 @@ const SHARE: f64 = 0.7;
 const SETTLED_AFTER: usize = 100;
 /// What may be added to the memory of a settled process.
 const GROWTH_MAX: f64 = 0.05;
-/// Connections to the provider come and go.
+/// Between the most and the fewest descriptors, connections to the provider aside: those come and
+/// go with the load, and have a bound of their own.
 const DESCRIPTORS_MAX: usize = 8;
 
 /// A second of the soak.
 struct Sample {
     resident_kib: u64,
     descriptors: usize,
+    towards_provider: usize,
     sales: u64,
     errors: u64,
 }
@@ -72,13 +74,18 @@ async fn watch(rival: Arc<Rival>, count: Arc<Count>, seconds: usize) -> Vec<Samp
         let sample = Sample {
             resident_kib: rival.running.resident_kib(),
             descriptors: rival.running.descriptors(),
+            towards_provider: Hop::Tls.connections(),
             sales: count.sales.load(Ordering::Relaxed),
             errors: count.errors.load(Ordering::Relaxed),
         };
         if second % 30 == 0 {
             println!(
-                "{second:>4} s: {} KiB, {} descriptors, {} sales, {} errors",
-                sample.resident_kib, sample.descriptors, sample.sales, sample.errors
+                "{second:>4} s: {} KiB, {} descriptors ({} to the provider), {} sales, {} errors",
+                sample.resident_kib,
+                sample.descriptors,
+                sample.towards_provider,
+                sample.sales,
+                sample.errors
             );
         }
         samples.push(sample);
@@ -87,12 +94,14 @@ async fn watch(rival: Arc<Rival>, count: Arc<Count>, seconds: usize) -> Vec<Samp
 }
 
 fn write(samples: &[Sample], rate: f64, folder: &std::path::Path) {
-    let samples: Vec<_> = samples
-        .iter()
-        .map(|sample| json!([sample.resident_kib, sample.descriptors, sample.sales, sample.errors]))
-        .collect();
+    let row = |sample: &Sample| {
+        let Sample { resident_kib, descriptors, towards_provider, sales, errors } = sample;
+        json!([resident_kib, descriptors, towards_provider, sales, errors])
+    };
+    let samples: Vec<_> = samples.iter().map(row).collect();
     let document = json!({
-        "rate": rate, "columns": ["resident KiB", "descriptors", "sales", "errors"],
+        "rate": rate,
+        "columns": ["resident KiB", "descriptors", "of these to the provider", "sales", "errors"],
         "each second": samples,
     });
     std::fs::create_dir_all(folder).expect("target/load");
@@ -108,8 +117,10 @@ fn judge(samples: &[Sample], count: &Count, due: usize, took: Duration, seconds:
     };
     let (first, last) = (resident(&settled[..part]), resident(&settled[settled.len() - part..]));
     let growth = last / first - 1.0;
-    let open = || settled.iter().map(|sample| sample.descriptors);
-    let spread = open().max().unwrap_or(0) - open().min().unwrap_or(0);
+    let others =
+        || settled.iter().map(|sample| sample.descriptors.saturating_sub(sample.towards_provider));
+    let spread = others().max().unwrap_or(0) - others().min().unwrap_or(0);
+    let pooled = settled.iter().map(|sample| sample.towards_provider).max().unwrap_or(0);
     let errors = count.errors.load(Ordering::Relaxed);
     let late = took.as_secs_f64() / seconds as f64 - 1.0;
     let verdicts = [
@@ -118,7 +129,14 @@ fn judge(samples: &[Sample], count: &Count, due: usize, took: Duration, seconds:
             growth < GROWTH_MAX,
             format!("memory {first:.0} -> {last:.0} KiB ({:+.1} %)", 100.0 * growth),
         ),
-        (spread <= DESCRIPTORS_MAX, format!("descriptors within {spread} of each other")),
+        (
+            spread <= DESCRIPTORS_MAX,
+            format!("descriptors within {spread} of each other, the provider's aside"),
+        ),
+        (
+            pooled <= CONNECTIONS,
+            format!("{pooled} connections to the provider at most, of {CONNECTIONS} customers"),
+        ),
         (
             late < 0.01,
             format!("took {:.1} s, {:+.2} % of what was due", took.as_secs_f64(), 100.0 * late),
