@@ -34,10 +34,11 @@ impl Hop {
 
     /// Connections to it that somebody on this machine holds open, as the kernel tells.
     pub fn connections(self) -> usize {
-        // proc(5): local address, remote address, state; all in hexadecimal digits.
-        const OPEN: [&str; 3] = ["01", "02", "08"];
+        // proc(5): local address, remote address, state; all in hexadecimal digits. One that the
+        // provider closed and the proxy did not is none: it should not be there.
+        const OPEN: [&str; 2] = ["01", "02"];
         let port = format!(":{:04X}", self.upstream().port());
-        let table = std::fs::read_to_string("/proc/net/tcp").unwrap_or_default();
+        let table = std::fs::read_to_string("/proc/net/tcp").expect("/proc/net/tcp");
         let is_open = |line: &&str| {
             let mut fields = line.split_whitespace().skip(2);
             let remote = fields.next().is_some_and(|remote| remote.ends_with(&port));

@@ -1,6 +1,6 @@
 //! The stack below a call, where libraries leave copies of what they worked on.
 
-use std::hint::black_box;
+use super::wipe;
 
 /// More than a digest or the AEAD takes: that leaves a key 8 KiB below, in a build without
 /// optimisation 20 (`no_key_of_a_record_is_left_in_memory`).
@@ -23,7 +23,6 @@ fn apart<T>(work: impl FnOnce() -> T) -> T {
 /// Overwrites the part of the stack that a call returned from before has used.
 #[inline(never)]
 fn overwrite_stack() {
-    let mut used = [0u8; USED_MAX];
-    // Mutable: a constant would lie elsewhere.
-    black_box(&mut used);
+    let mut used = [0; USED_MAX];
+    wipe(&mut used);
 }

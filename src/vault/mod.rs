@@ -340,7 +340,8 @@ impl Vault {
         now: Timestamp,
     ) -> Result<(), VaultError> {
         let kind = record.address.kind;
-        self.keep_new(kind, record.seal(self.ring().current(kind), random)?, now)
+        let sealed = record.seal(self.ring().current(kind), random)?;
+        self.keep_new(kind, sealed, now)
     }
 
     /// Names come from 160 random bits: one that is in use means randomness that repeats, and
@@ -357,7 +358,8 @@ impl Vault {
         now: Timestamp,
     ) -> Result<bool, VaultError> {
         let kind = record.address.kind;
-        self.keep_if_free(kind, record.seal(self.ring().current(kind), random)?, now)
+        let sealed = record.seal(self.ring().current(kind), random)?;
+        self.keep_if_free(kind, sealed, now)
     }
 
     fn keep_if_free(&self, kind: Kind, sealed: Sealed, now: Timestamp) -> Result<bool, VaultError> {

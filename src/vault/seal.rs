@@ -433,30 +433,45 @@ mod tests {
         })
     }
 
-    #[test]
-    fn no_key_of_a_record_is_left_in_memory() {
-        let (root, bits) = (&Root::random(1), &[7; 20]);
-        let salt = Random::fetch(SALT_BYTES).take();
-        let parts: [&[u8]; 3] = [&[Kind::Card as u8], &salt, bits];
-        let invert = |key: &[u8]| key.iter().map(|byte| !byte).collect::<Vec<u8>>();
-        let key = scoured(|| invert(root.derive("key", &parts).as_slice()));
+    /// Whether these bytes, inverted, are in memory once `work` was done in a thread of its own,
+    /// whose stack nothing has been on before or since.
+    fn is_left_by<T: Send>(inverted: &[u8], work: impl FnOnce() -> T + Send) -> (bool, T) {
         let (done, is_done) = mpsc::channel();
         let (end, is_end) = mpsc::channel::<()>();
         std::thread::scope(|scope| {
-            scope.spawn(move || {
-                let (address, scope) = (address(bits), Scope::NOBODY);
-                let place = (root.name(&address), salt);
-                let made = root.seal(&address, place, &scope, END, b"5519283812030000").unwrap();
-                assert!(opens(root, &address, &made));
+            let worker = scope.spawn(move || {
+                let made = work();
                 done.send(()).unwrap();
                 let _ = is_end.recv();
+                made
             });
             is_done.recv().unwrap();
-            assert!(!is_in_memory(&key));
+            let is_left = is_in_memory(inverted);
+            drop(end);
+            (is_left, worker.join().unwrap())
+        })
+    }
+
+    #[test]
+    fn no_key_of_a_record_is_left_in_memory() {
+        let (root, bits) = (Root::random(1), [7; 20]);
+        let (address, name) = (address(&bits), root.name(&address(&bits)));
+        let invert = |key: &[u8]| key.iter().map(|byte| !byte).collect::<Vec<u8>>();
+        // The longer one is encrypted many blocks at a time.
+        for len in [16, 5_000] {
+            let salt = Random::fetch(SALT_BYTES).take();
+            let parts: [&[u8]; 3] = [&[Kind::Card as u8], &salt, &bits];
+            let key = scoured(|| invert(root.derive("key", &parts).as_slice()));
+            let place = (name, salt);
+            let seal = || root.seal(&address, place, &Scope::NOBODY, END, &vec![b'5'; len]);
+            let (is_left, sealed) = is_left_by(&key, seal);
+            assert!(!is_left, "by sealing {len} bytes");
+            let open = || root.open(&address, name, sealed.unwrap()).is_some();
+            assert_eq!(is_left_by(&key, open), (false, true), "by opening {len} bytes");
             let clear = invert(&key);
             assert!(is_in_memory(&key), "the search finds what is there");
-            drop((clear, end));
-        });
+            drop(clear);
+        }
     }
 
     #[test]
