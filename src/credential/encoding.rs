@@ -1,4 +1,4 @@
-//! Bytes as text, for signatures and keys: hexadecimal and base64.
+//! Bytes as text, for signatures and keys: hexadecimal and base64, by the names that profiles use.
 //!
 //! What passes here may be a card or a digest over one: everything is written into memory that is
 //! wiped.
@@ -8,7 +8,9 @@ use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use zeroize::Zeroizing;
 
-use crate::secret::CleartextBody;
+use crate::secret::{CleartextBody, SecretBytes};
+
+use super::keys::KeyError;
 
 const TOLERANT: GeneralPurposeConfig =
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
@@ -19,6 +21,88 @@ pub(super) const BASE64: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDAR
 /// Written without padding, read with or without.
 pub(super) const BASE64_URL: GeneralPurpose =
     GeneralPurpose::new(&alphabet::URL_SAFE, TOLERANT.with_encode_padding(false));
+
+/// How a signature is written in its header.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SignatureEncoding {
+    /// Base64 with the alphabet of URLs; written without padding, read with or without.
+    #[default]
+    Base64Url,
+    /// Base64; written with padding, read with or without.
+    Base64,
+    /// Hexadecimal; written in lower case, read in either.
+    Hex,
+}
+
+impl SignatureEncoding {
+    /// The encoding of that name in a profile.
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "base64url" => Some(Self::Base64Url),
+            "base64" => Some(Self::Base64),
+            "hex" => Some(Self::Hex),
+            _ => None,
+        }
+    }
+
+    pub(super) fn write(self, signature: &[u8]) -> SecretBytes {
+        let text = match self {
+            Self::Base64Url => base64(&BASE64_URL, signature, 0),
+            Self::Base64 => base64(&BASE64, signature, 0),
+            Self::Hex => hex(signature),
+        };
+        SecretBytes::from_slice(text.as_bytes())
+    }
+
+    pub(super) fn read(self, text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
+        match self {
+            Self::Base64Url => from_base64(&BASE64_URL, text),
+            Self::Base64 => from_base64(&BASE64, text),
+            Self::Hex => from_hex(text),
+        }
+    }
+}
+
+/// How an HMAC key is written in its file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum KeyEncoding {
+    /// The text itself is the key.
+    #[default]
+    Utf8,
+    /// Hexadecimal digits.
+    Hex,
+    /// Base64 of either alphabet, with or without padding.
+    Base64,
+}
+
+impl KeyEncoding {
+    /// The encoding of that name in a profile.
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "utf8" => Some(Self::Utf8),
+            "hex" => Some(Self::Hex),
+            "base64" => Some(Self::Base64),
+            _ => None,
+        }
+    }
+
+    /// The key; a line end behind it in its file is not part of it.
+    pub(super) fn key(self, file: &SecretBytes) -> Result<SecretBytes, KeyError> {
+        let key = file.reveal(|text| {
+            let text = text.trim_ascii();
+            let decoded = match self {
+                Self::Utf8 => return Some(SecretBytes::long_lived(text)),
+                Self::Hex => from_hex(text),
+                Self::Base64 => {
+                    from_base64(&BASE64, text).or_else(|| from_base64(&BASE64_URL, text))
+                }
+            };
+            decoded.map(|bytes| SecretBytes::long_lived(&bytes))
+        });
+        let key = key.ok_or(KeyError::Encoding)?;
+        if key.is_empty() { Err(KeyError::Empty) } else { Ok(key) }
+    }
+}
 
 /// Base64, with `room` bytes left for what the caller appends.
 #[expect(clippy::expect_used, reason = "every three bytes, also begun ones, have four characters")]
@@ -127,5 +211,16 @@ mod tests {
         }
         assert!(from_base64(&BASE64, b"-_-_").is_none());
         assert!(from_base64(&BASE64_URL, b"+/+/").is_none());
+    }
+
+    #[test]
+    fn the_names_of_a_profile_are_known_and_no_others() {
+        assert_eq!(SignatureEncoding::named("base64url"), Some(SignatureEncoding::Base64Url));
+        assert_eq!(SignatureEncoding::named("base64"), Some(SignatureEncoding::Base64));
+        assert_eq!(SignatureEncoding::named("hex"), Some(SignatureEncoding::Hex));
+        assert_eq!(KeyEncoding::named("utf8"), Some(KeyEncoding::Utf8));
+        assert_eq!(KeyEncoding::named("hex"), Some(KeyEncoding::Hex));
+        assert_eq!(KeyEncoding::named("base64"), Some(KeyEncoding::Base64));
+        assert_eq!((SignatureEncoding::named("HEX"), KeyEncoding::named("")), (None, None));
     }
 }

@@ -18,9 +18,8 @@ pub mod sorted_digest;
 pub use basic::{Basic, PresentedBasic};
 pub use bearer::PresentedBearer;
 pub use body_hmac::BodyHmac;
-pub use keys::{
-    KeyEncoding, KeyError, Prehash, SignatureEncoding, SigningFailed, SigningKey, VerifyingKey,
-};
+pub use encoding::{KeyEncoding, SignatureEncoding};
+pub use keys::{KeyError, Prehash, SigningFailed, SigningKey, VerifyingKey};
 
 /// How a request to one of a provider's interfaces proves who sends it. A closed set: a new scheme
 /// is a variant here and a file beside this one.

@@ -11,6 +11,8 @@ mod hash;
 mod locked;
 mod split;
 mod stack;
+#[cfg(test)]
+pub(crate) mod wycheproof;
 
 pub use hash::sha256;
 pub use locked::{KeyMemory, Locked, key_memory};

@@ -126,7 +126,7 @@ impl Vault {
         drop(card);
         let address = card_address(&token);
         let draft = Draft { address, scope, expires, plain: plain.as_bytes() };
-        let mut sealed = draft.seal(self.ring().current(Kind::Card), &mut random)?;
+        let mut sealed = self.sealed(&draft, &mut random)?;
         let seal = |cvv| self.seal_cvv((&token, &mut sealed), cvv, &mut random, now);
         let cvv_token = cvv.map(seal).transpose()?;
         self.keep_new(Kind::Card, sealed, now)?;

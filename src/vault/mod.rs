@@ -339,9 +339,7 @@ impl Vault {
         random: &mut Random,
         now: Timestamp,
     ) -> Result<(), VaultError> {
-        let kind = record.address.kind;
-        let sealed = record.seal(self.ring().current(kind), random)?;
-        self.keep_new(kind, sealed, now)
+        self.keep_new(record.address.kind, self.sealed(record, random)?, now)
     }
 
     /// Names come from 160 random bits: one that is in use means randomness that repeats, and
@@ -357,9 +355,7 @@ impl Vault {
         random: &mut Random,
         now: Timestamp,
     ) -> Result<bool, VaultError> {
-        let kind = record.address.kind;
-        let sealed = record.seal(self.ring().current(kind), random)?;
-        self.keep_if_free(kind, sealed, now)
+        self.keep_if_free(record.address.kind, self.sealed(record, random)?, now)
     }
 
     fn keep_if_free(&self, kind: Kind, sealed: Sealed, now: Timestamp) -> Result<bool, VaultError> {
@@ -372,8 +368,12 @@ impl Vault {
 
     /// Seals and keeps a record in place of the one there may be.
     fn put(&self, record: &Draft<'_>, random: &mut Random) -> Result<(), VaultError> {
-        let sealed = record.seal(self.ring().current(record.address.kind), random)?;
+        let sealed = self.sealed(record, random)?;
         self.place(record.address.kind).put(sealed).map_err(|_| VaultError::Full)
+    }
+
+    fn sealed(&self, record: &Draft<'_>, random: &mut Random) -> Result<Sealed, VaultError> {
+        record.seal(self.ring().current(record.address.kind), random)
     }
 
     /// Finds and opens a live record that `admits` whoever asks.
