@@ -11,7 +11,7 @@ use portcullis_sandbox::world::accounts::App;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::gate::{End, Fault, Gate};
+use super::gate::{End, Fault, GOOD, Gate};
 use super::house::{House, assert_problem};
 use super::line::Version;
 
@@ -120,10 +120,6 @@ async fn a_deadline_of_a_host_may_be_longer_than_that_of_all() {
 }
 
 // ------------------------------------------------------------------------- unused connections
-
-const GOOD: &[u8] =
-    b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 22\r\n\r\n\
-    {\"status\":\"processed\"}";
 
 /// Sales at the same time; each is answered after all of them have begun.
 async fn pay_at_once(house: &House, gate: &mut Gate, count: usize) {
