@@ -294,6 +294,16 @@ pub fn functions(code: &str) -> Vec<(&str, Range<usize>)> {
     functions
 }
 
+/// Names of the functions that a harness runs.
+pub fn tests(file: &Source) -> impl Iterator<Item = &str> {
+    let functions = if file.is_rust() { functions(&file.code) } else { Vec::new() };
+    let is_test = |at: usize| {
+        let attributes = file.code[..at].rsplit(['{', '}', ';']).next().unwrap_or_default();
+        ["#[test]", "#[tokio::test"].iter().any(|test| attributes.contains(test))
+    };
+    functions.into_iter().filter(move |(_, body)| is_test(body.start)).map(|(name, _)| name)
+}
+
 /// Paths with their positions, `use` trees spelled out: `use a::{b, c::d}` is `a::b` and `a::c::d`.
 pub fn paths(code: &str) -> Vec<(usize, String)> {
     let mut found = Vec::new();
