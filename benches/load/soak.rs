@@ -21,8 +21,8 @@ const SHARE: f64 = 0.7;
 const SETTLED_AFTER: usize = 100;
 /// What may be added to the memory of a settled process.
 const GROWTH_MAX: f64 = 0.05;
-/// Between the most and the fewest descriptors, connections to the provider aside: those come and
-/// go with the load, and have a bound of their own.
+/// Between the first and the last quarter; and between the most and the fewest, connections to the
+/// provider aside: those come and go with the load, and have a bound of their own.
 const DESCRIPTORS_MAX: usize = 8;
 
 /// A second of the soak.
@@ -112,11 +112,13 @@ fn judge(samples: &[Sample], count: &Count, due: usize, took: Duration, seconds:
     let settled = SETTLED_AFTER.min(samples.len() / 3);
     let settled = &samples[settled..];
     let part = (settled.len() / 4).max(1);
-    let resident = |samples: &[Sample]| {
-        median(samples.iter().map(|sample| sample.resident_kib as f64).collect()).unwrap_or(0.0)
+    let [first, last] = [&settled[..part], &settled[settled.len() - part..]];
+    let typical = |samples: &[Sample], figure: fn(&Sample) -> f64| {
+        median(samples.iter().map(figure).collect()).unwrap_or(0.0)
     };
-    let (first, last) = (resident(&settled[..part]), resident(&settled[settled.len() - part..]));
-    let growth = last / first - 1.0;
+    let resident = [first, last].map(|part| typical(part, |sample| sample.resident_kib as f64));
+    let growth = resident[1] / resident[0] - 1.0;
+    let open = [first, last].map(|part| typical(part, |sample| sample.descriptors as f64));
     let others =
         || settled.iter().map(|sample| sample.descriptors.saturating_sub(sample.towards_provider));
     let spread = others().max().unwrap_or(0) - others().min().unwrap_or(0);
@@ -127,7 +129,16 @@ fn judge(samples: &[Sample], count: &Count, due: usize, took: Duration, seconds:
         (errors == 0, format!("{errors} errors in {due} sales")),
         (
             growth < GROWTH_MAX,
-            format!("memory {first:.0} -> {last:.0} KiB ({:+.1} %)", 100.0 * growth),
+            format!(
+                "memory {:.0} -> {:.0} KiB ({:+.1} %)",
+                resident[0],
+                resident[1],
+                100.0 * growth
+            ),
+        ),
+        (
+            (open[1] - open[0]).abs() <= DESCRIPTORS_MAX as f64,
+            format!("descriptors {:.0} -> {:.0}", open[0], open[1]),
         ),
         (
             spread <= DESCRIPTORS_MAX,
