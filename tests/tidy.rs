@@ -214,6 +214,7 @@ const DOORS: &[(&str, &[&str])] = &[
         ],
     ),
     ("aws_lc_rs", &["credential/keys.rs"]),
+    ("wide", &["wire/lanes.rs"]),
     ("memchr", &["flow/answer.rs", "flow/conceal.rs", "flow/passed.rs", "proxy/", "wire/"]),
     ("miniz_oxide", &["wire/inflate.rs"]),
     // Storage, words about a payment, the command line.

@@ -1,21 +1,19 @@
 //! First looks that let most texts and most runs of base64 pass without being searched.
 //!
 //! A look may say "search it" of something harmless; it must never let anything pass in which the
-//! search would find card data. Texts are looked at eight bytes at a time, runs in one walk over
+//! search would find card data. Texts are looked at in blocks (`lanes`), runs in one walk over
 //! their characters, without decoding them.
 
-use super::inflate;
+use super::lanes::{self, Classes};
 use super::runs::{self, sextet};
+use super::{inflate, issuer};
 use crate::secret::wipe;
-
-const LOW: u64 = 0x0101_0101_0101_0101;
-const HIGH: u64 = 0x8080_8080_8080_8080;
 
 /// What a text is made of, as far as it says whether a search can find anything.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Glance {
     /// The most ASCII digits with neither a letter nor a byte of another script between them; below
-    /// eight it may be said too high.
+    /// [`issuer::LEN_MIN`] it may be said too high.
     pub(super) digits: usize,
     /// Whether a run of base64 characters may be long enough to hold anything.
     pub(super) has_run: bool,
@@ -23,83 +21,85 @@ pub(super) struct Glance {
 
 impl Glance {
     pub(super) fn of(bytes: &[u8]) -> Self {
-        let (words, rest) = bytes.as_chunks::<8>();
         let mut walk = Walk::default();
-        words.iter().for_each(|word| walk.take(u64::from_le_bytes(*word)));
-        walk.take(last_word(bytes, rest.len()));
-        let has_run = walk.longest as usize >= runs::BASE64_MIN;
-        Self { digits: walk.most as usize, has_run }
+        lanes::each_block(bytes, |classes| walk.take(classes));
+        Self { digits: walk.most as usize, has_run: walk.has_run }
     }
 }
 
-/// The last `rest` bytes, and spaces behind them.
-fn last_word(bytes: &[u8], rest: usize) -> u64 {
-    let Some(last) = bytes.last_chunk::<8>() else {
-        let mut word = [b' '; 8];
-        word.iter_mut().zip(bytes).for_each(|(slot, byte)| *slot = *byte);
-        return u64::from_le_bytes(word);
-    };
-    // Not by 64 bits at once, which is no shift: no byte is left then.
-    let behind = (rest * 8) as u32;
-    let spaces = (LOW * b' ' as u64).unbounded_shl(behind);
-    u64::from_le_bytes(*last).unbounded_shr(64 - behind) | spaces
-}
+/// Fewer digits in a row than these are not counted: no card number is so short.
+const ROW_MIN: u32 = issuer::LEN_MIN as u32;
 
-/// Rows and runs so far, over the borders of words. Lanes are told by their high bits.
+/// Rows and runs so far, over the borders of blocks.
 #[derive(Default)]
 struct Walk {
     /// Digits since the last letter.
-    digits: u64,
-    most: u64,
+    digits: u32,
+    most: u32,
     /// Characters of base64 since the last other byte.
     run: u32,
-    longest: u32,
+    has_run: bool,
 }
 
 impl Walk {
     #[inline]
-    fn take(&mut self, word: u64) {
-        let ascii = !word & HIGH;
-        let low = word & !HIGH;
-        let digits = !((low ^ lanes(b'0')) + lanes(0x76)) & ascii;
-        let small = low | lanes(0x20);
-        let letters = (small + lanes(0x80 - b'a')) & !(small + lanes(0x7f - b'z')) & ascii;
-        self.rows(digits, letters | (word & HIGH));
-        // Plus, hyphen and slash differ in two bits; the parenthesis that comes along does no harm.
-        let signs = equal(low | lanes(6), b'/') | equal(low, b'_');
-        self.runs((digits | letters | signs) & ascii);
+    fn take(&mut self, classes: &Classes) {
+        self.rows(classes.digits, classes.breaks);
+        self.runs(classes.base64);
     }
 
+    #[inline]
     fn rows(&mut self, digits: u64, breaks: u64) {
-        // Without a break all of the word is before it.
-        let before = (breaks & breaks.wrapping_neg()).wrapping_sub(1);
-        let behind = (u64::MAX).unbounded_shl(64 - breaks.leading_zeros());
-        let row = self.digits + count(digits & before);
-        self.most = self.most.max(row).max(count(digits));
-        self.digits = if breaks == 0 { row } else { count(digits & behind) };
+        if digits != 0 {
+            self.most = self.most.max(ROW_MIN - 1);
+            if self.digits > 0 {
+                let before = digits & below_lowest(breaks);
+                self.most = self.most.max(self.digits + before.count_ones());
+            }
+            self.long_rows(digits, breaks);
+        }
+        let behind = digits & u64::MAX.unbounded_shl(64 - breaks.leading_zeros());
+        let more = if behind == 0 { 0 } else { behind.count_ones() };
+        self.digits = if breaks == 0 { self.digits + more } else { more };
+    }
+
+    /// Rows inside a block, in the stretches without a break that have room for one.
+    #[inline]
+    fn long_rows(&mut self, digits: u64, breaks: u64) {
+        let mut places = begins_row::<ROW_MIN>(!breaks);
+        while places != 0 {
+            let start = places.trailing_zeros();
+            let stretch = below_lowest(breaks >> start) << start;
+            self.most = self.most.max((digits & stretch).count_ones());
+            places &= !stretch;
+        }
     }
 
     fn runs(&mut self, base64: u64) {
-        let others = !base64 & HIGH;
-        let run = self.run + others.trailing_zeros() / 8;
-        self.longest = self.longest.max(run);
-        self.run = if others == 0 { run } else { others.leading_zeros() / 8 };
+        let ahead = self.run + (!base64).trailing_zeros();
+        let inside = begins_row::<{ runs::BASE64_MIN as u32 }>(base64) != 0;
+        self.has_run |= inside || ahead as usize >= runs::BASE64_MIN;
+        self.run = base64.leading_ones();
     }
 }
 
-/// The byte in all eight lanes.
-const fn lanes(byte: u8) -> u64 {
-    LOW * byte as u64
+/// All bits below the lowest one that is set; all there are when none is.
+#[inline]
+const fn below_lowest(bits: u64) -> u64 {
+    (bits & bits.wrapping_neg()).wrapping_sub(1)
 }
 
-/// The lanes of seven bits that are this byte.
-const fn equal(low: u64, byte: u8) -> u64 {
-    !((low ^ lanes(byte)) + !HIGH) & HIGH
-}
-
-/// How many lanes are told.
-const fn count(told: u64) -> u64 {
-    (told >> 7).wrapping_mul(LOW) >> 56
+/// The places from which on so many bits are set.
+#[inline]
+fn begins_row<const LEN: u32>(bits: u64) -> u64 {
+    let (mut places, mut reach) = (bits, 1);
+    while reach < LEN {
+        // What is known of `reach` bits says it of twice as many, but not of more than are asked.
+        let step = reach.min(LEN - reach);
+        places &= places >> step;
+        reach += step;
+    }
+    places
 }
 
 /// The first character of two in which a compressed stream's header can begin; the second ones
@@ -327,6 +327,20 @@ mod tests {
     }
 
     #[test]
+    fn rows_and_runs_are_told_wherever_they_stand() {
+        let (rows, runs) = (issuer::LEN_MIN, runs::BASE64_MIN);
+        for place in 0..150 {
+            let digits = |row: &str| Glance::of(format!("{:place$}a{row}a", "").as_bytes()).digits;
+            assert_eq!(digits(&"1".repeat(rows)), rows, "{place}");
+            assert_eq!(digits(&"1 - ".repeat(rows)), rows, "{place}");
+            assert!(digits(&"1".repeat(rows - 1)) < rows, "{place}");
+            let has_run =
+                |len: usize| Glance::of(format!("{:place$}{:x<len$} ", "", "").as_bytes()).has_run;
+            assert!(has_run(runs) && !has_run(runs - 1), "{place}");
+        }
+    }
+
+    #[test]
     fn no_run_with_a_number_inside_is_let_pass() {
         for text in written() {
             // Text of another script is found where all of the run is text.
@@ -395,18 +409,25 @@ mod tests {
 
         #[test]
         fn a_glance_says_what_a_walk_does(
-            bytes in prop::collection::vec(
-                prop_oneof![b'0'..=b'9', 0x20u8..0x7f, prop::sample::select(vec![b'A', b'-', b' ']), any::<u8>()],
-                0..80,
+            pieces in prop::collection::vec(
+                prop_oneof![
+                    "[0-9]{1,14}",
+                    "[ .:/-]{1,3}",
+                    "[0-9A-Za-z_+/-]{1,20}",
+                    "[ -~]{1,20}",
+                    "[A ]",
+                    any::<char>().prop_map(String::from),
+                ],
+                0..12,
             ),
             times in prop::sample::select(vec![1, 1, 1, 60]),
         ) {
-            let bytes = bytes.repeat(times);
+            let bytes = pieces.concat().repeat(times).into_bytes();
             let glance = Glance::of(&bytes);
             let letter = |byte: &u8| byte.is_ascii_alphabetic() || !byte.is_ascii();
             let digits = |row: &[u8]| row.iter().filter(|byte| byte.is_ascii_digit()).count();
             let most = bytes.split(letter).map(digits).max().unwrap_or_default();
-            prop_assert!(glance.digits == most || (most..8).contains(&glance.digits));
+            prop_assert!(glance.digits == most || (most..issuer::LEN_MIN).contains(&glance.digits));
             let other = |byte: &u8| sextet(*byte).is_none() && *byte != b')';
             let longest = bytes.split(other).map(<[u8]>::len).max().unwrap_or_default();
             prop_assert_eq!(glance.has_run, longest >= runs::BASE64_MIN);

@@ -9,6 +9,7 @@
 
 pub mod form;
 pub mod json;
+mod lanes;
 pub mod multipart;
 pub mod scan;
 

@@ -5,6 +5,7 @@
 //! has no recursion and copies no input; the open containers are linked through the tape itself.
 
 use super::json::{DEPTH_MAX, Kind, Node, ROOT};
+use super::lanes::plain_prefix;
 use super::tape::Tape;
 use super::unique::duplicate_key;
 use super::{Category, WireError, text};
@@ -279,54 +280,4 @@ impl Parser<'_> {
 /// [`check_characters`] has made sure that every offset fits.
 fn offset(value: usize) -> u32 {
     u32::try_from(value).unwrap_or(u32::MAX)
-}
-
-/// How many bytes come before the next quote, backslash or control character; eight at a time.
-fn plain_prefix(bytes: &[u8]) -> usize {
-    let (words, rest) = bytes.as_chunks::<8>();
-    for (index, word) in words.iter().enumerate() {
-        let hit = special_lanes(u64::from_le_bytes(*word));
-        if hit != 0 {
-            return index * 8 + (hit.trailing_zeros() / 8) as usize;
-        }
-    }
-    let plain = rest.iter().take_while(|byte| !matches!(byte, b'"' | b'\\' | 0..0x20)).count();
-    words.len() * 8 + plain
-}
-
-/// The high bit of the first byte that is a quote, a backslash or below space; bits above it may be
-/// set falsely (a borrow runs upwards), bits below it never are.
-fn special_lanes(word: u64) -> u64 {
-    const LOW: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x8080_8080_8080_8080;
-    let zero_lanes = |lanes: u64| lanes.wrapping_sub(LOW) & !lanes;
-    let quote = zero_lanes(word ^ (LOW * b'"' as u64));
-    let backslash = zero_lanes(word ^ (LOW * b'\\' as u64));
-    let control = word.wrapping_sub(LOW * 0x20) & !word;
-    (quote | backslash | control) & HIGH
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_prefix_ends_at_every_special_byte_and_at_no_other() {
-        for byte in 0..=255u8 {
-            for place in 0..20 {
-                let mut bytes = [b'x'; 20];
-                bytes[place] = byte;
-                let special = byte < 0x20 || byte == b'"' || byte == b'\\';
-                assert_eq!(plain_prefix(&bytes), if special { place } else { 20 });
-            }
-        }
-    }
-
-    #[test]
-    fn the_prefix_is_right_after_bytes_that_look_alike() {
-        for before in [b'!', b'#', b']', b'[', b' ', 0x7f, 0x80, 0xff, 0xa0, 0xa2, 0xdc] {
-            let bytes = [before, before, before, b'"', before, before, before, before];
-            assert_eq!(plain_prefix(&bytes), 3);
-        }
-    }
 }
