@@ -49,13 +49,18 @@ impl Hash {
         Some(Self(bytes))
     }
 
-    fn write_to(self, out: &mut Vec<u8>) {
-        for byte in self.0 {
-            for nibble in [byte >> 4, byte & 15] {
-                out.push(if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 });
-            }
+    fn hex(self) -> [u8; 64] {
+        let mut hex = [0; 64];
+        let (pairs, _) = hex.as_chunks_mut::<2>();
+        for (pair, byte) in pairs.iter_mut().zip(self.0) {
+            *pair = [byte >> 4, byte & 15].map(digit);
         }
+        hex
     }
+}
+
+const fn digit(nibble: u8) -> u8 {
+    if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 }
 }
 
 fn nibble(digit: u8) -> Option<u8> {
@@ -68,7 +73,7 @@ fn nibble(digit: u8) -> Option<u8> {
 
 impl fmt::Display for Hash {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
+        out.write_str(str::from_utf8(&self.hex()).unwrap_or_default())
     }
 }
 
@@ -147,7 +152,7 @@ impl End {
         let begun = self.begin(lines, time);
         lines.extend_from_slice(ANCHOR);
         let mac = key.mac(lines.get(begun..).unwrap_or_default());
-        mac.write_to(lines);
+        lines.extend_from_slice(&mac.hex());
         lines.extend_from_slice(b"\"}");
         self.end(lines, begun);
     }
@@ -156,7 +161,7 @@ impl End {
         let begun = lines.len();
         // Writing into memory does not fail.
         let _ = write!(lines, "{{\"seq\":{},\"prev\":\"", self.sequence + 1);
-        self.hash.write_to(lines);
+        lines.extend_from_slice(&self.hash.hex());
         let _ = write!(lines, "\",\"time\":\"{time}");
         // The time ends in Z.
         lines.pop();

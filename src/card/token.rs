@@ -289,12 +289,12 @@ impl TokenId {
 
 impl fmt::Display for TokenId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("tid_")?;
-        for nibble in self.0.iter().flat_map(|byte| [byte >> 4, byte & 0x0f]) {
-            let letter = Self::LETTERS.get(usize::from(nibble)).copied().unwrap_or(b'x');
-            fmt::Write::write_char(f, char::from(letter))?;
+        let mut text = *b"tid_xxxxxxxxxxxxxxxx";
+        let nibbles = self.0.iter().flat_map(|byte| [byte >> 4, byte & 0x0f]);
+        for (slot, nibble) in text.iter_mut().skip(4).zip(nibbles) {
+            *slot = Self::LETTERS.get(usize::from(nibble)).copied().unwrap_or(b'x');
         }
-        Ok(())
+        f.write_str(str::from_utf8(&text).unwrap_or_default())
     }
 }
 
@@ -417,6 +417,8 @@ mod tests {
         assert_ne!(first, Handle::from_bits(&[2; 20]).id());
         let text = first.to_string();
         assert!(text.starts_with("tid_") && text.len() == 20);
+        let known = TokenId([0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef]);
+        assert_eq!(known.to_string(), "tid_bcdfghjkmnpqrstv");
         assert!(!text.bytes().any(|byte| byte.is_ascii_digit()));
     }
 

@@ -8,8 +8,6 @@ use std::mem;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde::Serialize;
-
 use super::Event;
 use super::copies::Copies;
 use super::line::pretty;
@@ -72,13 +70,6 @@ struct Lines {
     flushed: u64,
 }
 
-#[derive(Serialize)]
-struct Line<'e> {
-    time_ms: u64,
-    #[serde(flatten)]
-    event: &'e Event<'e>,
-}
-
 impl Log {
     /// A log in that format, and the thread that writes it. A copy of every line is left in
     /// `copies`, whatever the format.
@@ -101,10 +92,10 @@ impl Log {
     /// Notes one event. Where too much waits already the line is lost, and the loss is noted.
     pub fn write(&self, event: &Event<'_>) {
         let Some(waiting) = &self.0 else { return };
-        let line = Line { time_ms: now_ms(), event };
+        let time_ms = now_ms();
         let mut lines = waiting.lock();
         let first = lines.bytes.is_empty();
-        lines.push(&line);
+        lines.push(time_ms, event);
         drop(lines);
         if first {
             waiting.some.notify_one();
@@ -168,11 +159,11 @@ impl Lines {
         self.flushed < self.flushes
     }
 
-    fn push(&mut self, line: &Line<'_>) {
+    fn push(&mut self, time_ms: u64, event: &Event<'_>) {
         let begun = self.bytes.len();
         if begun >= WAITING_MAX {
             self.lost += 1;
-        } else if serde_json::to_writer(&mut self.bytes, line).is_ok() {
+        } else if append(&mut self.bytes, time_ms, event).is_ok() {
             self.bytes.push(b'\n');
         } else {
             self.bytes.truncate(begun);
@@ -180,10 +171,22 @@ impl Lines {
     }
 }
 
+/// Appends an event as one JSON object, its time first: an event is an object that has its name.
+fn append(bytes: &mut Vec<u8>, time_ms: u64, event: &Event<'_>) -> serde_json::Result<()> {
+    // Writing into memory does not fail.
+    let _ = write!(bytes, "{{\"time_ms\":{time_ms}");
+    let brace = bytes.len();
+    serde_json::to_writer(&mut *bytes, event)?;
+    if let Some(brace) = bytes.get_mut(brace) {
+        *brace = b',';
+    }
+    Ok(())
+}
+
 /// One event as a line, for whoever cannot wait for the log.
 pub(super) fn line_of(event: &Event<'_>) -> Vec<u8> {
     let mut lines = Lines::default();
-    lines.push(&Line { time_ms: now_ms(), event });
+    lines.push(now_ms(), event);
     lines.bytes
 }
 
@@ -215,11 +218,10 @@ mod tests {
     #[test]
     fn lines_beyond_the_bound_are_counted_instead_of_kept() {
         let mut lines = Lines::default();
-        let line = Line { time_ms: 1, event: &Event::Stopped };
-        lines.push(&line);
+        lines.push(1, &Event::Stopped);
         assert_eq!(lines.bytes, b"{\"time_ms\":1,\"event\":\"stopped\"}\n");
         lines.bytes.resize(WAITING_MAX, b'x');
-        lines.push(&line);
+        lines.push(1, &Event::Stopped);
         assert_eq!((lines.bytes.len(), lines.lost), (WAITING_MAX, 1));
     }
 }

@@ -369,6 +369,13 @@ fn a_verification_value_goes_where_it_stands_alone() {
 }
 
 #[test]
+fn a_verification_value_goes_from_every_text_that_has_it() {
+    let body = r#"{"none":"12","a":"is 123","id":"91234","b":"123 was","c":"123, 123","e":"3"}"#;
+    let clean = r#"{"none":"12","a":"is ***","id":"91234","b":"*** was","c":"***, ***","e":"3"}"#;
+    assert_eq!(with_cvv(b"123", body), clean);
+}
+
+#[test]
 fn a_verification_value_inside_something_longer_stays() {
     let bodies = [
         r#"{"a":"1123","b":"1234","c":"x123","d":"123x","e":"0.123","f":"123.5","g":"17.123"}"#,

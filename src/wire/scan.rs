@@ -158,31 +158,57 @@ pub fn contains_card(bytes: &[u8], known: &Known<'_>) -> bool {
     !scan_text(bytes, known).is_empty() || (begins_json && json::parse(bytes).is_ok_and(in_json))
 }
 
-/// One walk through one body.
+/// A verification value that stands somewhere in the body, and where it does next: most texts have
+/// none, and are not searched for it again.
+struct Ahead<'k> {
+    finder: Finder<'k>,
+    next: Option<usize>,
+}
+
+impl<'k> Ahead<'k> {
+    /// Nothing when it stands nowhere.
+    fn of(cvv: &'k [u8], body: &[u8]) -> Option<Self> {
+        let finder = Finder::new(cvv);
+        let next = Some(finder.find(body)?);
+        Some(Self { finder, next })
+    }
+
+    /// Whether it stands in so many bytes from `start` on. Texts are asked about in their order.
+    fn is_in(&mut self, body: &[u8], start: usize, len: usize) -> bool {
+        if self.next.is_some_and(|next| next < start) {
+            let rest = body.get(start..).unwrap_or_default();
+            self.next = self.finder.find(rest).map(|place| start + place);
+        }
+        let end = start + len;
+        self.next.is_some_and(|next| next + self.finder.needle().len() <= end)
+    }
+}
+
+/// One walk through one body, from its beginning to its end.
 struct Scan<'k> {
     known: &'k Known<'k>,
+    body: &'k [u8],
     layers: Layers<'k>,
     /// A shorter text holds nothing.
     shortest: usize,
-    /// Verification values that stand somewhere in the body.
-    cvvs: Vec<Finder<'k>>,
+    cvvs: Vec<Ahead<'k>>,
     has_disguises: bool,
     has_tags: bool,
     findings: Vec<Finding>,
 }
 
 impl<'k> Scan<'k> {
-    fn new(known: &'k Known<'k>, body: &[u8]) -> Self {
+    fn new(known: &'k Known<'k>, body: &'k [u8]) -> Self {
         let layers = Layers::new(known, body.len());
-        let cvvs = known.cvvs.iter().map(Finder::new);
-        let cvvs: Vec<_> = cvvs.filter(|cvv| cvv.find(body).is_some()).collect();
+        let cvvs: Vec<_> = known.cvvs.iter().filter_map(|cvv| Ahead::of(cvv, body)).collect();
         let has_disguises = fold::may_disguise(body);
         let shortest = match has_disguises || !cvvs.is_empty() {
             true => numbers::fewest_digits(known),
             false => known.pan_len_min(),
         };
         let has_tags = memchr::memchr(b'<', body).is_some();
-        Self { known, layers, shortest, cvvs, has_disguises, has_tags, findings: Vec::new() }
+        let findings = Vec::new();
+        Self { known, body, layers, shortest, cvvs, has_disguises, has_tags, findings }
     }
 
     fn string(&mut self, value: Value<'_>) {
@@ -207,7 +233,7 @@ impl<'k> Scan<'k> {
         }
         let glance = Glance::of(raw);
         let has_numbers = glance.digits >= self.known.pan_len_min()
-            || self.cvvs.iter().any(|cvv| cvv.find(raw).is_some());
+            || self.cvvs.iter_mut().any(|cvv| cvv.is_in(self.body, offset, raw.len()));
         let is_disguised = self.has_disguises && fold::may_disguise(raw);
         let has_tags = self.has_tags && memchr::memchr(b'<', raw).is_some();
         if !(has_numbers || glance.has_run || is_disguised || has_tags) {
@@ -350,5 +376,20 @@ impl View<'_> {
             place += 1;
         }
         Place { span, kind, masked: Some(masked.into_boxed_slice()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_is_told_of_the_texts_that_have_it_and_of_no_other() {
+        let body = b"12, 123, 12, 3, 123 ";
+        let mut cvv = Ahead::of(b"123", body).unwrap();
+        let texts = [(0, 2), (2, 4), (4, 3), (7, 8), (12, 6), (16, 3), (19, 1)];
+        let told = texts.map(|(start, len)| cvv.is_in(body, start, len));
+        assert_eq!(told, [false, false, true, false, false, true, false]);
+        assert!(Ahead::of(b"999", body).is_none());
     }
 }
