@@ -390,7 +390,10 @@ fn record_once() -> &'static [(PathBuf, Vec<String>)] {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(400)
+    })]
 
     #[test]
     fn one_line_deleted_altered_moved_or_doubled_is_named(at in 0_usize..1_000, done in done()) {

@@ -27,7 +27,8 @@ impl Glance {
     }
 }
 
-/// Fewer digits in a row than these are not counted: no card number is so short.
+/// Fewer digits in a row than these are not counted, and told as one less: that has whoever looks
+/// for less search.
 const ROW_MIN: u32 = issuer::LEN_MIN as u32;
 
 /// Rows and runs so far, over the borders of blocks.
@@ -36,7 +37,7 @@ struct Walk {
     /// Digits since the last letter.
     digits: u32,
     most: u32,
-    /// Characters of base64 since the last other byte.
+    /// Characters of base64 at the end of the last block.
     run: u32,
     has_run: bool,
 }
@@ -59,6 +60,7 @@ impl Walk {
             self.long_rows(digits, breaks);
         }
         let behind = digits & u64::MAX.unbounded_shl(64 - breaks.leading_zeros());
+        // Mostly none, and counting costs a dozen steps.
         let more = if behind == 0 { 0 } else { behind.count_ones() };
         self.digits = if breaks == 0 { self.digits + more } else { more };
     }

@@ -2,6 +2,8 @@
 
 use wide::u8x16;
 
+use crate::secret::wipe;
+
 /// Bytes that are looked at together.
 const LANES: usize = 16;
 /// Bytes that a mask tells about.
@@ -20,8 +22,8 @@ pub(super) struct Classes {
 
 impl Classes {
     #[inline]
-    fn of(bytes: [u8; LANES]) -> Self {
-        let bytes = u8x16::new(bytes);
+    fn of(bytes: &[u8; LANES]) -> Self {
+        let bytes = u8x16::new(*bytes);
         let digits = up_to(bytes - u8x16::splat(b'0'), 9);
         let letters = up_to((bytes | u8x16::splat(0x20)) - u8x16::splat(b'a'), 25);
         // Plus, hyphen and slash differ in two bits; the parenthesis that comes along does no harm.
@@ -67,7 +69,7 @@ fn full(bytes: &[u8]) -> Classes {
     let (lanes, _) = bytes.as_chunks::<LANES>();
     let mut classes = Classes::default();
     for (index, lanes) in lanes.iter().enumerate() {
-        classes.add(Classes::of(*lanes), index * LANES);
+        classes.add(Classes::of(lanes), index * LANES);
     }
     classes
 }
@@ -78,16 +80,19 @@ fn last(bytes: &[u8], rest: &[u8]) -> Classes {
     let mut classes = full(rest);
     let (lanes, odd) = rest.as_chunks::<LANES>();
     if !odd.is_empty() {
-        let end = bytes.last_chunk().map(|last| Classes::of(*last).behind(LANES - odd.len()));
-        classes.add(end.unwrap_or_else(|| Classes::of(padded(odd))), lanes.len() * LANES);
+        let end = bytes.last_chunk().map(|last| Classes::of(last).behind(LANES - odd.len()));
+        classes.add(end.unwrap_or_else(|| short(odd)), lanes.len() * LANES);
     }
     classes
 }
 
-fn padded(bytes: &[u8]) -> [u8; LANES] {
+/// All bytes, where they fill no lanes.
+fn short(bytes: &[u8]) -> Classes {
     let mut lanes = [b' '; LANES];
     lanes.iter_mut().zip(bytes).for_each(|(lane, byte)| *lane = *byte);
-    lanes
+    let classes = Classes::of(&lanes);
+    wipe(&mut lanes);
+    classes
 }
 
 /// How many bytes come before the next quote, backslash or control character.

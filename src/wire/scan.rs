@@ -162,6 +162,8 @@ pub fn contains_card(bytes: &[u8], known: &Known<'_>) -> bool {
 /// none, and are not searched for it again.
 struct Ahead<'k> {
     finder: Finder<'k>,
+    /// From here on it does not stand before `next`, or nowhere.
+    from: usize,
     next: Option<usize>,
 }
 
@@ -170,13 +172,14 @@ impl<'k> Ahead<'k> {
     fn of(cvv: &'k [u8], body: &[u8]) -> Option<Self> {
         let finder = Finder::new(cvv);
         let next = Some(finder.find(body)?);
-        Some(Self { finder, next })
+        Some(Self { finder, from: 0, next })
     }
 
-    /// Whether it stands in so many bytes from `start` on. Texts are asked about in their order.
+    /// Whether it stands in so many bytes from `start` on. Costs least in the order of the body.
     fn is_in(&mut self, body: &[u8], start: usize, len: usize) -> bool {
-        if self.next.is_some_and(|next| next < start) {
+        if start < self.from || self.next.is_some_and(|next| next < start) {
             let rest = body.get(start..).unwrap_or_default();
+            self.from = start;
             self.next = self.finder.find(rest).map(|place| start + place);
         }
         let end = start + len;
@@ -387,9 +390,9 @@ mod tests {
     fn a_value_is_told_of_the_texts_that_have_it_and_of_no_other() {
         let body = b"12, 123, 12, 3, 123 ";
         let mut cvv = Ahead::of(b"123", body).unwrap();
-        let texts = [(0, 2), (2, 4), (4, 3), (7, 8), (12, 6), (16, 3), (19, 1)];
+        let texts = [(0, 2), (2, 4), (4, 3), (7, 8), (12, 6), (16, 3), (19, 1), (3, 9), (0, 6)];
         let told = texts.map(|(start, len)| cvv.is_in(body, start, len));
-        assert_eq!(told, [false, false, true, false, false, true, false]);
+        assert_eq!(told, [false, false, true, false, false, true, false, true, false]);
         assert!(Ahead::of(b"999", body).is_none());
     }
 }

@@ -19,7 +19,6 @@ use tokio_rustls::server::TlsStream;
 
 use super::house::free_ports;
 
-/// What a gate answers when nothing is wrong.
 /// What Paymega's gate says of a sale that went well.
 pub(crate) const GOOD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\
     content-length: 57\r\n\r\n{\"status\":\"processed\",\"auth_mode\":null,\"auth_payload\":[]}";

@@ -1,23 +1,14 @@
 //! A shop that kept its own form, behind an intake route of the real process: what the shop
 //! received is what counts.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use http::Method;
-use portcullis_sandbox::client::{Answer, Call};
+use portcullis_sandbox::client::Answer;
 use portcullis_sandbox::corefy::cards::PLAIN;
 use portcullis_sandbox::http::Request;
 use portcullis_sandbox::once::leak;
-use portcullis_sandbox::record::until;
-use portcullis_sandbox::shop::own::HOST;
 use portcullis_sandbox::visitor::CVV;
 use portcullis_sandbox::world::Options;
-use rustls::pki_types::ServerName;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
 use super::house::{HOLDER, House, assert_problem};
 use super::line::{Ask, Framing, Line, Version};

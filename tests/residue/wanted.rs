@@ -30,9 +30,13 @@ const SHA256_START: [u32; 8] = [
     0x5be0_cd19,
 ];
 
-/// The card with this number in the test's own series.
+/// The card with this number in the test's own series: one of four has thirteen digits, which fit
+/// where sixteen do not.
 pub(crate) fn card(serial: usize) -> TypedCard {
-    let front = format!("{BEGINNING}{serial:07}");
+    let front = match serial % 4 {
+        3 => format!("{BEGINNING}{:04}", serial / 4),
+        _ => format!("{BEGINNING}{serial:07}"),
+    };
     let doubled = front.bytes().rev().enumerate().map(|(place, digit)| {
         let value = u32::from(digit - b'0') * if place % 2 == 0 { 2 } else { 1 };
         value / 10 + value % 10

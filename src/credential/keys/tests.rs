@@ -271,6 +271,8 @@ fn debug_prints_a_fixed_text_and_keys_may_be_shared_between_threads() {
 
 // Vectors. Origin and licence: tests/vectors/SOURCES.md.
 
+/// The one `acceptable` case leaves a NULL out of the encoding (RFC 8017 appendix A.2.4 has it); it
+/// is refused.
 #[test]
 fn rsa_agrees_with_wycheproof() {
     let (mut run, mut accepted) = (0, 0);

@@ -1,5 +1,16 @@
 //! What is no card path: all of it is the shop's, and passes as it is.
 
+use std::time::Duration;
+
+use portcullis_sandbox::client::Call;
+use portcullis_sandbox::record::until;
+use portcullis_sandbox::shop::own::HOST;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
 use super::*;
 
 #[tokio::test]
