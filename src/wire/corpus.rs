@@ -1,7 +1,5 @@
 //! Cards in disguise: every disguise in every carrier, and harmless bodies beside them.
 
-use std::time::{Duration, Instant};
-
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 use miniz_oxide::deflate::{compress_to_vec, compress_to_vec_zlib};
@@ -489,63 +487,6 @@ fn a_bomb_does_not_hide_a_number_in_a_stream_behind_it() {
     }
 }
 
-#[test]
-fn no_input_costs_more_than_its_length() {
-    let mib = 1 << 20;
-    let repeat = |piece: &str| piece.repeat(mib / piece.len());
-    let keys = "\"k\":1,".repeat(20_000);
-    let inputs = [
-        ("equal keys", format!("{{{keys}\"k\":1}}")),
-        (
-            "different keys",
-            format!(
-                "{{{}\"z\":1}}",
-                (0..80_000).map(|n| format!("\"k{n}\":1,")).collect::<String>()
-            ),
-        ),
-        ("brackets", "[".repeat(100_000)),
-        ("flat brackets", format!("[{}[]]", "[],".repeat(300_000))),
-        ("digits", repeat("4")),
-        ("digits as JSON", format!("[{}]", repeat("4"))),
-        ("digits as a string", format!("\"{}\"", repeat("4"))),
-        ("groups", repeat("4111 ")),
-        ("cards", repeat("4111111111111111 ")),
-        ("hex words", repeat("a4111111111111111")),
-        ("base64", format!("\"{}\"", repeat("eyJhIjoxfQab"))),
-        ("base64 of base64", STANDARD.encode(STANDARD.encode(repeat("x1")))),
-        ("short lines", repeat("abcdefgh\n")),
-        ("lines", repeat("abcdefghijklmnop\n")),
-        ("zlib headers", repeat("eJwx")),
-        ("zlib headers with blocks", repeat("eJwBAAAA")),
-        ("percent", repeat("%35")),
-        ("nested percent", repeat("%2525252535")),
-        ("entities", repeat("&#00000000053;")),
-        ("ampersands", repeat("&#")),
-        ("tags", repeat("<a")),
-        ("full width", repeat("５")),
-        ("escapes", format!("\"{}\"", repeat("\\u0035"))),
-        ("hexadecimal", repeat("3431")),
-        ("a long name over many numbers", format!("{{\"{0}\":[411{0}]}}", ",411".repeat(mib / 8))),
-        ("form fields", repeat("a&")),
-        ("uuids", repeat("41111111-1111-1111-1111-411111111111 ")),
-    ];
-    let known = Known { pans: &[b"4444444444444448", PAN.as_bytes()], cvvs: &[b"411"] };
-    for (name, input) in inputs {
-        let started = Instant::now();
-        let is_json = parse(input.as_bytes()).is_ok();
-        let _ = form::parse(input.as_bytes()).unwrap().find("a");
-        let (scrubbed, _) = scrub(input.as_bytes(), is_json, &known).unwrap();
-        drop(scrubbed);
-        let took = started.elapsed();
-        // Without optimisation everything takes some twenty times as long.
-        let limit = if cfg!(debug_assertions) { 20 } else { 1 };
-        assert!(took < Duration::from_secs(limit), "{name}: {took:?}");
-        if std::env::var_os("WIRE_TIMES").is_some() {
-            println!("{name}: {took:?}");
-        }
-    }
-}
-
 fn lossy(body: &CleartextBody) -> String {
     String::from_utf8_lossy(body.as_bytes()).into_owned()
 }
@@ -613,12 +554,5 @@ proptest! {
         let body = format!("{{\"a\":{}}}", literal(&text));
         let (scrubbed, findings) = scrub(body.as_bytes(), true, &NOTHING).unwrap();
         prop_assert_eq!((scrubbed.as_bytes(), findings), (body.as_bytes(), 0));
-    }
-
-    #[test]
-    fn no_bytes_make_the_room_panic(bytes in any::<Vec<u8>>()) {
-        let _ = parse(&bytes);
-        let _ = form::parse(&bytes);
-        let _ = contains_card(&bytes, &Known { pans: &[PAN.as_bytes()], cvvs: &[b"123"] });
     }
 }

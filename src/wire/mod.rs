@@ -31,6 +31,8 @@ mod unique;
 #[cfg(test)]
 pub(crate) mod corpus;
 #[cfg(test)]
+mod cost;
+#[cfg(test)]
 mod suites;
 
 use std::fmt;
