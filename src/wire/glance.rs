@@ -94,6 +94,8 @@ const fn below_lowest(bits: u64) -> u64 {
 /// The places from which on so many bits are set.
 #[inline]
 fn begins_row<const LEN: u32>(bits: u64) -> u64 {
+    // A longer one could go over more than one border.
+    const { assert!(LEN <= u64::BITS) };
     let (mut places, mut reach) = (bits, 1);
     while reach < LEN {
         // What is known of `reach` bits says it of twice as many, but not of more than are asked.
