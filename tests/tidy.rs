@@ -213,6 +213,7 @@ const DOORS: &[(&str, &[&str])] = &[
             "vault/text.rs",
         ],
     ),
+    ("base16ct", &["audit/chain.rs", "credential/encoding.rs", "telemetry/trace.rs"]),
     ("aws_lc_rs", &["credential/keys.rs"]),
     ("wide", &["wire/lanes.rs"]),
     ("memchr", &["flow/answer.rs", "flow/conceal.rs", "flow/passed.rs", "proxy/", "wire/"]),

@@ -8,6 +8,7 @@ use std::fmt;
 use std::io::Write as _;
 use std::sync::Arc;
 
+use base16ct::lower;
 use hmac::{HmacReset, KeyInit as _, Mac as _};
 use serde::{Serialize, Serializer};
 use sha2::Sha256;
@@ -38,36 +39,18 @@ impl Hash {
     /// Reads 64 digits of lower-case hex.
     #[must_use]
     pub fn parse(hex: &[u8]) -> Option<Self> {
-        let (pairs, []) = hex.as_chunks::<2>() else { return None };
         let mut bytes = [0; 32];
-        if pairs.len() != bytes.len() {
-            return None;
-        }
-        for (byte, [high, low]) in bytes.iter_mut().zip(pairs) {
-            *byte = nibble(*high)? << 4 | nibble(*low)?;
-        }
+        // Fewer digits would leave the rest as it is.
+        let hex = <&[u8; 64]>::try_from(hex).ok()?;
+        lower::decode(hex, &mut bytes).ok()?;
         Some(Self(bytes))
     }
 
+    #[expect(clippy::expect_used, reason = "every byte has two digits")]
     fn hex(self) -> [u8; 64] {
         let mut hex = [0; 64];
-        let (pairs, _) = hex.as_chunks_mut::<2>();
-        for (pair, byte) in pairs.iter_mut().zip(self.0) {
-            *pair = [byte >> 4, byte & 15].map(digit);
-        }
+        lower::encode(&self.0, &mut hex).expect("the digits fit");
         hex
-    }
-}
-
-const fn digit(nibble: u8) -> u8 {
-    if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 }
-}
-
-fn nibble(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        _ => None,
     }
 }
 

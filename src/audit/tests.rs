@@ -464,3 +464,13 @@ fn a_file_that_is_not_a_record_is_named() {
     let broken = verify(&missing, None, None).unwrap_err();
     assert!(broken.to_string().ends_with("cannot be read: entity not found"), "{broken}");
 }
+
+#[test]
+fn a_hash_is_read_from_its_sixty_four_digits_alone() {
+    let digits = "0f".repeat(32);
+    let read = |text: &str| Hash::parse(text.as_bytes()).map(|hash| hash.to_string());
+    assert_eq!(read(&digits), Some(digits.clone()));
+    for bad in [&digits[2..], &format!("{digits}0f"), &digits.replace('f', "F"), ""] {
+        assert_eq!(read(bad), None, "{bad}");
+    }
+}

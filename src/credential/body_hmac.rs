@@ -1,7 +1,5 @@
 //! HMAC over a whole body, in a header: the commonest scheme that has no name of its own.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use hmac::digest::FixedOutputReset;
 use hmac::{HmacReset, KeyInit, Mac};
 use sha2::{Sha256, Sha512};
@@ -10,13 +8,15 @@ use zeroize::Zeroizing;
 
 use crate::secret::{SecretBytes, scoured};
 
+use super::SignatureEncoding;
+
 /// Hash and spelling of the header's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BodyHmac {
     /// The hash.
     pub hash: Hash,
     /// How the value is written.
-    pub spelling: Spelling,
+    pub spelling: SignatureEncoding,
 }
 
 /// The hash inside an HMAC.
@@ -28,15 +28,6 @@ pub enum Hash {
     Sha512,
 }
 
-/// How a value of bytes is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Spelling {
-    /// Lower-case hexadecimal.
-    Hex,
-    /// Base64 with padding.
-    Base64,
-}
-
 impl BodyHmac {
     /// The construction of that name in a profile: `hmac_sha256` or `hmac_sha512`, `hex` or
     /// `base64`.
@@ -46,10 +37,9 @@ impl BodyHmac {
             "hmac_sha512" => Hash::Sha512,
             _ => return None,
         };
-        let spelling = match spelling {
-            "hex" => Spelling::Hex,
-            "base64" => Spelling::Base64,
-            _ => return None,
+        let spelling = match SignatureEncoding::named(spelling)? {
+            SignatureEncoding::Base64Url => return None,
+            spelling => spelling,
         };
         Some(Self { hash, spelling })
     }
@@ -57,11 +47,7 @@ impl BodyHmac {
     /// The header's value for this body. Over a clear card it is as secret as the card.
     pub fn sign(self, secret: &SecretBytes, body: &[u8]) -> SecretBytes {
         let mac = Zeroizing::new(secret.reveal(|key| scoured(|| self.mac(key, body))));
-        let text = match self.spelling {
-            Spelling::Hex => mac.iter().map(|byte| format!("{byte:02x}")).collect(),
-            Spelling::Base64 => STANDARD.encode(mac.as_slice()),
-        };
-        SecretBytes::new(text.into_bytes())
+        self.spelling.write(&mac)
     }
 
     /// Whether one of the secrets made this value; compared in constant time.
@@ -115,6 +101,17 @@ mod tests {
             assert!(!hmac.verify(&keys[..1], body, expected.as_bytes()));
             assert!(!hmac.verify(&keys, b"x", expected.as_bytes()));
             assert!(!hmac.verify(&keys, body, b""));
+        }
+    }
+
+    #[test]
+    fn only_the_names_of_a_profile_are_known() {
+        let hmac = BodyHmac::named("hmac_sha256", "base64").unwrap();
+        let value = hmac.sign(&SecretBytes::from_slice(b"Jefe"), b"what do ya want for nothing?");
+        let expected = b"W9zBRr9gdU5qBCQmCJV1x1oAPwidJzmDnexYuWTsOEM=";
+        assert_eq!(value.reveal(<[u8]>::to_vec), expected);
+        for (algorithm, spelling) in [("hmac_sha256", "base64url"), ("hmac_sha1", "hex")] {
+            assert_eq!(BodyHmac::named(algorithm, spelling), None, "{algorithm} {spelling}");
         }
     }
 }

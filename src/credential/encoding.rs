@@ -3,6 +3,7 @@
 //! What passes here may be a card or a digest over one: everything is written into memory that is
 //! wiped.
 
+use base16ct::{lower, mixed};
 use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
@@ -126,37 +127,18 @@ pub(super) fn from_base64(engine: &GeneralPurpose, text: &[u8]) -> Option<Zeroiz
 }
 
 /// Lower-case hexadecimal.
+#[expect(clippy::expect_used, reason = "every byte has two digits")]
 pub(super) fn hex(bytes: &[u8]) -> CleartextBody {
-    let mut text = CleartextBody::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        text.push(digit(byte >> 4));
-        text.push(digit(byte & 0x0f));
-    }
+    let mut text = CleartextBody::from(vec![0; bytes.len() * 2]);
+    lower::encode(bytes, text.as_mut_bytes()).expect("the text fits");
     text
 }
 
 /// The bytes behind hexadecimal digits of either case; `None` when they are not that.
 pub(super) fn from_hex(text: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
-    let (pairs, rest) = text.as_chunks::<2>();
-    let mut bytes = Zeroizing::new(Vec::with_capacity(pairs.len()));
-    for [high, low] in pairs {
-        bytes.push(value(*high)? << 4 | value(*low)?);
-    }
-    rest.is_empty().then_some(bytes)
-}
-
-/// The digit of a value below sixteen.
-fn digit(value: u8) -> u8 {
-    if value < 10 { b'0' + value } else { b'a' + (value - 10) }
-}
-
-fn value(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        b'A'..=b'F' => Some(digit - b'A' + 10),
-        _ => None,
-    }
+    let mut bytes = Zeroizing::new(vec![0; text.len() / 2]);
+    mixed::decode(text, &mut bytes).ok()?;
+    Some(bytes)
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use base16ct::{HexDisplay, lower};
+
 /// Bytes of a `traceparent` of version 00.
 const LENGTH: usize = 55;
 
@@ -30,17 +32,15 @@ impl TraceContext {
         let [b0, b1, b'-', ids @ .., b'-', f0, f1] = known else { return None };
         let (trace, span) = ids.split_at_checked(32)?;
         let span = span.strip_prefix(b"-")?;
-        let version = byte(*b0, *b1)?;
+        let [version] = unhexed(&[*b0, *b1])?;
+        let [flags] = unhexed(&[*f0, *f1])?;
         let fits = match version {
             0 => rest.is_empty(),
             0xff => false,
             _ => rest.is_empty() || rest.starts_with(b"-"),
         };
-        let context = Self {
-            trace: unhexed(trace)?,
-            span: unhexed(span)?,
-            sampled: byte(*f0, *f1)? & SAMPLED != 0,
-        };
+        let context =
+            Self { trace: unhexed(trace)?, span: unhexed(span)?, sampled: flags & SAMPLED != 0 };
         let set = context.trace != [0; 16] && context.span != [0; 8];
         (fits && set).then_some(context)
     }
@@ -83,7 +83,7 @@ pub struct Hex<'b>(pub &'b [u8]);
 
 impl fmt::Display for Hex<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
+        write!(out, "{:x}", HexDisplay(self.0))
     }
 }
 
@@ -93,30 +93,11 @@ impl serde::Serialize for Hex<'_> {
     }
 }
 
-/// Lower case alone: upper case is not what the rules allow.
-fn nibble(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        _ => None,
-    }
-}
-
-fn byte(high: u8, low: u8) -> Option<u8> {
-    Some(nibble(high)? << 4 | nibble(low)?)
-}
-
-/// Bytes that stand in lower-case hexadecimal.
+/// Bytes that stand in hexadecimal. Lower case alone: upper case is not what the rules allow.
 pub(super) fn unhexed<const COUNT: usize>(text: &[u8]) -> Option<[u8; COUNT]> {
     let mut all = [0; COUNT];
-    if text.len() != 2 * COUNT {
-        return None;
-    }
-    for (into, pair) in all.iter_mut().zip(text.chunks_exact(2)) {
-        let [high, low] = pair else { return None };
-        *into = byte(*high, *low)?;
-    }
-    Some(all)
+    let read = lower::decode(text, &mut all).ok()?;
+    (read.len() == COUNT).then_some(all)
 }
 
 /// Makes ids, which say nothing and open nothing: a count through a mixer, from a random beginning.
@@ -252,6 +233,14 @@ mod tests {
         ];
         for bad in bad {
             assert!(TraceContext::read(bad).is_none(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_id_has_all_of_its_digits() {
+        assert_eq!(unhexed(b"00f067aa"), Some([0, 0xf0, 0x67, 0xaa]));
+        for bad in [&b"00f067"[..], b"00f067aab", b"00f067aa0b", b"00f067AA", b""] {
+            assert_eq!(unhexed::<4>(bad), None);
         }
     }
 
