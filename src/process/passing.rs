@@ -151,6 +151,8 @@ mod tests {
 
     use nix::sys::pthread::{pthread_kill, pthread_self};
     use nix::sys::signal::Signal;
+    use rustix::process::Uid;
+    use rustix::thread::set_thread_res_uid;
     use tokio::signal::unix::{SignalKind, signal};
 
     use super::*;
@@ -159,6 +161,30 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).unwrap();
         folder
+    }
+
+    /// What a thread that is another user's does; nothing where the system lets nobody be that.
+    fn by_a_stranger<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
+        let nobody = Uid::from_raw(65_534);
+        let stranger = move || {
+            set_thread_res_uid(nobody, nobody, nobody).unwrap();
+            work()
+        };
+        geteuid().is_root().then(|| thread::spawn(stranger).join().unwrap())
+    }
+
+    #[test]
+    fn a_process_of_another_user_is_a_stranger_at_either_end() {
+        let folder = folder(0o777);
+        let path = folder.path().join("socket");
+        let (own, _other) = UnixStream::pair().unwrap();
+        assert!(is_of_this_user(&own).unwrap());
+        let at = path.clone();
+        let made = by_a_stranger(|| (UnixListener::bind(at).unwrap(), UnixStream::pair().unwrap()));
+        let Some((_listener, (stream, _other))) = made else { return };
+        assert!(!is_of_this_user(&stream).unwrap());
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        assert_eq!(connect(&path).unwrap_err(), LocalError::Stranger);
     }
 
     #[test]

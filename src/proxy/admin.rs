@@ -139,3 +139,32 @@ fn text(status: StatusCode, body: Bytes) -> Reply {
     reply.body = body;
     reply
 }
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, Version};
+
+    use super::*;
+
+    #[test]
+    fn only_this_machine_and_no_page_in_a_browser_is_local() {
+        let head = |peer: &str| Head {
+            method: Method::POST,
+            path: "/reload".to_owned(),
+            query: None,
+            headers: HeaderMap::new(),
+            version: Version::HTTP_11,
+            peer: peer.parse().unwrap(),
+            client: None,
+        };
+        for peer in ["127.0.0.1:1", "127.8.9.10:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
+            let mut head = head(peer);
+            assert!(is_local(&head), "{peer}");
+            head.headers.insert(ORIGIN, HeaderValue::from_static("http://127.0.0.1"));
+            assert!(!is_local(&head), "{peer}");
+        }
+        for peer in ["192.0.2.1:1", "10.0.0.1:1", "[2001:db8::1]:1", "[::ffff:192.0.2.1]:1"] {
+            assert!(!is_local(&head(peer)), "{peer}");
+        }
+    }
+}

@@ -1,5 +1,8 @@
 //! Takers that break off, are late, lie or have a slow disk: a stand-in speaks their part.
 
+use rustix::process::Uid;
+use rustix::thread::set_thread_res_uid;
+
 use super::*;
 
 fn send(mut stream: &UnixStream, word: u8, body: &[u8]) -> std::io::Result<()> {
@@ -135,6 +138,31 @@ impl Upgrading {
         assert_eq!(output.status.code(), Some(1));
         String::from_utf8(output.stderr).unwrap()
     }
+}
+
+/// The socket's folder is this user's alone, which is what keeps others out; this is behind it.
+#[tokio::test]
+async fn a_process_of_another_user_gets_nothing() {
+    let up = Upgrading::open().await;
+    if !nix::unistd::Uid::effective().is_root() {
+        return;
+    }
+    let socket = up.folder.path().join("upgrade.sock");
+    for path in [up.folder.path(), &socket] {
+        fs::set_permissions(path, Permissions::from_mode(0o777)).unwrap();
+    }
+    let stranger = move || {
+        let nobody = Uid::from_raw(65_534);
+        set_thread_res_uid(nobody, nobody, nobody).unwrap();
+        let stream = UnixStream::connect(socket).unwrap();
+        stream.set_read_timeout(Some(SOON)).unwrap();
+        let _ = send(&stream, HELLO, &FORMAT.to_be_bytes());
+        receive(&stream)
+    };
+    assert_eq!(std::thread::spawn(stranger).join().unwrap(), None);
+    assert_eq!(up.refused(1).await, ["stranger"]);
+    let ready = up.house.ready("paymega").await;
+    up.house.assert_pays(&mut up.house.private(Version::Http1).await, &ready).await;
 }
 
 #[tokio::test]
