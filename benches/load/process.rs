@@ -37,6 +37,12 @@ impl Running {
             Peer::Haproxy => vec!["haproxy".to_owned(), "-f".to_owned(), file("haproxy.cfg")],
             Peer::Bare => vec![own, "bare".to_owned(), file("")],
         };
+        let port = peer.port(Hop::Tls);
+        assert!(
+            TcpStream::connect(("127.0.0.1", port)).is_err(),
+            "127.0.0.1:{port} is taken: perhaps by a {} that a broken run left behind; end it",
+            peer.name()
+        );
         let mut started = Self::spawn(peer, world, &command, pinned);
         started.until_ready(&log(peer, world));
         started
