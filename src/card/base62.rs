@@ -5,9 +5,9 @@ const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmn
 const FOREIGN: u8 = 0xff;
 const VALUES: [u8; 256] = values();
 
-/// Characters handled at a time: 62^5 is the largest power that fits into 32 bits.
-const GROUP: usize = 5;
-const GROUP_BASE: u64 = 62u64.pow(5);
+/// Characters handled at a time: 62^10 is the largest power that fits into 64 bits.
+const GROUP: usize = 10;
+const GROUP_BASE: u128 = 62u128.pow(10);
 
 /// How many bytes the text of [`BITS_BYTES`] takes.
 pub(super) const BITS_CHARS: usize = 27;
@@ -46,59 +46,57 @@ fn write_number(mut number: u64, text: &mut [u8]) {
     }
 }
 
+/// Reads a number of [`GROUP`] characters at most.
 fn read_number(text: &[u8]) -> Option<u64> {
-    text.iter().try_fold(0u64, |number, byte| number.checked_mul(62)?.checked_add(value(*byte)?))
+    text.iter().try_fold(0, |number, byte| Some(number * 62 + value(*byte)?))
 }
 
 /// Writes 160 bits.
 pub(super) fn write_bits(bits: &[u8; BITS_BYTES], text: &mut [u8; BITS_CHARS]) {
-    let mut limbs = limbs(bits);
-    // From the right, the least significant group first; the leftmost has two characters.
-    for group in text.rchunks_mut(GROUP) {
-        let mut remainder = 0u64;
-        for limb in &mut limbs {
-            let number = remainder << 32 | u64::from(*limb);
-            *limb = (number / GROUP_BASE) as u32;
-            remainder = number % GROUP_BASE;
-        }
-        write_number(remainder, group);
+    let [high, middle, low] = limbs(bits);
+    // By hand, as on paper, in digits of 64 bits: from the right, the least significant group first.
+    let (upper, rest) = divide(u128::from(high) << 64 | u128::from(middle));
+    let (lower, last) = divide(u128::from(rest) << 64 | u128::from(low));
+    let (first, second) = divide(upper << 64 | lower);
+    let numbers = [last, second, first as u64];
+    for (group, number) in text.rchunks_mut(GROUP).zip(numbers) {
+        write_number(number, group);
     }
+}
+
+/// Quotient and remainder of a division by [`GROUP_BASE`].
+fn divide(number: u128) -> (u128, u64) {
+    let quotient = number / GROUP_BASE;
+    (quotient, (number - quotient * GROUP_BASE) as u64)
 }
 
 /// Reads 160 bits; nothing when a character is foreign or the value is too large.
 pub(super) fn read_bits(text: &[u8; BITS_CHARS]) -> Option<[u8; BITS_BYTES]> {
-    let mut limbs = [0u32; BITS_BYTES / 4];
-    let (head, groups) = text.split_first_chunk::<{ BITS_CHARS % GROUP }>()?;
-    let mut carry_in = read_number(head)?;
-    multiply_add(&mut limbs, carry_in)?;
-    for group in groups.chunks(GROUP) {
-        carry_in = read_number(group)?;
-        multiply_add(&mut limbs, carry_in)?;
-    }
+    let (first, groups) = text.split_first_chunk::<{ BITS_CHARS % GROUP }>()?;
+    let (second, last) = groups.split_at_checked(GROUP)?;
+    let upper = multiply_add(read_number(first)?, read_number(second)?);
+    let lower = multiply_add(upper as u64, read_number(last)?);
+    let upper = (upper >> 64) * GROUP_BASE + (lower >> 64);
+    let high = u32::try_from(upper >> 64).ok()?;
     let mut bits = [0; BITS_BYTES];
-    for (bytes, limb) in bits.chunks_exact_mut(4).zip(limbs) {
-        bytes.copy_from_slice(&limb.to_be_bytes());
-    }
+    let (first, rest) = bits.split_first_chunk_mut()?;
+    let (middle, last) = rest.split_first_chunk_mut()?;
+    *first = high.to_be_bytes();
+    *middle = (upper as u64).to_be_bytes();
+    *last.first_chunk_mut()? = (lower as u64).to_be_bytes();
     Some(bits)
 }
 
-/// `limbs * 62^5 + number`, most significant limb first; nothing on overflow.
-fn multiply_add(limbs: &mut [u32], number: u64) -> Option<()> {
-    let mut carry = number;
-    for limb in limbs.iter_mut().rev() {
-        let sum = u64::from(*limb) * GROUP_BASE + carry;
-        *limb = sum as u32;
-        carry = sum >> 32;
-    }
-    (carry == 0).then_some(())
+fn multiply_add(number: u64, group: u64) -> u128 {
+    u128::from(number) * GROUP_BASE + u128::from(group)
 }
 
-fn limbs(bits: &[u8; BITS_BYTES]) -> [u32; BITS_BYTES / 4] {
-    let mut limbs = [0; BITS_BYTES / 4];
-    for (limb, bytes) in limbs.iter_mut().zip(bits.as_chunks::<4>().0) {
-        *limb = u32::from_be_bytes(*bytes);
-    }
-    limbs
+/// The upper 32 bits, the next 64, the last 64.
+fn limbs(bits: &[u8; BITS_BYTES]) -> [u64; 3] {
+    let limb = |bytes: &[u8]| bytes.iter().fold(0, |limb, byte| limb << 8 | u64::from(*byte));
+    let (high, rest) = bits.split_at(4);
+    let (middle, low) = rest.split_at(8);
+    [limb(high), limb(middle), limb(low)]
 }
 
 /// Writes a checksum.

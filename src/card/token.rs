@@ -265,6 +265,10 @@ fn read(prefix: &str, text: &str) -> Result<Box<[u8; BITS_BYTES]>, TokenError> {
 }
 
 fn has_digit_run(text: &str) -> bool {
+    // A run goes over one of these places.
+    if !text.bytes().skip(DIGIT_RUN - 1).step_by(DIGIT_RUN).any(|byte| byte.is_ascii_digit()) {
+        return false;
+    }
     let mut run = 0;
     text.bytes().any(|byte| {
         run = if byte.is_ascii_digit() { run + 1 } else { 0 };
@@ -424,6 +428,11 @@ mod tests {
 
     #[test]
     fn no_text_holds_a_run_of_digits_as_long_as_a_card_number() {
+        for place in 0..40 {
+            let run = |digits: usize| format!("{:a<place$}{:1<digits$}{:a<20}", "", "", "");
+            assert!(has_digit_run(&run(DIGIT_RUN)), "{place}");
+            assert!(!has_digit_run(&run(DIGIT_RUN - 1)), "{place}");
+        }
         assert!(has_digit_run("a123456789012b"));
         assert!(!has_digit_run("a12345678901b2"));
         for _ in 0..1000 {
