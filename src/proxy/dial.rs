@@ -24,6 +24,7 @@ use tokio_rustls::client::TlsStream;
 use super::exchange::{SendErrorKind, Target};
 use super::peer::Address;
 use super::tls::{HTTP_1_1, TlsError, read_client, read_roots};
+use super::tries::Tries;
 use super::way_out::{ClientCertificate, WayOut};
 use super::wiping::Wiping;
 
@@ -177,41 +178,6 @@ impl Dialler {
             Ok(Ok(stream)) => Ok(Socket::Tls(Box::new(stream))),
             Ok(Err(_)) => Err(SendErrorKind::Tls),
             Err(_) => Err(SendErrorKind::TlsTimeout),
-        }
-    }
-}
-
-/// The addresses of one connection that are tried: how much time each has, and which failure tells
-/// most.
-struct Tries {
-    left: usize,
-    until: Instant,
-    furthest: SendErrorKind,
-}
-
-impl Tries {
-    const fn new(left: usize, until: Instant) -> Self {
-        Self { left, until, furthest: SendErrorKind::Connect }
-    }
-
-    /// Until when the next one may take.
-    fn next(&mut self) -> Instant {
-        let now = Instant::now();
-        let share = u32::try_from(self.left.max(1)).unwrap_or(u32::MAX);
-        self.left = self.left.saturating_sub(1);
-        now + self.until.saturating_duration_since(now) / share
-    }
-
-    fn failed(&mut self, kind: SendErrorKind) {
-        const fn depth(kind: SendErrorKind) -> u8 {
-            match kind {
-                SendErrorKind::Connect => 0,
-                SendErrorKind::ConnectTimeout | SendErrorKind::ProxyFailed => 1,
-                _ => 2,
-            }
-        }
-        if depth(kind) > depth(self.furthest) {
-            self.furthest = kind;
         }
     }
 }

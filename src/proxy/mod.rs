@@ -43,6 +43,7 @@ pub mod signing;
 mod stream;
 mod target;
 pub mod tracing;
+mod tries;
 mod tunnel;
 pub mod watch;
 pub mod way_out;

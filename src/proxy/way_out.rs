@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::secret::{CleartextBody, SecretBytes};
 
 use super::exchange::SendErrorKind;
+use super::tries::Tries;
 use super::tunnel;
 
 /// Addresses of the proxy that are tried.
@@ -151,24 +152,46 @@ impl WayOut {
                     Some(ip) => SocketAddr::new(ip, port).to_string(),
                     None => format!("{host}:{port}"),
                 };
-                let tunnel = self.tunnel(proxy, &place);
-                timeout_at(until, tunnel).await.map_err(|_| SendErrorKind::ProxyFailed)??
+                let addresses = timeout_at(until, proxy.addresses()).await;
+                let addresses = addresses.map_err(|_| SendErrorKind::ProxyFailed)??;
+                self.tunnel(proxy, &addresses, &place, until).await?
             }
         };
         stream.set_nodelay(true).map_err(|_| SendErrorKind::Connect)?;
         Ok(stream)
     }
 
-    async fn tunnel(&self, proxy: &Proxy, place: &str) -> Result<TcpStream, SendErrorKind> {
-        let failed = SendErrorKind::ProxyFailed;
-        let found = lookup_host((proxy.host.as_str(), proxy.port)).await.map_err(|_| failed)?;
-        for address in found.take(PROXY_ADDRESSES_MAX) {
-            if let Ok(mut stream) = self.egress.connect(address).await {
-                tunnel::open(&mut stream, place, proxy.authorization().as_ref()).await?;
-                return Ok(stream);
+    /// A tunnel to `place` through one address of the proxy. The others are tried where one is
+    /// silent or says no: nothing but the place has been said.
+    async fn tunnel(
+        &self,
+        proxy: &Proxy,
+        addresses: &[SocketAddr],
+        place: &str,
+        until: Instant,
+    ) -> Result<TcpStream, SendErrorKind> {
+        let mut tries = Tries::new(addresses.len(), until);
+        for address in addresses {
+            let tunnel = self.tunnel_at(proxy, *address, place);
+            let late = Err(SendErrorKind::ProxyFailed);
+            match timeout_at(tries.next(), tunnel).await.unwrap_or(late) {
+                Ok(stream) => return Ok(stream),
+                Err(kind) => tries.failed(kind),
             }
         }
-        Err(failed)
+        Err(tries.furthest)
+    }
+
+    async fn tunnel_at(
+        &self,
+        proxy: &Proxy,
+        address: SocketAddr,
+        place: &str,
+    ) -> Result<TcpStream, SendErrorKind> {
+        let connected = self.egress.connect(address).await;
+        let mut stream = connected.map_err(|_| SendErrorKind::ProxyFailed)?;
+        tunnel::open(&mut stream, place, proxy.authorization().as_ref()).await?;
+        Ok(stream)
     }
 }
 
@@ -180,6 +203,12 @@ impl Proxy {
             _ => false,
         };
         (&self.host, self.port, &self.except) == (&other.host, other.port, &other.except) && alike
+    }
+
+    async fn addresses(&self) -> Result<Vec<SocketAddr>, SendErrorKind> {
+        let found = lookup_host((self.host.as_str(), self.port)).await;
+        let found = found.map_err(|_| SendErrorKind::ProxyFailed)?;
+        Ok(found.take(PROXY_ADDRESSES_MAX).collect())
     }
 
     /// The value of `Proxy-Authorization`.
@@ -195,5 +224,56 @@ impl Proxy {
         value.extend_from_slice(b"Basic ");
         value.extend_from_slice(encoded.as_bytes());
         Some(value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    const GRANTED: &str = "HTTP/1.1 200 OK\r\n\r\n";
+    const REFUSED: &str = "HTTP/1.1 503 No\r\n\r\n";
+    const SILENT: &str = "";
+
+    /// An address of a proxy that gives this answer to whoever asks.
+    async fn saying(answer: &'static str) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                assert!(stream.read(&mut [0; 1024]).await.unwrap() > 0);
+                stream.write_all(answer.as_bytes()).await.unwrap();
+                tokio::spawn(async move { stream.read(&mut [0; 1]).await });
+            }
+        });
+        address
+    }
+
+    #[tokio::test]
+    async fn an_address_of_the_proxy_that_is_silent_or_refuses_is_followed_by_the_next() {
+        let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let all = [gone, saying(SILENT).await, saying(REFUSED).await, saying(GRANTED).await];
+        let [gone, silent, refusing, granting] = all;
+        let (refused, failed) = (SendErrorKind::ProxyRefused, SendErrorKind::ProxyFailed);
+        let cases = [
+            (vec![gone, silent, refusing, granting], Ok(granting)),
+            (vec![granting, gone], Ok(granting)),
+            (vec![silent, refusing, gone], Err(refused)),
+            (vec![gone, silent], Err(failed)),
+        ];
+        let (host, port) = ("proxy".to_owned(), 1);
+        let proxy = Proxy { host, port, credentials: None, except: Vec::new() };
+        let way_out = WayOut::default();
+        for (addresses, expected) in cases {
+            let until = Instant::now() + Duration::from_secs(2);
+            let reached = way_out.tunnel(&proxy, &addresses, "psp.example:443", until).await;
+            assert_eq!(reached.map(|stream| stream.peer_addr().unwrap()), expected);
+            assert!(Instant::now() < until + Duration::from_secs(1));
+        }
     }
 }
