@@ -54,7 +54,7 @@ fn read_number(text: &[u8]) -> Option<u64> {
 /// Writes 160 bits.
 pub(super) fn write_bits(bits: &[u8; BITS_BYTES], text: &mut [u8; BITS_CHARS]) {
     let [high, middle, low] = limbs(bits);
-    // By hand, as on paper, in digits of 64 bits: from the right, the least significant group first.
+    // As on paper, in digits of 64 bits: from the right, the least significant group first.
     let (upper, rest) = divide(u128::from(high) << 64 | u128::from(middle));
     let (lower, last) = divide(u128::from(rest) << 64 | u128::from(low));
     let (first, second) = divide(upper << 64 | lower);
