@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::*;
 use crate::secret::CleartextBody;
 
-const PAN: &str = "5519283812030000";
+pub(super) const PAN: &str = "5519283812030000";
 const AMEX: &str = "378282246310005";
 const MASKED: &str = "551928******0000";
 /// No issuer's number and Luhn-wrong: found only because it was put in.
@@ -511,12 +511,13 @@ fn pieces() -> impl Strategy<Value = String> {
     ]
 }
 
+/// More than a property has as a rule: there is much to put together.
+pub(super) fn many() -> ProptestConfig {
+    ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: 1500,
-        failure_persistence: None,
-        ..ProptestConfig::default()
-    })]
+    #![proptest_config(many())]
 
     #[test]
     fn nothing_is_found_in_what_was_scrubbed(parts in prop::collection::vec(pieces(), 0..12)) {
