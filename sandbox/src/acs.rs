@@ -150,6 +150,12 @@ impl Acs {
         format!("{}/acspage/challenge?id={rid}", self.url())
     }
 
+    /// Where a bank takes browsers that bring nothing but themselves.
+    #[must_use]
+    pub fn page_url(&self, rid: &str) -> String {
+        format!("{}/acspage/confirm?id={rid}", self.url())
+    }
+
     /// Announces a challenge.
     pub fn expect(&self, expected: Expected) {
         lock(&self.shared.desk).expected.insert(expected.rid.clone(), expected);
@@ -183,6 +189,7 @@ fn serve(shared: &Shared, request: &Request) -> Reply {
     match (request.path.as_str(), &request.method) {
         ("/acspage/cap", _) => challenge(shared, request, "RID"),
         ("/acspage/challenge", _) => challenge(shared, request, "id"),
+        ("/acspage/confirm", &Method::GET) => challenge(shared, request, "id"),
         ("/acspage/answer", &Method::POST) => answer(shared, request),
         _ => Reply::html(404, page("Not found", "<p>There is nothing here.</p>")),
     }

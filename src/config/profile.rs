@@ -251,6 +251,9 @@ fn answer_rules(table: &Table<'_>) -> AnswerRules {
     }
 }
 
+/// What access control servers bring back in both versions of the protocol.
+const RESULT_FIELDS: [&str; 3] = ["PaRes", "cres", "MD"];
+
 fn challenge(root: &Table<'_>) -> Challenge {
     let table = root.table_or_empty("challenge");
     let action = table.texts("action");
@@ -267,6 +270,10 @@ fn challenge(root: &Table<'_>) -> Challenge {
         when: table.texts("when"),
         term_url: table.text_or("term_url", "TermUrl"),
         replace_term_url: table.flag("replace_term_url", false),
+        result_fields: match table.has("result_fields") {
+            true => table.texts("result_fields"),
+            false => RESULT_FIELDS.map(str::to_owned).to_vec(),
+        },
         hosts: hosts(&table, "hosts"),
     };
     table.finish();
@@ -337,7 +344,7 @@ fn proof(table: &Table<'_>) -> Option<Proof> {
         "hmac" => body_signature(table).map(Proof::Hmac),
         "sorted_digest" => required_pointer(table, "value").map(Proof::SortedDigest),
         "access_headers" => {
-            let tolerance = table.number("tolerance_seconds", TOLERANCE, 1..=TOLERANCE_MAX);
+            let tolerance = table.number("tolerance_seconds", TOLERANCE, 0..=TOLERANCE_MAX);
             Some(Proof::AccessHeaders(tolerance))
         }
         _ => {

@@ -83,9 +83,30 @@ impl Scrubbed {
 
 /// How a body is to be read.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Shape {
+pub(super) enum Shape {
     Json,
+    /// UTF-8.
     Text,
+    /// A byte for each character, the lower half ASCII.
+    SingleByte,
+}
+
+impl Shape {
+    /// Searches a text that is no JSON. Beyond ASCII, single bytes may be blanks and no-break
+    /// spaces between digits as well as letters; they are taken for blanks.
+    pub(super) fn search(
+        self,
+        text: &[u8],
+        scan: impl FnOnce(&[u8]) -> Vec<Finding>,
+    ) -> Vec<Finding> {
+        if self != Self::SingleByte {
+            return scan(text);
+        }
+        let mut ascii = CleartextBody::from(text.to_vec());
+        let beyond = ascii.as_mut_bytes().iter_mut().filter(|byte| !byte.is_ascii());
+        beyond.for_each(|byte| *byte = b' ');
+        scan(ascii.as_bytes())
+    }
 }
 
 /// What an answer or a callback is about, while it is rewritten.
@@ -178,8 +199,8 @@ pub(super) fn clean(
     let findings = match (findings, shape) {
         (Some(findings), _) => findings,
         (None, None) => Vec::new(),
-        (None, Some(Shape::Text)) => scan_text(body.as_bytes(), known),
         (None, Some(Shape::Json)) => scan_json(&parse(body.as_bytes()).map_err(unreadable)?, known),
+        (None, Some(text)) => text.search(body.as_bytes(), |text| scan_text(text, known)),
     };
     if !findings.is_empty() {
         body = without(body.as_bytes(), &findings).map_err(unreadable)?;
@@ -208,8 +229,10 @@ pub(super) fn with_known<R>(
     }
 }
 
+const NOT_TEXT: Refusal = Refusal::AnswerWithheld(Withheld::NotText);
+
 /// `None` when there is nothing to read.
-fn shape(answer: &Answer) -> Result<Option<Shape>, Refusal> {
+pub(super) fn shape(answer: &Answer) -> Result<Option<Shape>, Refusal> {
     let coded = answer.headers.get(CONTENT_ENCODING).is_some_and(|value| value != "identity");
     if coded {
         return Err(Refusal::AnswerWithheld(Withheld::Encoded));
@@ -220,7 +243,7 @@ fn shape(answer: &Answer) -> Result<Option<Shape>, Refusal> {
     let mut kinds = answer.headers.get_all(CONTENT_TYPE).iter();
     let kind = kinds.next().map(HeaderValue::to_str);
     if kinds.next().is_some() {
-        return Err(Refusal::AnswerWithheld(Withheld::NotText));
+        return Err(NOT_TEXT);
     }
     let kind = match kind {
         Some(Ok(kind)) => kind,
@@ -229,9 +252,7 @@ fn shape(answer: &Answer) -> Result<Option<Shape>, Refusal> {
     };
     let end = memchr::memchr(b';', kind.as_bytes()).unwrap_or(kind.len());
     let (kind, parameters) = kind.split_at_checked(end).unwrap_or((kind, ""));
-    if !plain_charset(parameters) {
-        return Err(Refusal::AnswerWithheld(Withheld::NotText));
-    }
+    let charset = charset(parameters).ok_or(NOT_TEXT)?;
     let kind = kind.trim();
     let bytes = answer.body.as_bytes();
     let is = |whole: &str| kind.eq_ignore_ascii_case(whole);
@@ -247,9 +268,10 @@ fn shape(answer: &Answer) -> Result<Option<Shape>, Refusal> {
         || begins("text/")
         || ends("xml")
         || is("application/x-www-form-urlencoded");
-    match textual && std::str::from_utf8(bytes).is_ok() {
-        true => Ok(Some(Shape::Text)),
-        false => Err(Refusal::AnswerWithheld(Withheld::NotText)),
+    match (textual, charset) {
+        (true, Shape::Text) if std::str::from_utf8(bytes).is_err() => Err(NOT_TEXT),
+        (true, charset) => Ok(Some(charset)),
+        (false, _) => Err(NOT_TEXT),
     }
 }
 
@@ -262,19 +284,18 @@ fn begins_like_json(bytes: &[u8]) -> bool {
 
 /// Charsets whose ASCII is ASCII; in others the scan would read something else than the
 /// application.
-fn plain_charset(parameters: &str) -> bool {
-    if parameters.is_empty() {
-        return true;
-    }
-    let charset = parameters.split(';').find_map(|parameter| {
+fn charset(parameters: &str) -> Option<Shape> {
+    let named = parameters.split(';').find_map(|parameter| {
         let (name, value) = parameter.trim().split_once('=')?;
         name.eq_ignore_ascii_case("charset").then(|| value.trim_matches('"').to_ascii_lowercase())
     });
-    charset.is_none_or(|charset| {
-        ["utf-8", "us-ascii"].contains(&charset.as_str())
-            || charset.starts_with("iso-8859-")
-            || charset.starts_with("windows-125")
-    })
+    match named.as_deref() {
+        None | Some("utf-8" | "us-ascii") => Some(Shape::Text),
+        Some(name) if name.starts_with("iso-8859-") || name.starts_with("windows-125") => {
+            Some(Shape::SingleByte)
+        }
+        Some(_) => None,
+    }
 }
 
 fn passed_on(mut headers: HeaderMap, known: &Known<'_>, concealed: &Concealed<'_>) -> HeaderMap {

@@ -397,7 +397,9 @@ fn is_genuine(
             let message = access.message(fields.json().ok_or(Refusal::CallbackUnreadable)?, open);
             let mut keys = account.callback_keys.alerts.iter();
             match keys.any(|key| access.made_by(key, message.as_bytes(), open)) {
-                true if !access.is_fresh(*tolerance, now) => Err(Refusal::CallbackStale),
+                true if *tolerance > 0 && !access.is_fresh(*tolerance, now) => {
+                    Err(Refusal::CallbackStale)
+                }
                 genuine => Ok(genuine),
             }
         }
@@ -412,13 +414,13 @@ fn read_callback(encoding: Encoding, body: &[u8]) -> Result<Fields<'_>, Refusal>
 fn name(callback: &Verified<'_>) -> Result<Option<Delivery>, Refusal> {
     let fields = read_callback(callback.encoding, callback.body.as_bytes())?;
     let rules = callback.rules;
-    let put = |packer: Packer, pointers: &[Pointer]| {
+    let put = |packer: Packer, pointers: &[Pointer], may_lack: bool| {
         pointers.iter().try_fold(packer, |packer, pointer| {
-            let field = fields.find(pointer).ok()??;
-            match &field.content {
-                Content::Null => Some(packer.put(b"")),
-                Content::Nested(_) => None,
-                scalar => Some(packer.put(scalar.signed()?)),
+            match fields.find(pointer).ok()?.map(|field| field.content) {
+                Some(Content::Null) => Some(packer.put(b"")),
+                None if may_lack => Some(packer.put(b"")),
+                Some(Content::Nested(_)) | None => None,
+                Some(scalar) => Some(packer.put(scalar.signed()?)),
             }
         })
     };
@@ -435,9 +437,10 @@ fn name(callback: &Verified<'_>) -> Result<Option<Delivery>, Refusal> {
         None => None,
     };
     let account = Packer::default().put(callback.account.name.as_bytes());
-    let Some(subject) = put(account, &rules.subject) else { return Ok(None) };
+    let Some(subject) = put(account, &rules.subject, false) else { return Ok(None) };
     let subject = subject.close().reveal(<[u8]>::to_vec);
-    let Some(state) = put(Packer::default(), &rules.state) else { return Ok(None) };
+    // A part of the state that is not there says nothing, as null does.
+    let Some(state) = put(Packer::default(), &rules.state, true) else { return Ok(None) };
     let mut key = subject.clone();
     state.close().reveal(|state| key.extend_from_slice(state));
     Ok(Some(Delivery { key, subject, updated }))

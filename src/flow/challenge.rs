@@ -187,17 +187,18 @@ impl<'d> Parts<'d> {
 fn read(scope: &Scope<'_>, parts: &Parts<'_>) -> Result<(Kept, Option<WayBack>), Refusal> {
     let rules = &scope.account.profile.challenge;
     let action = parts.action.text().map(|text| text.as_str().to_owned()).unwrap_or_default();
-    let method = parts.method.and_then(Value::text);
-    let method = method.map_or_else(
-        || rules.default_method.clone(),
-        |method| method.as_str().to_ascii_uppercase(),
-    );
-    if !is_https(&action) || !matches!(method.as_str(), "GET" | "POST") {
-        return Err(Refusal::AnswerWithheld(Withheld::ChallengeUrl));
-    }
     let mut fields = parts.params.map_or(Ok(Vec::new()), fields)?;
     for (name, value) in &parts.flat {
         fields.push(((*name).to_owned(), scalar(*value).ok_or(UNREADABLE)?));
+    }
+    let method = match parts.method.and_then(Value::text) {
+        Some(method) => method.as_str().to_ascii_uppercase(),
+        // An address alone is one to go to.
+        None if fields.is_empty() => "GET".to_owned(),
+        None => rules.default_method.clone(),
+    };
+    if !is_https(&action) || !matches!(method.as_str(), "GET" | "POST") {
+        return Err(Refusal::AnswerWithheld(Withheld::ChallengeUrl));
     }
     let named = fields.iter().find(|(name, _)| *name == rules.term_url);
     let account = scope.account.name.to_string();
@@ -255,9 +256,11 @@ fn return_address(text: &str, account: &Account) -> Result<String, Refusal> {
     let refused = Refusal::AnswerWithheld(Withheld::ReturnHost);
     let named = text.starts_with(|sign: char| sign.is_ascii_alphanumeric());
     let clean = named && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
-    let whole = match text.split_once("://") {
-        Some(_) => text.to_owned(),
-        None => format!("https://{text}"),
+    // An address in its query is not its own scheme.
+    let begins = text.split(['/', '?', '#']).next().unwrap_or_default();
+    let whole = match begins.ends_with(':') {
+        true => text.to_owned(),
+        false => format!("https://{text}"),
     };
     let url = Url::parse(&whole).ok().filter(|_| clean);
     let listed =

@@ -12,9 +12,9 @@ use crate::card::{RelayId, Timestamp};
 use crate::provider::{Account, ProviderHost, RelayMode};
 use crate::secret::{CleartextBody, SecretBytes};
 use crate::vault::{Begun, RelayState};
-use crate::wire::{Known, contains_card};
+use crate::wire::{Known, contains_card, scan_shown};
 
-use super::answer::clean;
+use super::answer::{Shape, clean, shape};
 use super::challenge::WayBack;
 use super::conceal::Concealed;
 use super::forward::Prepared;
@@ -23,9 +23,6 @@ use super::{Answer, Flow, Forwarded, Refusal};
 
 /// Headers of the browser that go on: no cookies, neither ours nor the merchant's.
 const PASSED_ON: [HeaderName; 4] = [ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, USER_AGENT];
-
-/// Names that say that a GET carries a result. Link scanners fetch addresses without one.
-const RESULT_FIELDS: [&str; 3] = ["PaRes", "cres", "MD"];
 
 /// What the browser brought back.
 #[derive(Debug)]
@@ -88,10 +85,11 @@ impl Flow {
             return self.look(&id, relay.state, now);
         }
         let kept = relay.payload.reveal(WayBack::unpack).ok_or(Refusal::SessionUnknown)?;
-        if back.method == Method::GET && !carries_result(back.query) {
+        let account = self.registry.account(&kept.account).ok_or(Refusal::SessionUnknown)?;
+        let result_fields = &account.profile.challenge.result_fields;
+        if back.method == Method::GET && !carries_result(back.query, result_fields) {
             return self.look(&id, relay.state, now);
         }
-        let account = self.registry.account(&kept.account).ok_or(Refusal::SessionUnknown)?;
         let url = Url::parse(&kept.term_url).map_err(|_| Refusal::SessionUnknown)?;
         let host = ProviderHost::of_url(&url, &account.three_ds.hosts);
         let host = host.ok_or(Refusal::SessionUnknown)?;
@@ -185,9 +183,9 @@ impl Flow {
     }
 }
 
-fn carries_result(query: Option<&str>) -> bool {
-    let pairs = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes());
-    pairs.into_iter().any(|(name, _)| RESULT_FIELDS.contains(&name.as_ref()))
+fn carries_result(query: Option<&str>, names: &[String]) -> bool {
+    let mut pairs = url::form_urlencoded::parse(query.unwrap_or_default().as_bytes());
+    pairs.any(|(name, _)| names.is_empty() || names.iter().any(|known| *known == name))
 }
 
 /// The received request at the provider's address: its query stays, a received one is appended.
@@ -222,16 +220,19 @@ pub(super) fn path_and_query(url: &str) -> String {
     if from.starts_with('/') { from.to_owned() } else { format!("/{from}") }
 }
 
-/// The provider's answer for the browser: cleaned, without cookies; a redirect becomes 303, so that
-/// the result is not posted to the shop (RFC 9110 section 15.4.4).
+/// The provider's answer for the browser, without cookies and without a card that it would show; a
+/// redirect becomes 303, so that the result is not posted to the shop (RFC 9110 section 15.4.4).
+///
+/// What is encoded goes on as it is: it may be the challenge on its way to the bank, whose `PaReq`
+/// holds the number.
 pub(super) fn passed_back(
     answer: Answer,
     base: &str,
     return_url: &str,
     known: &Known<'_>,
 ) -> Relayed {
-    let location = location(&answer.headers, base)
-        .filter(|location| !contains_card(location.as_bytes(), known));
+    let location =
+        location(&answer.headers, base).filter(|location| !takes_card(location, return_url, known));
     let redirects = (300..400).contains(&answer.status);
     match (redirects, location) {
         (true, Some(location)) => see_other(location),
@@ -240,8 +241,20 @@ pub(super) fn passed_back(
     }
 }
 
+/// The way to the shop takes no card in whatever form, the way to anybody else none in clear.
+fn takes_card(location: &str, return_url: &str, known: &Known<'_>) -> bool {
+    let host = |url: &str| Url::parse(url).ok()?.host_str().map(str::to_owned);
+    match host(location) == host(return_url) {
+        true => contains_card(location.as_bytes(), known),
+        false => !scan_shown(location.as_bytes(), known).is_empty(),
+    }
+}
+
 fn page(answer: Answer, known: &Known<'_>) -> Option<Relayed> {
-    let scrubbed = clean(answer, None, known, &Concealed::default()).ok()?;
+    let text = shape(&answer).ok()?.filter(|shape| *shape != Shape::Json);
+    let body = answer.body.as_bytes();
+    let shown = text.map(|text| text.search(body, |text| scan_shown(text, known)));
+    let scrubbed = clean(answer, shown, known, &Concealed::default()).ok()?;
     let (status, headers, body) = scrubbed.into_parts();
     let content_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     Some(Relayed {
@@ -339,15 +352,18 @@ mod tests {
 
     #[test]
     fn a_get_without_a_result_is_not_one() {
-        for (query, result) in [
-            (None, false),
-            (Some(""), false),
-            (Some("pares=1"), false),
-            (Some("PaRes=1"), true),
-            (Some("a=b&MD="), true),
-            (Some("cres=x"), true),
+        let names = ["PaRes", "cres", "MD"].map(str::to_owned);
+        for (query, named, any) in [
+            (None, false, false),
+            (Some(""), false, false),
+            (Some("&"), false, false),
+            (Some("pares=1"), false, true),
+            (Some("PaRes=1"), true, true),
+            (Some("a=b&MD="), true, true),
+            (Some("cres=x"), true, true),
         ] {
-            assert_eq!(carries_result(query), result, "{query:?}");
+            assert_eq!(carries_result(query, &names), named, "{query:?}");
+            assert_eq!(carries_result(query, &[]), any, "{query:?}");
         }
     }
 

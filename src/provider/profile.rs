@@ -243,7 +243,7 @@ pub struct Challenge {
     pub action: Vec<String>,
     /// Member that holds the method.
     pub method: String,
-    /// The method where none is named.
+    /// The method where none is named and there are fields; without fields it is GET.
     pub default_method: String,
     /// Member that holds the form's fields.
     pub params: String,
@@ -255,6 +255,9 @@ pub struct Challenge {
     pub term_url: String,
     /// Whether the provider allows the return address to be replaced.
     pub replace_term_url: bool,
+    /// Fields of which one says that a GET to our return address brings a result; empty where any
+    /// query does. Link scanners fetch addresses as they find them, which is without one.
+    pub result_fields: Vec<String>,
     /// Hosts of return addresses, beside those of the account's upstreams.
     pub hosts: Vec<HostPort>,
 }

@@ -42,7 +42,7 @@ pub use json::{Document, Kind, Step, Value, parse};
 pub use pointer::Pointer;
 pub use scan::{
     Finding, FindingKind, Known, Replacement, contains_card, scan_json, scan_json_beside,
-    scan_text, scrub, without,
+    scan_shown, scan_text, scrub, without,
 };
 pub use splice::{Edit, splice};
 pub use text::{Text, quote, write_quoted};

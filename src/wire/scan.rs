@@ -146,6 +146,15 @@ pub fn scan_text(bytes: &[u8], known: &Known<'_>) -> Vec<Finding> {
     scan.findings
 }
 
+/// Finds card data that stands in a page as a person would read it, disguised or not. Nothing is
+/// decoded: the fields of a challenge on its way to the bank are the bank's, whatever is inside.
+#[must_use]
+pub fn scan_shown(bytes: &[u8], known: &Known<'_>) -> Vec<Finding> {
+    let mut scan = Scan { decodes: false, ..Scan::new(known, bytes) };
+    scan.region(bytes, 0, false);
+    scan.findings
+}
+
 /// Whether there is card data anywhere in the bytes, however deep.
 #[must_use]
 pub fn contains_card(bytes: &[u8], known: &Known<'_>) -> bool {
@@ -197,6 +206,8 @@ struct Scan<'k> {
     cvvs: Vec<Ahead<'k>>,
     has_disguises: bool,
     has_tags: bool,
+    /// Whether runs are decoded.
+    decodes: bool,
     findings: Vec<Finding>,
 }
 
@@ -211,7 +222,8 @@ impl<'k> Scan<'k> {
         };
         let has_tags = memchr::memchr(b'<', body).is_some();
         let findings = Vec::new();
-        Self { known, body, layers, shortest, cvvs, has_disguises, has_tags, findings }
+        let decodes = true;
+        Self { known, body, layers, shortest, cvvs, has_disguises, has_tags, decodes, findings }
     }
 
     fn string(&mut self, value: Value<'_>) {
@@ -239,7 +251,8 @@ impl<'k> Scan<'k> {
             || self.cvvs.iter_mut().any(|cvv| cvv.is_in(self.body, offset, raw.len()));
         let is_disguised = self.has_disguises && fold::may_disguise(raw);
         let has_tags = self.has_tags && memchr::memchr(b'<', raw).is_some();
-        if !(has_numbers || glance.has_run || is_disguised || has_tags) {
+        let has_run = self.decodes && glance.has_run;
+        if !(has_numbers || has_run || is_disguised || has_tags) {
             return;
         }
         let mut places = self.places(raw, json_escaped, has_numbers, is_disguised);
@@ -304,6 +317,9 @@ impl<'k> Scan<'k> {
     }
 
     fn runs(&mut self, view: &View<'_>, places: &mut Vec<Place>) {
+        if !self.decodes {
+            return;
+        }
         let mut from = 0;
         while let Some(run) = runs::next_run(view.text(), from) {
             from = run.end;

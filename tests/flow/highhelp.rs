@@ -254,6 +254,46 @@ fn a_challenge_in_an_alert_is_handed_off_and_the_alert_signed_anew() {
     assert_eq!(relayed.body, b"PaRes=1&MD=");
 }
 
+#[test]
+fn every_answer_about_a_payment_may_bring_a_challenge() {
+    let bench = bench();
+    let acs = r#"{"status":"processing","acs_info":{"acs_url":"https://acs.example/x","pa_req":"eJx+/=","md":"m","term_url":"https://api.highhelp.test/term"}}"#;
+    let json = r#"{"general":{"project_id":"7d0c2f0e","payment_id":"ord-%"}}"#;
+    let calls = ["payin", "payin/info", "payin/confirm-3ds-result", "payout", "payout/info"];
+    let products = [("ecom", &calls[..]), ("p2p", &calls[..])];
+    let paths = products.iter().flat_map(|(product, calls)| {
+        calls.iter().map(move |call| format!("/highhelp/api/api/v1/payment/{product}/{call}"))
+    });
+    for (at, path) in paths.enumerate() {
+        let json = json.replace('%', &at.to_string());
+        let (_, pending) = call(&bench, &path, &json, OTHER, NOW.as_secs()).unwrap();
+        let text = bench.answer(pending, 200, acs.as_bytes()).unwrap().into_parts().2;
+        let start = member(text.as_bytes(), "acs_url");
+        assert!(start.starts_with("https://pay.test/3ds/"), "{path}");
+        assert_eq!(member(text.as_bytes(), "pa_req"), "", "{path}");
+    }
+}
+
+#[test]
+fn an_address_alone_is_gone_to_by_get_with_its_own_query() {
+    let bench = bench();
+    for (more, method, fields) in [
+        ("", "GET", 2),
+        (r#","params":{}"#, "GET", 2),
+        (r#","params":{"a":"b"}"#, "POST", 1),
+        (r#","method":"post""#, "POST", 0),
+    ] {
+        let info =
+            format!(r#","redirect_info":{{"url":"https://bank.example/pay?x=1&y=2"{more}}}"#);
+        let json = alert(&info, "processing", "\"awaiting_redirect_result\"");
+        let (seen, delivery) = deliver(judge(&bench, &json, OTHER, NOW.as_secs(), NOW));
+        let start = member(&seen.body, "url");
+        let page = bench.handoff_page(start.split('/').nth(4).unwrap()).unwrap();
+        assert_eq!((page.method.as_str(), page.fields.len()), (method, fields), "{more}");
+        bench.flow.delivered(delivery, None, NOW).unwrap_err();
+    }
+}
+
 trait Pipe: Sized {
     fn pipe<R>(self, then: impl FnOnce(Self) -> R) -> R {
         then(self)
@@ -300,4 +340,8 @@ fn forged_stale_and_repeated_alerts_are_not_delivered() {
     }
     let other = alert("", "dispute", "\"wrong_amount\"");
     assert!(matches!(judge(&bench, &other, OTHER, now, NOW), Ok(Verdict::Deliver(..))));
+    let without = alert("", "decline", "null").replace(r#""sub_status":null,"#, "");
+    assert!(matches!(judge(&bench, &without, OTHER, now, NOW), Ok(Verdict::Deliver(..))));
+    let nobody = without.replace(r#""payment_id":"ord-7","#, "");
+    assert_eq!(refusal(judge(&bench, &nobody, OTHER, now, NOW)), "CallbackUnreadable");
 }

@@ -4,6 +4,7 @@ use http::{HeaderMap, Method};
 use portcullis::flow::{Answer, Forwarded, HandoffStep, Relayed, Return, Scrubbed, Step};
 
 use crate::bench::{Bench, NOW, PAN, body, headers, member, parts, refusal, sale_json};
+use portcullis::wire::{Known, contains_card};
 
 const WITH_RETURN: &str =
     "https://card.psp.name/complete-auth?pid=pay_lJYu0h0Ux3P0xfLZyzv5XSb2_dx_cn";
@@ -187,6 +188,50 @@ fn a_page_of_the_provider_is_passed_back_clean() {
 }
 
 #[test]
+fn a_challenge_on_its_way_to_the_bank_goes_on_as_it_is() {
+    let bench = Bench::with(LISTED, "");
+    let pareq = member(ANSWER.as_bytes(), "PaReq");
+    assert!(contains_card(pareq.as_bytes(), &Known::default()), "the sample's holds a number");
+    let returned = |answer: Answer| {
+        let seen = text(answered(&bench, "paymega", ANSWER).unwrap());
+        let id = way_back(&bench, &seen);
+        let map = HeaderMap::new();
+        let step = begin(&bench, &id, &Method::POST, None, b"PaRes=1", &map);
+        let Step::Send(_, ticket) = step else { panic!("not sent") };
+        bench.flow.finish_return(ticket, Ok(answer), NOW).unwrap()
+    };
+    let html = format!(r#"<form action="https://acs.example/"><input value="{pareq}">{PAN}"#);
+    let told = returned(reply(200, &[("content-type", "text/html")], html.as_bytes()));
+    let page = html.replace(PAN, "551928******0000");
+    assert_eq!(told.body.as_bytes(), page.as_bytes(), "only what the page shows is masked");
+    let to_bank = format!("https://acs.example/?PaReq={pareq}");
+    let told = returned(reply(302, &[("location", &to_bank)], b""));
+    assert_eq!(told.location.as_deref(), Some(to_bank.as_str()));
+    let to_shop = format!("https://shop.example/back?x={pareq}");
+    for bad in [to_shop, format!("https://acs.example/?pan={PAN}")] {
+        let told = returned(reply(302, &[("location", &bad)], b""));
+        assert_eq!(told.location.as_deref(), Some("https://shop.example/back"), "{bad}");
+    }
+}
+
+#[test]
+fn a_page_in_single_bytes_is_passed_back_and_searched() {
+    let bench = Bench::with(LISTED, "");
+    let seen = text(answered(&bench, "paymega", ANSWER).unwrap());
+    let id = way_back(&bench, &seen);
+    let map = HeaderMap::new();
+    let step = begin(&bench, &id, &Method::POST, None, b"PaRes=1", &map);
+    let Step::Send(_, ticket) = step else { panic!("not sent") };
+    // Windows-1251: "карта", and the number with no-break spaces.
+    let html = b"<p>\xea\xe0\xf0\xf2\xe0 5519\xa02838\xa01203\xa00000";
+    let kind = [("content-type", "text/html; charset=Windows-1251")];
+    let told = bench.flow.finish_return(ticket, Ok(reply(200, &kind, html)), NOW).unwrap();
+    let masked = b"<p>\xea\xe0\xf0\xf2\xe0 5519 28** **** 0000";
+    assert_eq!(told.body.as_bytes(), masked);
+    assert_eq!(told.content_type.as_deref(), Some(kind[0].1));
+}
+
+#[test]
 fn a_return_address_without_a_scheme_is_https_on_a_listed_host() {
     let bench = Bench::new();
     let answer = SCHEMELESS.replacen('{', r#"{"status":"process_pending","auth_mode":"3ds","#, 1);
@@ -202,6 +247,15 @@ fn a_return_address_without_a_scheme_is_https_on_a_listed_host() {
     let sent = parts(*prepared);
     assert_eq!(sent.host, "api.paymega.io");
     assert_eq!(sent.target, "/3ds-return?pid=pay_Hjh3kMlNdqE4WpOmNPCoIgFU_K1_nM");
+
+    let answer = answer.replace("?pid=", "?back=https://shop.example/&pid=");
+    let seen = text(answered(&bench, "paymega", &answer).unwrap());
+    let id = way_back(&bench, &seen);
+    let step = begin(&bench, &id, &Method::POST, None, b"PaRes=1", &map);
+    let Step::Send(prepared, _) = step else { panic!("not sent") };
+    let sent = parts(*prepared);
+    assert_eq!(sent.host, "api.paymega.io", "an address in the query is not the scheme");
+    assert!(sent.target.starts_with("/3ds-return?back=https://shop.example/&pid=pay_"));
 }
 
 #[test]

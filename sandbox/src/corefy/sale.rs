@@ -220,18 +220,22 @@ fn v1_params(
 fn pareq_value(pareq: Pareq, sale: &Sale, payment_id: &str) -> String {
     match pareq {
         Pareq::CarriesPan => {
-            let header = URL_SAFE_NO_PAD.encode(r#"{"typ":"JWT","alg":"HS256"}"#);
             let expiry = format!("20{}-{}", sale.year, sale.month);
-            let claims = format!(
-                r#"{{"code3ds":"{}","payment_id":"{payment_id}","card_number":"{}","exp_date":"{expiry}"}}"#,
-                random::hex(3),
-                sale.number
-            );
-            format!("{header}.{}.{}", URL_SAFE_NO_PAD.encode(claims), random::letters(43))
+            pareq_with(&sale.number, &expiry, payment_id)
         }
         Pareq::Harmless => include_str!("templates/pareq.txt").trim_end().to_owned(),
         Pareq::Huge => random::letters(40_000),
     }
+}
+
+/// Like the sample, which decodes to the card number.
+pub(crate) fn pareq_with(number: &str, expiry: &str, payment_id: &str) -> String {
+    let header = URL_SAFE_NO_PAD.encode(r#"{"typ":"JWT","alg":"HS256"}"#);
+    let claims = format!(
+        r#"{{"code3ds":"{}","payment_id":"{payment_id}","card_number":"{number}","exp_date":"{expiry}"}}"#,
+        random::hex(3),
+    );
+    format!("{header}.{}.{}", URL_SAFE_NO_PAD.encode(claims), random::letters(43))
 }
 
 /// Padded, though the specification asks for no padding: the sample is.

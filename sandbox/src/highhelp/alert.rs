@@ -109,7 +109,7 @@ impl Shared {
 
     fn redirect_info(&self, id: &str) -> Json {
         let rid = self.expect(id, Some(format!("{}/3ds-return?pid={id}", self.host)));
-        object(vec![("url", Json::Text(self.acs.v2_url(&rid)))])
+        object(vec![("url", Json::Text(self.acs.page_url(&rid)))])
     }
 
     /// Tells the bank whom to expect.

@@ -7,6 +7,7 @@ use super::{FormAnswer, Invoice, Shared};
 use crate::acs::Expected;
 use crate::browser::Form;
 use crate::corefy::cards::{Outcome, is_card_number};
+use crate::corefy::sale::pareq_with;
 use crate::corefy::threeds::{self, Return};
 use crate::http::{Reply, Request};
 use crate::json::Json;
@@ -125,6 +126,8 @@ fn accept(shared: &Arc<Shared>, invoice: Invoice, payment: Payment) -> Reply {
     let (way, outcome) = plan(&CARDS, &payment.number, &payment.month, &payment.year);
     let unmasked = lock(&shared.quirks).unmasked;
     let shown = if unmasked { payment.number.clone() } else { mask(&payment.number) };
+    let (number, expiry) =
+        (payment.number.clone(), format!("20{}-{}", payment.year, payment.month));
     let mut book = lock(&shared.book);
     if let Some(own) = book.invoice(invoice.id) {
         own.card = Some(shown);
@@ -133,14 +136,19 @@ fn accept(shared: &Arc<Shared>, invoice: Invoice, payment: Payment) -> Reply {
     book.payments.push(payment);
     drop(book);
     if way == Way::Challenge {
-        return ask(shared, &invoice, outcome);
+        return ask(shared, &invoice, (&number, &expiry), outcome);
     }
     shared.finish(invoice.id, outcome);
     back_to_shop(shared, &invoice, outcome)
 }
 
 /// To the bank, with the provider's own return address.
-fn ask(shared: &Shared, invoice: &Invoice, outcome: Outcome) -> Reply {
+fn ask(
+    shared: &Shared,
+    invoice: &Invoice,
+    (number, expiry): (&str, &str),
+    outcome: Outcome,
+) -> Reply {
     let (rid, payment_id) = (random::hex(8), format!("qst_{}", random::letters(20)));
     lock(&shared.book).waiting.insert(payment_id.clone(), (invoice.id, outcome));
     shared.acs.expect(Expected {
@@ -150,9 +158,8 @@ fn ask(shared: &Shared, invoice: &Invoice, outcome: Outcome) -> Reply {
         amount: format!("{} {}", invoice.amount, invoice.currency),
         notification: None,
     });
-    let pareq = include_str!("../corefy/templates/pareq.txt").trim_end().to_owned();
     let fields = vec![
-        ("PaReq".to_owned(), pareq),
+        ("PaReq".to_owned(), pareq_with(number, expiry, &payment_id)),
         ("MD".to_owned(), URL_SAFE_NO_PAD.encode(&payment_id)),
         ("TermUrl".to_owned(), format!("{}/3ds-return?pid={payment_id}", shared.host)),
     ];

@@ -10,6 +10,8 @@ use crate::record::until;
 use crate::visitor::{Paid, TypedCard};
 use crate::world::accounts::App;
 use anyhow::{Context, Result, ensure};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
 /// Through the shop's pages, from the checkout to the result.
@@ -103,6 +105,8 @@ async fn at_the_bank(stage: Stage<'_>, button: &str) -> Result<(Paid, Page)> {
     let own = format!("https://{}/3ds-return", stage.simulator().authority());
     let term_url = came.field("TermUrl").unwrap_or_default();
     ensure!(term_url.starts_with(&own), "the provider's own return address was changed");
+    let pareq = came.field("PaReq").unwrap_or_default();
+    ensure!(holds(pareq, &card.number), "the PaReq did not reach the bank as the provider made it");
     stage.got_card(&paid.order, &card)?;
     let back = visitor.press(&bank, button).await?;
     let page = visitor.walk_on(back).await?;
@@ -218,6 +222,12 @@ async fn bought(stage: Stage<'_>, card: &TypedCard) -> Result<Paid> {
     accepted(&paid, "waiting")?;
     ensure!(paid.next.ends_with("/verify"), "the shop has no card form");
     Ok(paid)
+}
+
+/// Whether the middle one of its three parts says so.
+fn holds(pareq: &str, number: &str) -> bool {
+    let claims = pareq.split('.').nth(1).and_then(|part| URL_SAFE_NO_PAD.decode(part).ok());
+    claims.is_some_and(|claims| String::from_utf8_lossy(&claims).contains(number))
 }
 
 fn back_at_the_shop(stage: Stage<'_>, page: &Page) -> Result<()> {
