@@ -14,8 +14,8 @@ use crate::provider::{Account, AnswerRules};
 use crate::secret::{CleartextBody, SecretBytes};
 use crate::vault::Audience;
 use crate::wire::{
-    Document, Encoding, Finding, Known, Pointer, Text, Value, WireError, contains_card, parse,
-    scan_json, scan_text, without,
+    Document, Encoding, Finding, Known, Pointer, Spelled, Text, Value, WireError, contains_card,
+    parse, scan_json, scan_text, without,
 };
 
 use super::changes::Changes;
@@ -177,8 +177,13 @@ impl Pending {
     /// A signature over a clear card is as good as the card to whoever can guess.
     fn refuse_signature(&self, answer: &Answer) -> Result<(), Refusal> {
         let (Some(signature), Some(_)) = (&self.signature, &self.card) else { return Ok(()) };
-        let holds =
-            |text: &[u8]| signature.reveal(|sign| memchr::memmem::find(text, sign).is_some());
+        let holds = |text: &[u8]| {
+            let spelled = Spelled::of(text);
+            signature.reveal(|sign| match sign.iter().all(u8::is_ascii_hexdigit) {
+                true => spelled.holds_in_any_case(sign),
+                false => spelled.holds(sign),
+            })
+        };
         let in_headers = answer.headers.values().any(|value| holds(value.as_bytes()));
         match in_headers || holds(answer.body.as_bytes()) {
             true => Err(Refusal::AnswerWithheld(Withheld::HoldsSignature)),

@@ -23,6 +23,7 @@ mod numbers;
 mod parser;
 mod pointer;
 mod runs;
+mod spelled;
 mod splice;
 mod tape;
 mod text;
@@ -44,6 +45,7 @@ pub use scan::{
     Finding, FindingKind, Known, Replacement, contains_card, scan_json, scan_json_beside,
     scan_shown, scan_text, scrub, without,
 };
+pub use spelled::Spelled;
 pub use splice::{Edit, splice};
 pub use text::{Text, quote, write_quoted};
 

@@ -182,10 +182,24 @@ fn a_withdrawal_to_a_card_is_revealed_and_then_signed() {
     pending.signed(signed.signature);
     let seen = parts(signed.prepared);
     assert_eq!(String::from_utf8(seen.body).unwrap(), withdrawal("w-1", PAN, REAL));
-    let signature = member(withdrawal("w-1", PAN, REAL).as_bytes(), "sign");
-    let echo = format!(r#"{{"data":null,"message":"bad sign {signature}","result":false}}"#);
-    let seen = refusal(bench.answer(pending, 200, echo.as_bytes()));
-    assert_eq!(seen, "AnswerWithheld(HoldsSignature)", "it narrows the card down");
+    bench.answer(pending, 200, b"{}").unwrap();
+    let escaped = |sign: &str| sign.bytes().map(|byte| format!("\\u{byte:04x}")).collect();
+    let percent = |sign: &str| {
+        sign.bytes().map(|byte| format!("%{:02X}", byte.to_ascii_uppercase())).collect()
+    };
+    let spellings: [&dyn Fn(&str) -> String; 4] =
+        [&str::to_owned, &str::to_uppercase, &escaped, &percent];
+    for (at, spelled) in spellings.iter().enumerate() {
+        let order = format!("w-1{at}");
+        let (draft, mut pending) =
+            call(&bench, "core/withdraw/create", &withdrawal(&order, &token, VIRTUAL)).unwrap();
+        pending.signed(draft.sign(NOW).unwrap().signature);
+        let sign = member(withdrawal(&order, PAN, REAL).as_bytes(), "sign");
+        let spelled = spelled(&sign);
+        let echo = format!(r#"{{"data":null,"message":"bad sign {spelled}","result":false}}"#);
+        let seen = refusal(bench.answer(pending, 200, echo.as_bytes()));
+        assert_eq!(seen, "AnswerWithheld(HoldsSignature)", "{spelled} narrows the card down");
+    }
 
     let wallet = withdrawal("w-2", "U123456789", VIRTUAL);
     let (draft, _) = call(&bench, "core/withdraw/create", &wallet).unwrap();
