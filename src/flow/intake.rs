@@ -16,8 +16,8 @@ use crate::vault::{Account, Accounts, Owner, VaultError};
 use crate::wire::form::{self, FormDocument};
 use crate::wire::multipart::{self, MultipartDocument};
 use crate::wire::{
-    Category, Document, Edit, Kind, Known, Span, Text, Value, WireError, contains_card, parse,
-    splice, write_encoded, write_quoted,
+    Category, Document, Edit, Kind, Known, Span, Spelled, Text, Value, WireError, contains_card,
+    parse, splice, write_encoded, write_quoted,
 };
 
 use super::capture::{Typed, checked};
@@ -77,6 +77,9 @@ impl Flow {
         let (fields, body) = read(post)?;
         let found = Found::of(fields, &body)?;
         body.refuse_other_cards(&found)?;
+        if found.is_in_headers(post.headers) {
+            return Err(Refusal::RawCard(None));
+        }
         let number = found.number.text.as_str().trim();
         let tokens = match number.starts_with("tok_") {
             true => self.keep_code(number, &found, fields, app, allow, now)?,
@@ -181,6 +184,26 @@ impl<'d> Found<'d> {
         let holder = fields.holder.as_ref().map(|field| body.find(field, Numbers::Refused));
         let holder = holder.transpose()?.flatten().map(|spot| spot.text);
         Ok(Self { number, cvv, expiry, holder })
+    }
+
+    /// The digits of the number, unless it is a token.
+    fn digits(&self) -> CleartextBody {
+        let number = self.number.text.as_str().trim();
+        let mut digits = CleartextBody::with_capacity(number.len());
+        let typed = number.bytes().filter(|byte| byte.is_ascii_digit());
+        typed.filter(|_| !number.starts_with("tok_")).for_each(|digit| digits.push(digit));
+        digits
+    }
+
+    /// Whether the number stands in a text again, in whatever spelling and grouping.
+    fn is_in(&self, text: &[u8]) -> bool {
+        let digits = self.digits();
+        !digits.is_empty() && Spelled::of(text).holds_digits(digits.as_bytes())
+    }
+
+    /// A page's script may have put it into a cookie, and a browser into a referrer.
+    fn is_in_headers(&self, headers: &HeaderMap) -> bool {
+        headers.values().any(|value| self.is_in(value.as_bytes()))
     }
 
     /// The security code, unless the field was left empty.
@@ -353,7 +376,8 @@ impl Body<'_> {
                 parts.parts().filter(|part| elsewhere(part.span())).any(|p| holds_card(p.bytes()))
             }
         };
-        if hidden || holds_card(rest.as_bytes()) || self.has_code(elsewhere) {
+        let again = found.is_in(rest.as_bytes());
+        if hidden || again || holds_card(rest.as_bytes()) || self.has_code(elsewhere) {
             return Err(Refusal::RawCard(None));
         }
         Ok(())

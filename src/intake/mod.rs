@@ -15,9 +15,15 @@ use http::{HeaderMap, Method};
 use crate::vault::Tenant;
 use crate::wire::Pointer;
 
-/// Headers with which frameworks replace the method or the path of a request.
+/// Headers with which frameworks replace the method of a request.
 const METHOD_OVERRIDES: [&str; 3] =
     ["x-http-method-override", "x-http-method", "x-method-override"];
+
+/// Some servers take an underscore in a name for a hyphen.
+fn is_overridden(headers: &HeaderMap) -> bool {
+    let names = headers.keys().map(|name| name.as_str().replace('_', "-"));
+    names.into_iter().any(|name| METHOD_OVERRIDES.contains(&name.as_str()))
+}
 
 /// A shop that Portcullis stands in front of.
 #[derive(Debug)]
@@ -167,11 +173,11 @@ impl Intake {
     /// shop's framework which of the two it is.
     #[must_use]
     pub fn judge(&self, method: &Method, path: &str, headers: &HeaderMap) -> Judgement {
-        let overridden = METHOD_OVERRIDES.iter().any(|name| headers.contains_key(*name));
+        let overridden = is_overridden(headers);
         if self.cards_at(method, path).next().is_some() {
             return if overridden { Judgement::Refuse } else { Judgement::Card };
         }
-        let folded = path::folded(path);
+        let Some(folded) = path::folded(path) else { return Judgement::Refuse };
         let mut alike = self.cards.iter().filter(|card| card.path.resembles(&folded));
         // Frameworks let a POST stand for a method that forms do not have.
         let same = |card: &CardPath| *method == card.method || *method == Method::POST;
@@ -254,6 +260,19 @@ mod tests {
     }
 
     #[test]
+    fn a_header_that_replaces_the_method_is_one_in_every_spelling() {
+        let intake = intake(&[("POST", "/pay")]);
+        for name in ["x-http-method-override", "x_http_method_override", "x-http_method"] {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, HeaderValue::from_static("POST"));
+            for method in [Method::PUT, Method::GET, Method::POST] {
+                assert_eq!(intake.judge(&method, "/pay", &headers), Judgement::Refuse, "{name}");
+            }
+            assert_eq!(intake.judge(&Method::PUT, "/other", &headers), Judgement::Pass, "{name}");
+        }
+    }
+
+    #[test]
     fn no_spelling_of_a_card_path_passes_as_another_path() {
         let intake = intake(&[("POST", "/checkout/*/pay"), ("POST", "/pay.php")]);
         for path in [
@@ -285,6 +304,13 @@ mod tests {
             "/PAY.PHP",
             "/pay.php.bak",
             "/pay.php%3fa",
+            "/checkout/17/%252525252570ay",
+            "/%252525252525252561",
+            "/checkout/17/pay%E2%80%8B",
+            "/checkout/17/pay%C2%AD",
+            "/index.php/checkout/17/pay",
+            "/shop/INDEX.php/checkout/17/pay/",
+            "/index.php/pay.php/x",
         ] {
             assert_eq!(judge(&intake, &format!("POST {path}")), Judgement::Refuse, "{path}");
         }

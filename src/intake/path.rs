@@ -55,6 +55,12 @@ impl PathPattern {
     /// Whether a shop's framework could take the folded path for this one: it may leave out a file
     /// name's ending, or take what follows a script for the script's own business.
     pub(super) fn resembles(&self, folded: &[String]) -> bool {
+        let script = folded.iter().position(|segment| is_script(segment));
+        let behind = script.and_then(|at| folded.get(at + 1..)).filter(|rest| !rest.is_empty());
+        self.is_like(folded) || behind.is_some_and(|behind| self.is_like(behind))
+    }
+
+    fn is_like(&self, folded: &[String]) -> bool {
         let Some((last, before)) = self.folded.split_last() else { return folded.is_empty() };
         let same = |(known, segment): (&String, &String)| known == ANY || known == segment;
         let Some(segment) = folded.get(before.len()) else { return false };
@@ -65,20 +71,29 @@ impl PathPattern {
     }
 }
 
+/// A front controller takes what stands behind it in a path for the path.
+fn is_script(segment: &str) -> bool {
+    [".php", ".cgi", ".pl", ".py", ".aspx", ".jsp"].iter().any(|end| segment.ends_with(end))
+}
+
 /// What may stand behind a name: an ending, or what begins a query or a fragment.
 fn is_ending(rest: &str) -> bool {
     rest.starts_with(['.', '?', '#', ':'])
 }
 
 /// The path with escapes decoded, in lower case, without parameters, empty and dot segments, and
-/// without what some systems drop from the end of a name.
-pub(super) fn folded(path: &str) -> Vec<String> {
+/// without what some systems drop from the end of a name. Nothing where escapes are escaped more
+/// often than anybody does.
+pub(super) fn folded(path: &str) -> Option<Vec<String>> {
     let mut bytes = path.as_bytes().to_vec();
-    for _ in 0..ESCAPED_MAX {
-        if !bytes.contains(&b'%') {
+    let mut rounds = 0..ESCAPED_MAX;
+    loop {
+        let once = decoded(&bytes);
+        if once.len() == bytes.len() {
             break;
         }
-        bytes = decoded(&bytes);
+        rounds.next()?;
+        bytes = once;
     }
     let text = String::from_utf8_lossy(&bytes).to_lowercase().replace('\\', "/");
     let mut folded: Vec<String> = Vec::new();
@@ -90,12 +105,20 @@ pub(super) fn folded(path: &str) -> Vec<String> {
                 folded.pop();
             }
             name => {
-                let kept = |sign: char| sign == '.' || sign.is_whitespace() || sign.is_control();
-                folded.push(name.trim_matches(kept).to_owned());
+                let dropped = |sign: char| {
+                    sign == '.' || sign.is_whitespace() || sign.is_control() || is_unseen(sign)
+                };
+                folded.push(name.trim_matches(dropped).to_owned());
             }
         }
     }
-    folded
+    Some(folded)
+}
+
+/// Characters that take no place (Unicode, general category Cf).
+const fn is_unseen(sign: char) -> bool {
+    matches!(sign, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 fn decoded(bytes: &[u8]) -> Vec<u8> {

@@ -48,6 +48,9 @@ fn of(value: &[u8]) -> Wish {
             None => (named, &b""[..]),
         };
         if !name.trim_ascii().eq_ignore_ascii_case(DRY_RUN.as_bytes()) {
+            if is_meant(name) {
+                return Wish::Unclear;
+            }
             if !name.trim_ascii().iter().all(|byte| is_token(*byte)) {
                 return unless_named(value);
             }
@@ -63,9 +66,22 @@ fn of(value: &[u8]) -> Wish {
 
 /// What cannot be read is no preference, unless it may have been ours.
 fn unless_named(value: &[u8]) -> Wish {
-    let named =
-        value.windows(DRY_RUN.len()).any(|text| text.eq_ignore_ascii_case(DRY_RUN.as_bytes()));
+    let letters = letters(value);
+    let named = letters.windows(LETTERS.len()).any(|text| text == LETTERS);
     if named { Wish::Unclear } else { Wish::Send }
+}
+
+/// Whether this is our name but for what joins its words.
+fn is_meant(name: &[u8]) -> bool {
+    letters(name) == LETTERS
+}
+
+/// The letters of our name.
+const LETTERS: &[u8] = b"dryrun";
+
+fn letters(text: &[u8]) -> Vec<u8> {
+    let letters = text.iter().filter(|byte| byte.is_ascii_alphabetic());
+    letters.map(u8::to_ascii_lowercase).collect()
 }
 
 /// The parts between separators that stand outside of quotes; nothing when a quote is left open.
@@ -156,6 +172,10 @@ mod tests {
             &["x=\"open, dry-run"],
             &["dry-run", "dry-run=0"],
             &["<dry-run>"],
+            &["dry_run"],
+            &["DryRun"],
+            &["dry.run; x=1"],
+            &["\"dry_run\""],
         ] {
             assert_eq!(wished(values), Wish::Unclear, "{values:?}");
         }

@@ -6,6 +6,7 @@ use memchr::memmem;
 use super::Span;
 use super::fold::{self, Folded};
 use super::layers::FOLDS_MAX;
+use crate::secret::CleartextBody;
 
 /// From so many bytes on a search that prepares itself is the faster one.
 const LONG: usize = 2048;
@@ -47,6 +48,17 @@ impl<'t> Spelled<'t> {
             let here = |at| layer.get(at..at + sought.len());
             let is = |at| here(at).is_some_and(|here| here.eq_ignore_ascii_case(sought));
             memchr::memchr2_iter(small, capital, layer).any(is)
+        })
+    }
+
+    /// Whether these digits stand one behind the other, whatever is between them.
+    #[must_use]
+    pub fn holds_digits(&self, number: &[u8]) -> bool {
+        (0..=self.folds.len()).any(|depth| {
+            let mut digits = CleartextBody::with_capacity(self.layer(depth).len());
+            let found = self.layer(depth).iter().filter(|byte| byte.is_ascii_digit());
+            found.for_each(|digit| digits.push(*digit));
+            memmem::find(digits.as_bytes(), number).is_some()
         })
     }
 
@@ -136,6 +148,21 @@ mod tests {
             assert!(spelled.holds_in_any_case(b"AB12EF"), "{text}");
         }
         assert!(!Spelled::of(b"ab12e").holds_in_any_case(b"ab12ef"));
+    }
+
+    #[test]
+    fn digits_are_found_with_anything_between_them() {
+        for text in [
+            "5519283812030000",
+            "a 5519/2838/1203/0000 b",
+            "5 5 1 9 -- 2838, 1203\t0000a",
+            "155192838120300001230",
+            "%B5519283812030000^DOE",
+            "55%31%392838%20%201203&#48;000",
+        ] {
+            assert!(Spelled::of(text.as_bytes()).holds_digits(b"5519283812030000"), "{text}");
+        }
+        assert!(!Spelled::of(b"5519 2838 1203 000").holds_digits(b"5519283812030000"));
     }
 
     #[test]

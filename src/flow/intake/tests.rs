@@ -214,6 +214,25 @@ fn a_form_that_is_shown_again_with_its_token_passes_and_takes_a_new_code() {
     }
 }
 
+/// A page's script may have put the number where the shop reads it without a form.
+#[test]
+fn a_header_that_holds_the_number_does_not_reach_the_shop() {
+    let (flow, intake) = (flow(limits()), intake(false));
+    for (name, value, passes) in [
+        ("cookie", format!("a=1; last={PAN}"), false),
+        ("referer", "https://shop.example/?n=5519+2838+1203+0000".into(), false),
+        ("x-note", "55%3192838120%33 0000".into(), false),
+        ("user-agent", "Browser/1 5519283812030001".into(), true),
+    ] {
+        let sent = Sent::form(PAN, CVV, "");
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_str(&sent.kind).unwrap());
+        headers.insert(name, HeaderValue::from_str(&value).unwrap());
+        let told = sent.tokenise_with(&flow, &intake, &headers);
+        assert_eq!(told.is_ok(), passes, "{name}");
+    }
+}
+
 /// Threat T4: whatever hides a second card in the body, nothing of it reaches the shop.
 #[test]
 fn no_disguise_in_any_place_of_a_body_passes() {
@@ -247,6 +266,31 @@ fn no_disguise_in_any_place_of_a_body_passes() {
             bodies += 1;
             if sent.tokenise(&flow, &intake).is_ok() {
                 faults.push(format!("{name} in {carrier}"));
+            }
+        }
+    }
+    for grouped in [
+        "5519/2838/1203/0000",
+        "5519, 2838, 1203, 0000",
+        "5 5 1 9 2 8 3 8 1 2 0 3 0 0 0 0",
+        "5519--2838--1203--0000",
+        "15519283812030000",
+        "5519283812030000a",
+        "55192838120300001230",
+        "%B5519283812030000^DOE",
+    ] {
+        let encoded = form::encode(grouped);
+        let encoded = std::str::from_utf8(encoded.as_bytes()).unwrap();
+        for (carrier, sent) in [
+            ("a JSON text", Sent::json(PAN, CVV, &format!(",\"note\":\"{grouped}\""))),
+            ("a form's value", Sent::form(PAN, CVV, &format!("&note={encoded}"))),
+            ("a part", {
+                let part = Sent::part("name=\"note\"", grouped.as_bytes());
+                Sent::multipart(PAN, CVV, &part)
+            }),
+        ] {
+            if sent.tokenise(&flow, &intake).is_ok() {
+                faults.push(format!("{grouped} in {carrier}"));
             }
         }
     }

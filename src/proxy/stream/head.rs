@@ -28,6 +28,13 @@ fn is_ours(name: &HeaderName) -> bool {
             name.as_str(),
             "forwarded"
                 | "via"
+                | "proxy"
+                | "client-ip"
+                | "true-client-ip"
+                | "cf-connecting-ip"
+                | "fastly-client-ip"
+                | "x-client-ip"
+                | "x-cluster-client-ip"
                 | "x-real-ip"
                 | "x-original-url"
                 | "x-original-uri"
