@@ -5,6 +5,7 @@ mod export;
 mod reload;
 mod serving;
 mod supervised;
+pub mod trial;
 mod upgrade;
 mod upstreams;
 mod watch;
@@ -22,7 +23,7 @@ use pingora::services::background::{BackgroundService, background_service};
 
 use crate::audit::{Audit, Hash, JournalError, KeySource, Record};
 use crate::card::Timestamp;
-use crate::config::{Config, Fixed, Listen, RootKey};
+use crate::config::{Config, Fixed, Problem};
 use crate::limit::{Busy, Limit};
 use crate::pci::digest;
 use crate::process::{Applied, Guarded, ProcessError, Supervisor};
@@ -35,17 +36,18 @@ use crate::proxy::message::{Caps, ConnectionEvent, Deadlines};
 use crate::proxy::private::Private;
 use crate::proxy::public::Public;
 use crate::proxy::signing::Signers;
-use crate::proxy::tls::{TlsError, TlsSetup};
+use crate::proxy::tls::TlsSetup;
 use crate::secret::{KeyMemory, key_memory};
 use crate::telemetry::{
     Copies, Event, Levels, Log, Metrics, Protection, Signal, Warning, export_panics,
 };
-use crate::vault::{Keyring, KeyringError, Vault};
+use crate::vault::{Keyring, Vault};
 
 use drain::{Ending, Last, Stop};
-use reload::Reload;
-use serving::{Lasting, Ways};
+use reload::{Reload, of_keys, versioned};
+use serving::Lasting;
 use supervised::Supervised;
+use trial::Made;
 use upgrade::{Meeting, Predecessor, Start, UpgradeError};
 use upstreams::Hosts;
 
@@ -64,41 +66,29 @@ const PORT_RULES: u8 = 4;
 /// Why Portcullis cannot start although its configuration is right.
 #[derive(Debug)]
 pub enum StartError {
-    /// Certificate or key of a listener.
-    Tls(&'static str, TlsError),
-    /// The root key.
-    RootKey(KeyringError),
+    /// What the configuration names cannot be used.
+    Unusable(Vec<Problem>),
     /// The process could not be confined.
     Process(ProcessError),
     /// A metric's name is taken: a fault of ours.
     Metrics,
     /// The audit record cannot be continued.
     Audit(JournalError),
-    /// `telemetry.endpoint` is no host that could be called.
-    Collector,
-    /// A value cannot be used: its key, and why.
-    Unusable(String),
     /// Threads could not be started.
     Threads,
     /// The process that runs cannot be taken over.
     Upgrade(UpgradeError),
-    /// An address cannot be listened on.
-    Listen(&'static str, SocketAddr, std::io::ErrorKind),
 }
 
 impl fmt::Display for StartError {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tls(which, error) => write!(out, "{which}: {error}"),
-            Self::RootKey(error) => write!(out, "vault: {error}"),
-            Self::Listen(which, address, kind) => {
-                write!(out, "{which}.address: cannot listen on {address}: {kind}")
+            Self::Unusable(problems) => {
+                problems.iter().try_for_each(|problem| writeln!(out, "{problem}"))
             }
             Self::Process(error) => write!(out, "{error}"),
             Self::Audit(error) => write!(out, "{error}"),
             Self::Upgrade(error) => write!(out, "{error}"),
-            Self::Collector => write!(out, "telemetry.endpoint: is no host that could be called"),
-            Self::Unusable(error) => write!(out, "{error}"),
             Self::Threads => write!(out, "threads could not be started"),
             Self::Metrics => write!(out, "metrics could not be registered"),
         }
@@ -122,26 +112,25 @@ pub fn run(mut config: Config, guarded: Guarded, upgrade: bool) -> Result<(), St
     let supervisor = Arc::new(Supervisor::of_environment());
     // Before the first thread: threads have what their parent had.
     let applied = guarded.confine(config.process, &config.reach()).map_err(StartError::Process)?;
+    let random_root_key = config.root_keys.is_empty();
+    let keyring = keyring(&config)?;
     // Taken out: from here on they are in the keyring alone.
-    let root_keys = std::mem::take(&mut config.root_keys);
-    let random_root_key = root_keys.is_empty();
-    let keyring = keyring(root_keys).map_err(StartError::RootKey)?;
+    drop(std::mem::take(&mut config.root_keys));
     let key_id = keyring.id();
     let vault = Arc::new(Vault::new(keyring, config.vault));
     let (log, copies) = log(&config)?;
-    let public_tls = tls("public", &config.public)?;
-    let private_tls = tls("private", &config.private)?;
+    let fixed = Fixed::of(&config, applied.landlock >= PORT_RULES);
+    let made = trial::make(&mut config).map_err(StartError::Unusable)?;
+    let Made { public_tls, private_tls, ways, way } = made;
     let listeners = [("public", public_tls.clone()), ("private", private_tls.clone())];
     let metrics = Arc::new(metrics(&listeners)?);
-    let fixed = Fixed::of(&config, applied.landlock >= PORT_RULES);
-    let ways = Ways::of(&mut config).map_err(|error| StartError::Unusable(error.to_string()))?;
     let (mut upgrade, sockets) = sockets(&config, meeting, &vault)?;
-    let carrier = export::carrier(&config, &metrics)?;
     let signers = Arc::new(Signers::new(threads).map_err(|_| StartError::Threads)?);
     // Last before the record, which the other process gives up now: its requests wait.
     upgrade.take(&vault, &fixed, &config)?;
     let audit = Arc::new(audit(&config, random_root_key, &key_id, &log)?);
-    let (tracing, export) = export::start(carrier, &config, copies, levels(&vault, &audit))?;
+    let (tracing, export) =
+        export::start(way, &config, &metrics, (copies, levels(&vault, &audit)))?;
     let (predecessor, over) = upgrade.go(&vault, fixed.names(), &audit, &log)?;
     announce(&log, &config, &applied, (random_root_key, supervisor.is_unreachable()));
     if predecessor.is_none() {
@@ -260,12 +249,12 @@ fn audit(
 }
 
 /// What seals, and what opens.
-fn keyring(keys: Vec<RootKey>) -> Result<Keyring, KeyringError> {
-    if keys.is_empty() {
+fn keyring(config: &Config) -> Result<Keyring, StartError> {
+    if config.root_keys.is_empty() {
         return Ok(Keyring::random());
     }
-    let versioned: Vec<_> = keys.iter().map(|root| (root.version, root.read())).collect();
-    Keyring::of(&versioned)
+    let keys = versioned(&config.root_keys);
+    Keyring::of(&keys).map_err(|error| StartError::Unusable(vec![of_keys(config, error).problem]))
 }
 
 /// As many as there are cores where the configuration leaves it open.
@@ -375,33 +364,25 @@ fn sockets(
 ) -> Result<(Start, [Bound; 3]), StartError> {
     let [public, private, admin] = [config.public.address, config.private.address, config.admin];
     let mut upgrade = Start::agree(meeting, vault, [public, private, admin])?;
-    let sockets = [
-        bind("public", public, &mut upgrade)?,
-        bind("private", private, &mut upgrade)?,
-        bind("admin", admin, &mut upgrade)?,
-    ];
+    let mut socket = |which: &str, address: SocketAddr| {
+        bind(address, &mut upgrade).map_err(|error| {
+            let message = format!("cannot listen on {address}: {}", error.kind());
+            StartError::Unusable(vec![config.problem(&format!("{which}.address"), &message)])
+        })
+    };
+    let sockets = [socket("public", public)?, socket("private", private)?, socket("admin", admin)?];
     Ok((upgrade, sockets))
 }
 
 /// The socket that was handed over, or a new one: whoever connects from now on waits until the
 /// server runs.
-fn bind(
-    which: &'static str,
-    address: SocketAddr,
-    upgrade: &mut Start,
-) -> Result<Bound, StartError> {
-    let taken = |error: std::io::Error| StartError::Listen(which, address, error.kind());
+fn bind(address: SocketAddr, upgrade: &mut Start) -> std::io::Result<Bound> {
     let bound = match upgrade.socket(address) {
         Some(socket) => Bound::given(socket, address),
         None => Bound::to(address),
-    };
-    let bound = bound.map_err(taken)?;
-    upgrade.keep(address, bound.copy().map_err(taken)?);
+    }?;
+    upgrade.keep(address, bound.copy()?);
     Ok(bound)
-}
-
-fn tls(which: &'static str, listen: &Listen) -> Result<TlsSetup, StartError> {
-    TlsSetup::load(serving::tls_files(listen)).map_err(|error| StartError::Tls(which, error))
 }
 
 /// Pingora's chassis: no daemon, no pid file, and no upgrade socket in a folder that all can write.

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand, value_parser};
 
-use crate::app;
+use crate::app::{self, StartError, trial};
 use crate::audit::{self, AnchorKey, Hash, Proof};
 use crate::card::Timestamp;
 use crate::config::{self, Config, Problem};
@@ -165,6 +165,7 @@ fn run(file: &Path, guarded: Guarded, upgrade: bool) -> ExitCode {
     }
     match app::run(config, guarded, upgrade) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(StartError::Unusable(problems)) => report(&problems),
         Err(error) => {
             eprintln!("portcullis: {error}");
             ExitCode::FAILURE
@@ -172,14 +173,18 @@ fn run(file: &Path, guarded: Guarded, upgrade: bool) -> ExitCode {
     }
 }
 
+/// What a start would make of it is made and thrown away.
 fn check(file: &Path) -> ExitCode {
-    match config::load(file) {
-        Ok(config) => {
-            print_resolved(&config);
-            ExitCode::SUCCESS
-        }
-        Err(problems) => report(&problems),
+    let mut config = match config::load(file) {
+        Ok(config) => config,
+        Err(problems) => return report(&problems),
+    };
+    let problems = trial::problems(&mut config);
+    if !problems.is_empty() {
+        return report(&problems);
     }
+    print_resolved(&config);
+    ExitCode::SUCCESS
 }
 
 fn report(problems: &[Problem]) -> ExitCode {

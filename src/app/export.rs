@@ -21,6 +21,7 @@ use crate::telemetry::otlp::{self, Speaker};
 use crate::telemetry::{Copies, Levels, Metrics, Signal, Span, Tracer, since_1970};
 
 use super::StartError;
+use super::serving::Unusable;
 
 /// How often what waits is taken away.
 const EVERY: Duration = Duration::from_millis(500);
@@ -68,25 +69,17 @@ struct Batch {
     more: bool,
 }
 
-/// The way to the collector, if there is one. Nothing that is asked for can fail later but threads.
-pub(super) fn carrier(
-    config: &Config,
-    metrics: &Arc<Metrics>,
-) -> Result<Option<Carrier>, StartError> {
-    let settings = config.telemetry.as_ref();
-    settings.map(|settings| Carrier::new(config, settings, metrics.clone())).transpose()
-}
-
 /// Starts what the configuration asks for. `copies` are the lines of the log.
 pub(super) fn start(
-    carrier: Option<Carrier>,
+    way: Option<Way>,
     config: &Config,
-    copies: Option<Copies>,
-    levels: impl Fn() -> Levels + Send + 'static,
+    metrics: &Arc<Metrics>,
+    (copies, levels): (Option<Copies>, impl Fn() -> Levels + Send + 'static),
 ) -> Result<(Tracing, Arc<Export>), StartError> {
-    let Some((carrier, settings)) = carrier.zip(config.telemetry.as_ref()) else {
+    let Some((way, settings)) = way.zip(config.telemetry.as_ref()) else {
         return Ok((Tracing::off(), Arc::default()));
     };
+    let carrier = Carrier::new(way, settings, metrics.clone());
     let (tracer, spans) = match settings.traces {
         true => {
             let (tracer, spans) = Tracer::new(seeds(), settings.sample, carrier.metrics.clone());
@@ -128,10 +121,36 @@ impl Export {
     }
 }
 
-/// The way to the collector.
-pub(super) struct Carrier {
+/// The way to the collector. Nothing that is asked for can fail later but threads.
+pub(super) struct Way {
     upstreams: Upstreams,
     target: Target,
+}
+
+impl Way {
+    pub(super) fn to_collector(config: &Config, settings: &Telemetry) -> Result<Self, Unusable> {
+        let own = settings.ca_file.is_some();
+        let ca_file = settings.ca_file.as_ref().or(config.upstream.ca_file.as_ref()).cloned();
+        let timeout = settings.timeout;
+        let terms = Terms { connect: timeout, tls: timeout, total: timeout, ..Terms::default() };
+        let upstreams = Upstreams::new(&UpstreamTls { ca_file, ..UpstreamTls::default() }, terms)
+            .map_err(|error| {
+            let key = if own { "telemetry.ca_file" } else { "upstream.ca_file" };
+            Unusable { key: key.to_owned(), why: error.to_string() }
+        })?;
+        let collector = &settings.collector;
+        let target = Target::new(&collector.host, collector.port, collector.tls);
+        let target = target.map_err(|_| Unusable {
+            key: "telemetry.endpoint".to_owned(),
+            why: "is no host that could be called".to_owned(),
+        })?;
+        Ok(Self { upstreams: upstreams.with_answer_max(ANSWER_MAX), target })
+    }
+}
+
+/// Who carries telemetry to the collector.
+struct Carrier {
+    way: Way,
     path: String,
     authorization: Shown,
     metrics: Arc<Metrics>,
@@ -139,27 +158,14 @@ pub(super) struct Carrier {
 }
 
 impl Carrier {
-    fn new(
-        config: &Config,
-        settings: &Telemetry,
-        metrics: Arc<Metrics>,
-    ) -> Result<Self, StartError> {
-        let ca_file = settings.ca_file.as_ref().or(config.upstream.ca_file.as_ref()).cloned();
-        let timeout = settings.timeout;
-        let terms = Terms { connect: timeout, tls: timeout, total: timeout, ..Terms::default() };
-        let upstreams = Upstreams::new(&UpstreamTls { ca_file, ..UpstreamTls::default() }, terms)
-            .map_err(|error| StartError::Tls("telemetry", error))?;
-        let collector = &settings.collector;
-        let target = Target::new(&collector.host, collector.port, collector.tls)
-            .map_err(|_| StartError::Collector)?;
-        Ok(Self {
-            upstreams: upstreams.with_answer_max(ANSWER_MAX),
-            target,
-            path: collector.path.clone(),
+    fn new(way: Way, settings: &Telemetry, metrics: Arc<Metrics>) -> Self {
+        Self {
+            way,
+            path: settings.collector.path.clone(),
             authorization: Arc::new(Mutex::new(settings.authorization.clone())),
             metrics,
             speaker: Speaker { name: settings.name.clone(), instance: instance() },
-        })
+        }
     }
 
     /// Each kind goes its own way: one that is taken later does not hold up another.
@@ -261,7 +267,7 @@ impl Carrier {
         };
         // Whoever runs Portcullis names the collector: it may be anywhere.
         let policy = AddressPolicy { allow_private: true };
-        match self.upstreams.send(&self.target, policy, outgoing).await {
+        match self.way.upstreams.send(&self.way.target, policy, outgoing).await {
             Ok(answer) => match answer.status {
                 200..300 => Sent::Taken { but: otlp::rejected(answer.body.as_bytes()) },
                 429 | 502 | 503 | 504 => Sent::Later,

@@ -54,8 +54,8 @@ struct State {
 }
 
 /// Something that cannot be used.
-struct Wrong {
-    problem: Problem,
+pub(super) struct Wrong {
+    pub(super) problem: Problem,
     reason: Refusal,
 }
 
@@ -166,10 +166,7 @@ impl Reload {
         });
         let tls = tls.collect::<Result<Vec<_>, _>>()?;
         // Takes the shops out, which are looked at no more.
-        let ways = Ways::of(&mut config).map_err(|unusable| {
-            let problem = config.problem(&unusable.key, &unusable.why);
-            vec![Wrong { problem, reason: Refusal::Unusable }]
-        })?;
+        let ways = Ways::of(&mut config).map_err(|problems| all(problems, Refusal::Unusable))?;
         Ok(Ready { ways, tls, config })
     }
 
@@ -276,11 +273,11 @@ fn all(problems: Vec<Problem>, reason: Refusal) -> Vec<Wrong> {
     problems.into_iter().map(|problem| Wrong { problem, reason }).collect()
 }
 
-fn versioned(keys: &[RootKey]) -> Vec<Versioned<'_>> {
+pub(super) fn versioned(keys: &[RootKey]) -> Vec<Versioned<'_>> {
     keys.iter().map(|root| (root.version, root.read())).collect()
 }
 
-fn of_keys(config: &Config, error: KeyringError) -> Wrong {
+pub(super) fn of_keys(config: &Config, error: KeyringError) -> Wrong {
     let (version, reason) = match error {
         KeyringError::KeyLength(version) | KeyringError::DuplicateVersion(version) => {
             (Some(version), Refusal::Unusable)
@@ -295,7 +292,7 @@ fn of_keys(config: &Config, error: KeyringError) -> Wrong {
     Wrong { problem: config.problem(key, &error.to_string()), reason }
 }
 
-fn of_listener(config: &Config, listener: &str, error: TlsError) -> Wrong {
+pub(super) fn of_listener(config: &Config, listener: &str, error: TlsError) -> Wrong {
     let (key, reason) = told(error);
     Wrong { problem: config.problem(&format!("{listener}.{key}"), &error.to_string()), reason }
 }

@@ -1,12 +1,11 @@
 //! What requests are served with, made from a configuration: at start, and at every change of it.
 
-use std::fmt;
-use std::net::TcpListener;
+use std::net::{IpAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::audit::Audit;
-use crate::config::{Config, Host, Listen};
+use crate::config::{self, Config, Host, Listen, Problem};
 use crate::flow::Flow;
 use crate::limit::{Gates, Limits};
 use crate::process::Supervisor;
@@ -39,15 +38,16 @@ pub(super) struct Lasting {
 }
 
 /// A value of a configuration that is right as text and cannot be used.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Unusable {
     pub(super) key: String,
     pub(super) why: String,
 }
 
-impl fmt::Display for Unusable {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}: {}", self.key, self.why)
+impl Unusable {
+    /// The same with its place.
+    pub(super) fn problem(&self, config: &Config) -> Problem {
+        config.problem(&self.key, &self.why)
     }
 }
 
@@ -60,20 +60,40 @@ pub(super) struct Ways {
 
 impl Ways {
     /// Of a configuration, whose shops are taken out of it.
-    pub(super) fn of(config: &mut Config) -> Result<Self, Unusable> {
-        let shops = shops(config)?;
+    pub(super) fn of(config: &mut Config) -> Result<Self, Vec<Problem>> {
+        let (shops, mut wrong) = shops(config);
         let way_out = &config.upstream.way_out;
-        for ip in way_out.egress.addresses() {
-            // One that is not this machine's would fail every payment.
-            TcpListener::bind((ip, 0)).map_err(|error| Unusable {
-                key: "upstream.egress_addresses".to_owned(),
-                why: format!("cannot leave from {ip}: {}", error.kind()),
-            })?;
+        wrong.extend(way_out.egress.addresses().filter_map(not_of_this_machine));
+        let mut kept = |made: Result<_, Unusable>| made.map_err(|error| wrong.push(error)).ok();
+        let outside = kept(upstreams(config, way_out.clone(), None));
+        let own =
+            kept(upstreams(config, way_out.clone(), None).and_then(|all| with_own(config, all)));
+        match (outside, own) {
+            (Some(outside), Some(upstreams)) if wrong.is_empty() => {
+                Ok(Self { upstreams: Arc::new(upstreams), outside: Arc::new(outside), shops })
+            }
+            _ => Err(told_once(wrong).iter().map(|unusable| unusable.problem(config)).collect()),
         }
-        let outside = upstreams(config, way_out.clone(), None)?;
-        let upstreams = with_own(config, upstreams(config, way_out.clone(), None)?)?;
-        Ok(Self { upstreams: Arc::new(upstreams), outside: Arc::new(outside), shops })
     }
+}
+
+/// A source address that would fail every payment.
+fn not_of_this_machine(ip: IpAddr) -> Option<Unusable> {
+    let error = TcpListener::bind((ip, 0)).err()?;
+    Some(Unusable {
+        key: "upstream.egress_addresses".to_owned(),
+        why: format!("cannot leave from {ip}: {}", error.kind()),
+    })
+}
+
+/// Several ways may lack the same file.
+fn told_once(wrong: Vec<Unusable>) -> Vec<Unusable> {
+    wrong.into_iter().fold(Vec::new(), |mut told, unusable| {
+        if !told.contains(&unusable) {
+            told.push(unusable);
+        }
+        told
+    })
 }
 
 /// The desk of a configuration at a start.
@@ -137,19 +157,24 @@ fn targets(config: &Config, before: &Targets, told: &Told) -> Targets {
 
 /// Shops that we stand in front of, each with connections of its own. They are the operator's: the
 /// way out to providers is not the way to them.
-fn shops(config: &mut Config) -> Result<Vec<Shop>, Unusable> {
-    let shops = std::mem::take(&mut config.shops);
-    let made = shops.into_iter().enumerate().map(|(index, shop)| {
-        let own = shop.ca_file.map(|file| (file, format!("intake[{index}].ca_file")));
-        let upstreams = upstreams(config, WayOut::default(), own)?;
-        Shop::new(shop.intake, Arc::new(upstreams), shop.idle, shop.requests).map_err(|_| {
-            Unusable {
-                key: format!("intake[{index}].upstream"),
-                why: "is no host that could be called".to_owned(),
-            }
-        })
-    });
-    made.collect()
+fn shops(config: &mut Config) -> (Vec<Shop>, Vec<Unusable>) {
+    let (mut made, mut wrong) = (Vec::new(), Vec::new());
+    for (index, shop) in std::mem::take(&mut config.shops).into_iter().enumerate() {
+        match shop_of(config, index, shop) {
+            Ok(shop) => made.push(shop),
+            Err(unusable) => wrong.push(unusable),
+        }
+    }
+    (made, wrong)
+}
+
+fn shop_of(config: &Config, index: usize, shop: config::Shop) -> Result<Shop, Unusable> {
+    let own = shop.ca_file.map(|file| (file, format!("intake[{index}].ca_file")));
+    let upstreams = Arc::new(upstreams(config, WayOut::default(), own)?);
+    Shop::new(shop.intake, upstreams, shop.idle, shop.requests).map_err(|_| Unusable {
+        key: format!("intake[{index}].upstream"),
+        why: "is no host that could be called".to_owned(),
+    })
 }
 
 /// Connections towards providers, applications and shops. A file of authorities that is not the

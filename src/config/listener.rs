@@ -88,3 +88,31 @@ pub(super) fn admin(root: &Table<'_>) -> Option<SocketAddr> {
     table.finish();
     address
 }
+
+/// Two listeners cannot have one port of one address, and one that listens on every address has it
+/// on all of them.
+pub(super) fn check_apart(
+    root: &Table<'_>,
+    public: Option<&Listen>,
+    private: Option<&Listen>,
+    admin: Option<SocketAddr>,
+) {
+    let (public, private) = (public.map(|at| at.address), private.map(|at| at.address));
+    let listeners = [("public", public), ("private", private), ("admin", admin)];
+    for (at, (name, address)) in listeners.into_iter().enumerate() {
+        let before = listeners.iter().take(at).find(|(_, other)| {
+            other.zip(address).is_some_and(|(other, address)| is_one(other, address))
+        });
+        if let Some((other, _)) = before {
+            let message =
+                format!("is the address of {other}, too; give each listener its own port");
+            root.table_or_empty(name).fail("address", &message);
+        }
+    }
+}
+
+/// Port 0 is any free one.
+fn is_one(one: SocketAddr, other: SocketAddr) -> bool {
+    let everywhere = one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() != 0 && one.port() == other.port() && (one.ip() == other.ip() || everywhere)
+}

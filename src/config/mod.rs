@@ -175,6 +175,7 @@ fn config(root: &Table<'_>, elsewhere: &mut Vec<Problem>) -> Option<Config> {
     let (public, public_url, hops) = listener::public(root);
     let private = listener::private(root);
     let admin = listener::admin(root);
+    listener::check_apart(root, public.as_ref(), private.as_ref(), admin);
     let (vault, root_keys) = vault(root);
     let way_out = root.table_or_empty("upstream");
     let mut upstream = upstream::upstream(&way_out);

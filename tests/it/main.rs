@@ -6,6 +6,7 @@
 mod audit;
 mod change;
 mod codec;
+mod command;
 mod deploy;
 mod drain;
 mod egress;

@@ -1,0 +1,94 @@
+//! The commands as somebody at a terminal, or a script, calls them.
+
+use std::fs;
+use std::process::{Command, Output};
+
+use super::house::House;
+
+/// The command with these arguments; one that does not end is ended.
+fn portcullis(arguments: &[&str]) -> Output {
+    let program = env!("CARGO_BIN_EXE_portcullis");
+    Command::new("timeout").args(["30", program]).args(arguments).output().unwrap()
+}
+
+fn told(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// Everything that a configuration names and a start reads, each wrong in its way.
+const UNUSABLE: [(&str, &str, &str); 12] = [
+    ("tls/public.pem", "tls/absent.pem", "public.certificate: certificate file is unreadable"),
+    ("tls/public.pem", "tls", "public.certificate: certificate file is unreadable"),
+    ("tls/public.pem", "tls/empty.pem", "public.certificate: certificate file is unreadable"),
+    ("tls/public.key", "tls/absent.key", "public.key: key file is unreadable"),
+    ("tls/public.key", "tls/private.key", "public.key: private key does not belong"),
+    ("tls/private.pem", "tls/absent.pem", "private.certificate: certificate file is unreadable"),
+    ("\n[admin]", "client_ca = \"tls/empty.pem\"\n[admin]", "private.client_ca: file of cert"),
+    ("tls/ca.pem", "tls/absent.pem", "upstream.ca_file: file of certificate authorities"),
+    (
+        "[upstream]",
+        "[upstream]\negress_addresses = [\"192.0.2.1\"]",
+        "upstream.egress_addresses: cannot leave from 192.0.2.1",
+    ),
+    (
+        "[log]",
+        "[telemetry]\nendpoint = \"https://localhost:9\"\nca_file = \"tls/empty.pem\"\n[log]",
+        "telemetry.ca_file: file of certificate authorities",
+    ),
+    (
+        "[log]",
+        "[[upstream.host]]\nhost = \"HOST\"\nca_file = \"tls/empty.pem\"\n[log]",
+        "upstream.host[0].ca_file: file of certificate authorities",
+    ),
+    ("[[intake]]", "[[intake]]\nca_file = \"tls/empty.pem\"", "intake[0].ca_file: file of cert"),
+];
+
+#[tokio::test]
+async fn check_refuses_what_run_would_refuse_with_the_same_words() {
+    let mut house = House::open().await;
+    house.world.stop_proxy().await;
+    let config = house.world.config();
+    let path = config.to_str().unwrap();
+    let good = fs::read_to_string(&config).unwrap();
+    fs::write(config.parent().unwrap().join("tls/empty.pem"), "").unwrap();
+    let host = good.split("cardgate = \"https://").nth(1).unwrap().split('/').next().unwrap();
+    let checked = portcullis(&["check", "--config", path]);
+    assert!(checked.status.success(), "{}", told(&checked));
+    for (from, to, complaint) in UNUSABLE {
+        let wrong = good.replacen(from, &to.replace("HOST", host), 1);
+        assert_ne!(wrong, good, "{from}");
+        fs::write(&config, &wrong).unwrap();
+        let [checked, ran] =
+            ["check", "run"].map(|command| portcullis(&[command, "--config", path]));
+        assert_eq!(checked.status.code(), Some(1), "{complaint}");
+        let message = told(&checked);
+        let (key, _) = complaint.split_once(':').unwrap();
+        let key = key.rsplit('.').next().unwrap();
+        let at = good.bytes().zip(wrong.bytes()).position(|(one, other)| one != other).unwrap();
+        let from_there = wrong[..at].matches('\n').count();
+        let line = wrong.lines().enumerate().skip(from_there).find(|(_, line)| line.contains(key));
+        let place = format!("{path}:{}: {complaint}", line.unwrap().0 + 1);
+        assert!(message.starts_with(&place), "{message} instead of {place}");
+        assert!(message.ends_with("\n1 error in the configuration; nothing was started\n"));
+        assert!(checked.stdout.is_empty(), "it is called right");
+        assert_eq!((ran.status.code(), told(&ran)), (Some(1), message));
+    }
+    // Two at once are two lines.
+    fs::write(&config, good.replace("tls/public.pem", "no").replace("tls/ca.pem", "no")).unwrap();
+    let message = told(&portcullis(&["check", "--config", path]));
+    assert!(message.contains("\n2 errors in the configuration"), "{message}");
+    fs::write(&config, good).unwrap();
+}
+
+#[tokio::test]
+async fn an_address_that_somebody_has_is_told_with_its_line() {
+    let house = House::open().await;
+    let config = house.world.config();
+    let path = config.to_str().unwrap();
+    let text = fs::read_to_string(&config).unwrap();
+    let line = 1 + text.lines().position(|line| line.starts_with("address")).unwrap();
+    let ran = portcullis(&["run", "--config", path]);
+    assert_eq!(ran.status.code(), Some(1));
+    let place = format!("{path}:{line}: public.address: cannot listen on 127.0.0.1:");
+    assert!(told(&ran).starts_with(&place), "{}", told(&ran));
+}
