@@ -168,6 +168,17 @@ fn a_key_file_that_holds_none_is_refused_without_a_word_of_it() {
 }
 
 #[test]
+fn a_merchants_id_without_a_letter_is_refused() {
+    let place = Place::documented();
+    let reference = place.reference();
+    let at = reference.lines().position(|line| line.starts_with("merchant_id = ")).unwrap();
+    let line = reference.lines().nth(at).unwrap();
+    let problems = place.load(&reference.replace(line, "merchant_id = \"\"")).unwrap_err();
+    let place = format!(":{}: account[2].credentials.merchant_id: must not be empty", at + 1);
+    assert!(problems[0].to_string().ends_with(&place), "{problems:?}");
+}
+
+#[test]
 fn shipped_profiles_load_and_cover_their_calls() {
     let folder = root().join("config/providers");
     let mut seen = BTreeSet::new();

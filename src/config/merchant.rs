@@ -262,7 +262,7 @@ fn callback(table: &Table<'_>, apps: &Apps, account: &str) -> Option<(String, Ur
 pub(super) fn check_grants(root: &Table<'_>, apps: &Apps, registry: &Registry) {
     let tables = root.tables("app");
     for table in tables {
-        let Some(app) = table.optional_text("name").and_then(|name| apps.named(&name)) else {
+        let Some(app) = table.string("name").and_then(|name| apps.named(&name)) else {
             continue;
         };
         for granted in &app.accounts {

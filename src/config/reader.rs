@@ -172,29 +172,35 @@ impl<'d> Table<'d> {
         self.fail(key, "is required and missing");
     }
 
-    /// A string that must be there.
+    /// A string that must be there and not be empty.
     pub(super) fn text(&self, key: &str) -> String {
-        match self.optional_text(key) {
-            Some(text) => text,
-            None if self.has(key) => String::new(),
-            None => {
-                self.missing(key);
-                String::new()
-            }
+        if !self.has(key) {
+            self.missing(key);
         }
+        self.optional_text(key).unwrap_or_default()
     }
 
     /// A string with a default.
     pub(super) fn text_or(&self, key: &str, default: &str) -> String {
         if self.has(key) {
-            return self.optional_text(key).unwrap_or_else(|| default.to_owned());
+            return self.string(key).unwrap_or_else(|| default.to_owned());
         }
         self.record(key, quoted(default), true);
         default.to_owned()
     }
 
-    /// A string that may be missing.
+    /// A string that may be missing, and not be empty: what is not wanted is left out.
     pub(super) fn optional_text(&self, key: &str) -> Option<String> {
+        let text = self.string(key)?;
+        if text.is_empty() {
+            self.fail(key, "must not be empty");
+            return None;
+        }
+        Some(text)
+    }
+
+    /// A string that may be missing or empty.
+    pub(super) fn string(&self, key: &str) -> Option<String> {
         let (_, value) = self.entry(key)?;
         let DeValue::String(text) = value else {
             self.fail(key, "must be a string");
@@ -225,7 +231,7 @@ impl<'d> Table<'d> {
         expected: &str,
         convert: impl FnOnce(&str) -> Option<T>,
     ) -> Option<T> {
-        let text = self.optional_text(key)?;
+        let text = self.string(key)?;
         let converted = convert(&text);
         if converted.is_none() {
             self.fail(key, expected);

@@ -44,9 +44,9 @@ pub(super) fn list(table: &Table<'_>, key: &str) -> Vec<SecretBytes> {
 }
 
 fn from_reference(reference: &Table<'_>) -> Option<SecretBytes> {
-    match (reference.optional_text("file"), reference.optional_text("env")) {
-        (Some(file), None) => from_file(reference, &file),
-        (None, Some(name)) => from_environment(reference, &name),
+    match (reference.has("file"), reference.has("env")) {
+        (true, false) => from_file(reference, &reference.optional_text("file")?),
+        (false, true) => from_environment(reference, &reference.optional_text("env")?),
         _ => {
             reference.fail("file", "name either a file or an environment variable (env)");
             None
