@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use portcullis_sandbox::client::Call;
 use portcullis_sandbox::record::until;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::house::{House, assert_problem};
 use super::inquiry::asking;
@@ -231,7 +231,7 @@ fn the_openapi_document_has_every_code_with_its_status() {
     let codes = |value: &Value| value.as_array().unwrap().iter().map(text).collect::<Vec<_>>();
     let mut told = BTreeSet::new();
     for (name, response) in document["components"]["responses"].as_object().unwrap() {
-        let status = name.strip_prefix("Problem").unwrap();
+        let Some(status) = name.strip_prefix("Problem") else { continue };
         let schema = &response["content"]["application/problem+json"]["schema"]["allOf"][1];
         assert_eq!(schema["properties"]["status"]["const"].to_string(), status);
         let of = codes(&schema["properties"]["code"]["enum"]);
@@ -246,6 +246,41 @@ fn the_openapi_document_has_every_code_with_its_status() {
     let unknown: Vec<_> =
         names.iter().filter(|code| !INTERFACE.contains(&format!("`{code}`"))).collect();
     assert!(unknown.is_empty(), "not in docs/interface.md: {unknown:?}");
+}
+
+/// What a provider answers passes through, whatever its status; a client made of the document has
+/// to take it.
+#[test]
+fn the_openapi_document_leaves_a_providers_answers_to_the_provider() {
+    let document: Value = serde_json::from_str(include_str!("../../docs/openapi.json")).unwrap();
+    let gateway = document["paths"]["/{account}/{api}/{path}"].as_object().unwrap();
+    let methods: BTreeSet<_> = gateway.keys().map(String::as_str).collect();
+    let profile_may_name = ["delete", "get", "patch", "post", "put"];
+    assert_eq!(
+        methods,
+        [&profile_may_name[..], &["parameters", "servers"]].concat().into_iter().collect()
+    );
+    let of = |place: &Value| {
+        document.pointer(place["$ref"].as_str().unwrap().trim_start_matches('#')).unwrap()
+    };
+    let mut answers = 0;
+    let of_method = |method: &&str| gateway[*method]["responses"].as_object().unwrap();
+    for answer in profile_may_name.iter().flat_map(of_method) {
+        let (status, answer) = (answer.0, of(answer.1));
+        assert_eq!(answer["content"]["*/*"]["schema"], json!({}), "{status}");
+        let ours = &answer["content"]["application/problem+json"]["schema"];
+        assert!(ours.is_null() || ours["anyOf"][1] == json!({}), "{status}");
+        let headers = answer["headers"].as_object().unwrap();
+        assert!(headers.contains_key("Portcullis-Upstream-Status"), "{status}");
+        let is_needed =
+            |header: &Value| header["$ref"].is_string() && of(header)["required"] == true;
+        let needed =
+            headers.iter().filter(|(_, header)| is_needed(header) || header["required"] == true);
+        let needed: Vec<_> = needed.map(|(name, _)| name.as_str()).collect();
+        assert_eq!(needed, ["Portcullis-Forwarded", "Portcullis-Request-Id"], "{status}");
+        answers += 1;
+    }
+    assert_eq!(answers, 5 * 4);
 }
 
 #[test]
