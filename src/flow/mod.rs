@@ -165,7 +165,10 @@ pub enum Refusal {
     /// The first request with this idempotency key has no answer yet.
     RepeatedInFlight,
     /// The first request with this idempotency key may have been made; its answer is not here.
-    RepeatedUnknown,
+    RepeatedUnknown {
+        /// The provider's call that tells what became of it.
+        status_call: Option<String>,
+    },
     /// A request about the same payment is under way; the field that names the payment, where it is
     /// one.
     PaymentInFlight {

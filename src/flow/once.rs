@@ -46,7 +46,7 @@ impl Flow {
         let Some(named) = Named::by(incoming, app, place)? else { return Ok(Claimed::Without) };
         match self.vault.claim_once(&app.tenant, &named.owner, &named.parts, now)? {
             Once::First(claim) => Ok(Claimed::First(claim)),
-            once => told(once).map(Claimed::Repeated),
+            once => told(once, place).map(Claimed::Repeated),
         }
     }
 
@@ -61,7 +61,7 @@ impl Flow {
         let Some(named) = Named::by(incoming, app, place)? else { return Ok(false) };
         match self.vault.look_once(&named.owner, &named.parts, now) {
             None => Ok(self.vault.room_for_key(&app.tenant).map(|()| false)?),
-            Some(once) => told(once).map(|_| true),
+            Some(once) => told(once, place).map(|_| true),
         }
     }
 
@@ -96,12 +96,13 @@ impl<'n> Named<'n> {
 }
 
 /// What whoever is not the first is told.
-fn told(once: Once) -> Result<Repeated, Refusal> {
+fn told(once: Once, place: Place<'_>) -> Result<Repeated, Refusal> {
+    let unknown = || Refusal::RepeatedUnknown { status_call: place.route.status_call.clone() };
     match once {
-        Once::Answered(answer) => answer.reveal(Repeated::unpack).ok_or(Refusal::RepeatedUnknown),
+        Once::Answered(answer) => answer.reveal(Repeated::unpack).ok_or_else(unknown),
         Once::Other => Err(Refusal::RepeatedDiffers),
         Once::InFlight => Err(Refusal::RepeatedInFlight),
-        Once::First(_) | Once::Unknown => Err(Refusal::RepeatedUnknown),
+        Once::First(_) | Once::Unknown => Err(unknown()),
     }
 }
 

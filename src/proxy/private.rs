@@ -271,16 +271,16 @@ impl Private {
         call: &mut Call,
     ) -> Ended {
         let now = Timestamp::system();
+        let status_call = pending.route().and_then(|route| route.status_call.clone());
         match answer {
             Ok(answer) => {
                 call.upstream_status = Some(answer.status);
                 let begun = call.step();
                 let scrubbed = pending.finish(answer, &self.0.flow, now);
                 call.took(begun, |steps| &mut steps.scrub);
-                Ended::Answered(scrubbed)
+                Ended::Answered(scrubbed, status_call)
             }
             Err(error) => {
-                let status_call = pending.route().and_then(|route| route.status_call.clone());
                 pending.unanswered(reply::forwarded(&error), &self.0.flow, now);
                 Ended::Unanswered(error, status_call)
             }
@@ -290,9 +290,9 @@ impl Private {
 
 /// How an exchange with a provider ended.
 enum Ended {
-    /// It answered, and the answer can be passed on or not.
-    Answered(Result<Scrubbed, Refusal>),
-    /// It did not; its call that tells the outcome.
+    /// It answered, and the answer can be passed on or not; its call that tells the outcome.
+    Answered(Result<Scrubbed, Refusal>, Option<String>),
+    /// It did not.
     Unanswered(SendError, Option<String>),
 }
 
@@ -301,7 +301,7 @@ impl Ended {
     /// (5xx) says nothing about it.
     fn is_in_doubt(&self) -> bool {
         match self {
-            Self::Answered(scrubbed) => {
+            Self::Answered(scrubbed, _) => {
                 scrubbed.as_ref().map_or(true, |scrubbed| scrubbed.status() >= 500)
             }
             Self::Unanswered(error, _) => reply::forwarded(error) == Forwarded::Unknown,
@@ -310,12 +310,14 @@ impl Ended {
 
     fn reply(self, learnt: Option<&Learnt>, call: &mut Call) -> Reply {
         let refused = match self {
-            Self::Answered(Ok(scrubbed)) => {
+            Self::Answered(Ok(scrubbed), _) => {
                 let mut reply = passed_on(scrubbed, call);
                 inquiry::tell(learnt, &mut reply);
                 return reply;
             }
-            Self::Answered(Err(refusal)) => reply::withheld(&refusal, learnt, &call.id),
+            Self::Answered(Err(refusal), status_call) => {
+                reply::withheld(&refusal, status_call.as_deref(), learnt, &call.id)
+            }
             Self::Unanswered(error, status_call) => {
                 reply::unanswered(&error, status_call.as_deref(), learnt, &call.id)
             }

@@ -161,15 +161,21 @@ pub(super) struct Refused {
 
 /// A refusal of a payment's step.
 pub(super) fn refused(refusal: &Refusal, id: &RequestId) -> Refused {
-    withheld(refusal, None, id)
+    withheld(refusal, None, None, id)
 }
 
-/// The same for an answer that is not passed on, with what was learnt by asking again.
-pub(super) fn withheld(refusal: &Refusal, learnt: Option<&Learnt>, id: &RequestId) -> Refused {
+/// The same for an answer that is not passed on. `status_call` is the provider's call that tells
+/// what became of the payment, `learnt` what it told already.
+pub(super) fn withheld(
+    refusal: &Refusal,
+    status_call: Option<&str>,
+    learnt: Option<&Learnt>,
+    id: &RequestId,
+) -> Refused {
     let forwarded = match refusal {
         Refusal::AnswerWithheld(_) => Forwarded::Yes,
         // The first request with the same key: it is the same payment.
-        Refusal::RepeatedInFlight | Refusal::RepeatedUnknown => Forwarded::Unknown,
+        Refusal::RepeatedInFlight | Refusal::RepeatedUnknown { .. } => Forwarded::Unknown,
         Refusal::PaymentInFlight { .. } | Refusal::PaymentUnknown { .. } => Forwarded::Unknown,
         _ => Forwarded::No,
     };
@@ -178,8 +184,9 @@ pub(super) fn withheld(refusal: &Refusal, learnt: Option<&Learnt>, id: &RequestI
         detail: detail(refusal),
         field: field(refusal),
         status_call: match refusal {
-            Refusal::PaymentUnknown { status_call, .. } => status_call.clone(),
-            _ => None,
+            Refusal::PaymentUnknown { status_call, .. }
+            | Refusal::RepeatedUnknown { status_call } => status_call.clone(),
+            _ => status_call.map(str::to_owned),
         },
         payment: learnt.map(Payment::of),
     };
@@ -214,14 +221,9 @@ pub(super) fn unanswered(
     let has_it = learnt.is_some_and(|learnt| learnt.known == Known::Yes);
     let before = forwarded(error);
     let now = if has_it { Forwarded::Yes } else { before };
-    let detail = status_call.filter(|_| has_it).map(|call| {
-        format!(
-            "The provider has the payment, and `payment` says how far it is. Ask for more: {call}."
-        )
-    });
     let about = About {
         forwarded: Some(now),
-        detail,
+        detail: None,
         field: None,
         status_call: status_call.map(str::to_owned),
         payment: learnt.map(Payment::of),
@@ -265,16 +267,14 @@ pub(super) fn forwarded(error: &SendError) -> Forwarded {
 
 fn build(row: &Problem, about: About, id: &RequestId) -> Refused {
     let forwarded = about.forwarded.unwrap_or(Forwarded::No);
-    let ask = about.status_call.map(|call| {
-        format!(
-            "The provider may have acted on it. Before anything else ask what became of it: {call}."
-        )
-    });
+    let ask = about.status_call.as_deref().filter(|_| forwarded != Forwarded::No);
+    let ask = ask.map(|call| to_ask(call, about.payment.as_ref()));
+    let detail = about.detail.into_iter().chain(ask).collect::<Vec<_>>().join(" ");
     let document = Document {
         r#type: format!("urn:portcullis:problem:{}", row.code),
         title: row.title,
         status: row.status,
-        detail: about.detail.or(ask.filter(|_| forwarded != Forwarded::No)),
+        detail: Some(detail).filter(|detail| !detail.is_empty()),
         instance: format!("urn:portcullis:request:{}", id.as_str()),
         code: row.code,
         origin: row.origin.as_str(),
@@ -297,6 +297,18 @@ fn build(row: &Problem, about: About, id: &RequestId) -> Refused {
         reply.headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
     Refused { reply, code: row.code, forwarded, limit: None, guess: false }
+}
+
+/// What is to be done before anything else, by the provider's own call.
+fn to_ask(call: &str, payment: Option<&Payment>) -> String {
+    match payment.is_some_and(|payment| payment.known == Known::Yes.as_str()) {
+        true => format!(
+            "The provider has the payment, and `payment` says how far it is. Ask for more: {call}."
+        ),
+        false => format!(
+            "The provider may have acted on it. Before anything else ask what became of it: {call}."
+        ),
+    }
 }
 
 /// The table of errors: status, code, origin, retry, title.
@@ -329,7 +341,7 @@ fn row(refusal: &Refusal) -> Problem {
         Refusal::RepeatKeyInvalid => (400, "idempotency_key_invalid", Policy, Safe, "The Idempotency-Key must be one value of 1 to 255 visible characters."),
         Refusal::RepeatedDiffers => (422, "idempotency_key_reused", Policy, Unsafe, "Another request came with the same Idempotency-Key."),
         Refusal::RepeatedInFlight => (409, "idempotency_in_flight", Policy, After, "The first request with this Idempotency-Key has no answer yet."),
-        Refusal::RepeatedUnknown => (409, "idempotency_outcome_unknown", Policy, Unsafe, "The first request with this Idempotency-Key may have reached the provider; ask it what became of the payment."),
+        Refusal::RepeatedUnknown { .. } => (409, "idempotency_outcome_unknown", Policy, Unsafe, "The first request with this Idempotency-Key may have reached the provider; ask it what became of the payment."),
         Refusal::PaymentInFlight { .. } => (409, "payment_in_flight", Policy, After, "A request about this payment has no answer yet; nothing was sent again."),
         Refusal::PaymentUnknown { .. } => (409, "payment_outcome_unknown", Policy, Unsafe, "A request about this payment may have reached the provider; nothing was sent again. Pay anew, under a new key, only if the provider has no such payment."),
         Refusal::SignedFieldMissing(_) => (422, "signed_field_missing", Policy, Safe, "A field that the signature covers is missing."),

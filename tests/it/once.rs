@@ -118,6 +118,8 @@ async fn what_nobody_knows_is_not_sent_again_and_what_was_not_sent_is() {
         let again = line.send(&keyed(&ready, "lost")).await;
         let problem = assert_problem(&again, 409, "idempotency_outcome_unknown", "unknown");
         assert_eq!(problem["retry"], "unsafe");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains("GET /payment-invoices/{id}"), "{detail}");
     }
     assert_eq!(house.sales_received(), before, "nothing was sent again");
 
