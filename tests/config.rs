@@ -344,7 +344,7 @@ impl Place {
                 _ if file.ends_with(".pub") => {
                     place.write(file, include_str!("vectors/keys/request.pub"), 0o600);
                 }
-                _ => place.write(file, SECRET, 0o600),
+                _ => place.write(file, &format!("{SECRET}-{file}"), 0o600),
             }
         }
         fs::create_dir(place.path("audit")).unwrap();
@@ -357,7 +357,7 @@ impl Place {
         place.write("root.key", config::new_root_key().as_str(), 0o600);
         place.write("short.key", "portcullis-root-key-v1:c2hvcnQ=", 0o600);
         place.write("api.key", SECRET, 0o600);
-        place.write("virtual.key", SECRET, 0o600);
+        place.write("virtual.key", &format!("{SECRET}-of-an-app"), 0o600);
         place.write("open.key", SECRET, 0o644);
         place.write("empty.key", " \n", 0o600);
         fs::create_dir(place.path("folder")).unwrap();

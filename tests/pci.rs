@@ -40,15 +40,16 @@ fn configured(more: &str) -> (TempDir, Config) {
     let profile = fs::read_to_string(root().join("config/providers/paymega.toml")).unwrap();
     write("paymega.toml", &profile);
     write("api.key", SECRET);
-    write("virtual.key", SECRET);
+    write("virtual.key", &format!("{SECRET}-of-an-app"));
     write("root.key", config::new_root_key().as_str());
+    write("audit.key", config::new_root_key().as_str());
     fs::create_dir(folder.path().join("audit")).unwrap();
     let text = format!("{}{more}", include_str!("config/good.toml"));
     let config = config::parse(&folder.path().join("portcullis.toml"), text).unwrap();
     (folder, config)
 }
 
-const AUDIT: &str = "\n[audit]\nfolder = \"audit\"\nkey = { file = \"root.key\" }\n";
+const AUDIT: &str = "\n[audit]\nfolder = \"audit\"\nkey = { file = \"audit.key\" }\n";
 
 fn row<'r>(report: &'r Report, number: &str) -> &'r portcullis::pci::Filled {
     report.requirements.iter().find(|row| row.number == number).unwrap()
@@ -122,7 +123,7 @@ fn the_matrix_is_filled_from_the_configuration() {
     assert_eq!(json["requirements"].as_array().unwrap().len(), ROWS.len());
     assert_eq!(json["requirements"][0]["by"], "shared");
     let changed = configured(
-        "\n[audit]\nfolder = \"audit\"\nkey = { file = \"root.key\" }\nflush = \"every_record\"\n",
+        "\n[audit]\nfolder = \"audit\"\nkey = { file = \"audit.key\" }\nflush = \"every_record\"\n",
     )
     .1;
     let changed = Report::of(Some(&changed), NOW);

@@ -26,27 +26,70 @@ pub(super) fn credentials(table: &Table<'_>, profile: &Profile) -> (Credentials,
     (held, callback_keys)
 }
 
-/// What each application holds.
-pub(super) fn virtuals(table: &Table<'_>, profile: &Profile, apps: &Apps) -> Vec<Virtual> {
+const REAL: &str = "is the account's real one; give the app one of its own";
+
+/// What each application holds: its own, and never the account's real ones.
+pub(super) fn virtuals(
+    table: &Table<'_>,
+    profile: &Profile,
+    apps: &Apps,
+    real: &Credentials,
+) -> Vec<Virtual> {
     let by_app = table.table_or_empty("virtual");
-    let virtuals = by_app.names().into_iter().map(|app| {
+    let mut virtuals: Vec<Virtual> = Vec::new();
+    for app in by_app.names() {
         if apps.named(app).is_none() {
             by_app.fail(app, "is not the name of an [[app]]");
         }
         let keys = by_app.table(app);
-        let credentials = held(&keys, profile);
-        let signs = needs(profile, Scheme::AccessHeaders);
-        let check = |key, algorithm| verifying_key(&keys, key, algorithm, profile.access);
-        let request_check = signs.then(|| check("request_key", "request_algorithm")).flatten();
-        let alert_key = signs
-            .then(|| signing_key(&keys, "alert_key", "alert_algorithm", profile.access))
-            .flatten();
+        let held = held_by(app, &keys, profile);
+        if let Some(key) = shared(&held.credentials, real) {
+            keys.fail(key, REAL);
+        }
+        let others = || virtuals.iter().map(|other| &other.credentials);
+        if let Some(key) = others().find_map(|other| shared(&held.credentials, other)) {
+            keys.fail(key, "is another app's, too; give each its own");
+        }
+        if held.request_check.is_some() && is_real_key(&keys, table, real) {
+            keys.fail("request_key", REAL);
+        }
         keys.finish();
-        Virtual { app: app.to_owned(), credentials, request_check, alert_key }
-    });
-    let virtuals = virtuals.collect();
+        virtuals.push(held);
+    }
     by_app.finish();
     virtuals
+}
+
+fn held_by(app: &str, keys: &Table<'_>, profile: &Profile) -> Virtual {
+    let credentials = held(keys, profile);
+    let signs = needs(profile, Scheme::AccessHeaders);
+    let check = |key, algorithm| verifying_key(keys, key, algorithm, profile.access);
+    let request_check = signs.then(|| check("request_key", "request_algorithm")).flatten();
+    let alert_key =
+        signs.then(|| signing_key(keys, "alert_key", "alert_algorithm", profile.access)).flatten();
+    Virtual { app: app.to_owned(), credentials, request_check, alert_key }
+}
+
+/// Whether both sign with one HMAC key: its file is the same text, which two halves of an RSA key
+/// never are.
+fn is_real_key(keys: &Table<'_>, account: &Table<'_>, real: &Credentials) -> bool {
+    let text = |table: &Table<'_>| secrets::optional(table, "request_key");
+    let real = real.request_key.as_ref().and_then(|_| text(&account.table("credentials")));
+    let same = |(one, other): (SecretBytes, SecretBytes)| other.reveal(|other| one.ct_eq(other));
+    text(keys).zip(real).is_some_and(same)
+}
+
+/// The key of the first secret that both have.
+fn shared(one: &Credentials, other: &Credentials) -> Option<&'static str> {
+    let pairs = secrets_of(one).into_iter().zip(secrets_of(other));
+    let pairs = pairs.map(|(one, other)| one.zip(other));
+    let names = ["key", "public_key", "secret"].into_iter();
+    let same = |(one, other): (&SecretBytes, &SecretBytes)| other.reveal(|other| one.ct_eq(other));
+    names.zip(pairs).find_map(|(name, pair)| pair.is_some_and(same).then_some(name))
+}
+
+fn secrets_of(held: &Credentials) -> [Option<&SecretBytes>; 3] {
+    [held.basic.as_ref().map(Basic::key), held.public_key.as_ref(), held.secret.as_ref()]
 }
 
 fn needs(profile: &Profile, scheme: Scheme) -> bool {

@@ -31,9 +31,7 @@ pub(super) fn apps(root: &Table<'_>) -> Apps {
     let mut apps: Vec<App> = Vec::new();
     for table in root.tables("app") {
         if let Some(app) = app(&table) {
-            if apps.iter().any(|known| known.tenant.as_str() == app.tenant.as_str()) {
-                table.fail("name", "is the name of another app");
-            }
+            check_alone(&table, &app, &apps);
             apps.push(app);
         }
         table.finish();
@@ -44,11 +42,30 @@ pub(super) fn apps(root: &Table<'_>) -> Apps {
     Apps::new(apps)
 }
 
+/// Whoever calls is one application: nothing that it is known by is another's, too.
+fn check_alone(table: &Table<'_>, app: &App, others: &[App]) {
+    let check = |key, message, is_shared: &dyn Fn(&App) -> bool| {
+        if others.iter().any(is_shared) {
+            table.fail(key, message);
+        }
+    };
+    check("name", "is the name of another app", &|other| {
+        other.tenant.as_str() == app.tenant.as_str()
+    });
+    check("key_sha256", "lists a key of another app; give each its own", &|other| {
+        app.key_hashes.iter().any(|hash| other.key_hashes.contains(hash))
+    });
+    check("client_names", "lists a name of another app; give each its own", &|other| {
+        let has = |name: &String| other.client_names.iter().any(|of| of.eq_ignore_ascii_case(name));
+        app.client_names.iter().any(has)
+    });
+}
+
 fn app(table: &Table<'_>) -> Option<App> {
     let name = table.parsed("name", NAME, name);
     let mode = mode(table);
     let key_hashes = key_hashes(table);
-    let client_names = table.texts("client_names");
+    let client_names = client_names(table);
     let accounts = table.texts("accounts");
     let origins = origins(table);
     let callback_hosts = hosts(table, "callback_hosts");
@@ -89,6 +106,16 @@ fn sha256(text: &str) -> Option<[u8; 32]> {
         *byte = u8::from_str_radix(text.get(at..at + 2)?, 16).ok()?;
     }
     Some(hash)
+}
+
+/// As certificates spell them: nothing else would ever be found.
+fn client_names(table: &Table<'_>) -> Vec<String> {
+    let names = table.texts("client_names");
+    let is_one = |name: &String| !name.contains(':') && HostPort::parse(name).is_some();
+    if !names.iter().all(is_one) {
+        table.fail("client_names", "must list DNS names, such as shop.internal; no wildcards");
+    }
+    names
 }
 
 fn origins(table: &Table<'_>) -> Vec<String> {
@@ -148,7 +175,7 @@ fn account(
     };
     let upstreams = upstreams(table, &profile, plain_http);
     let (credentials, callback_keys) = credentials(table, &profile);
-    let virtuals = virtuals(table, &profile, apps);
+    let virtuals = virtuals(table, &profile, apps, &credentials);
     let three_ds = three_ds(table, &profile, &upstreams);
     let (payform, payform_hosts) = payform(table, &profile);
     let status_queries = status_queries(table, &profile);
