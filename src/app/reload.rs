@@ -279,9 +279,9 @@ pub(super) fn versioned(keys: &[RootKey]) -> Vec<Versioned<'_>> {
 
 pub(super) fn of_keys(config: &Config, error: KeyringError) -> Wrong {
     let (version, reason) = match error {
-        KeyringError::KeyLength(version) | KeyringError::DuplicateVersion(version) => {
-            (Some(version), Refusal::Unusable)
-        }
+        KeyringError::KeyLength(version)
+        | KeyringError::DuplicateVersion(version)
+        | KeyringError::SameKey(version) => (Some(version), Refusal::Unusable),
         KeyringError::Changed(version) => (Some(version), Refusal::Changed),
         KeyringError::NotAtHand(version) => (Some(version), Refusal::TypedAtStart),
         KeyringError::Missing => (None, Refusal::Missing),

@@ -5,14 +5,15 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::audit::{AnchorKey, Flush, Settings};
+use crate::secret::SecretBytes;
 
 use super::reader::Table;
-use super::root_keys;
+use super::root_keys::{self, RootKey};
 
 const MIB: u64 = 1 << 20;
 
 /// The record's settings; none where the table is missing.
-pub(super) fn audit(root: &Table<'_>) -> Option<Settings> {
+pub(super) fn audit(root: &Table<'_>, root_keys: &[RootKey]) -> Option<Settings> {
     let table = root.optional_table("audit")?;
     let folder = table.text("folder");
     let folder = (!folder.is_empty()).then(|| table.folder_beside(&folder));
@@ -24,7 +25,11 @@ pub(super) fn audit(root: &Table<'_>) -> Option<Settings> {
     if !table.has("key") {
         table.fail("key", "is required: { file = \"…\" }, made by `portcullis keygen`");
     }
-    let key = root_keys::root_key(&table, "key").map(AnchorKey::new);
+    let key = root_keys::root_key(&table, "key");
+    if key.as_ref().is_some_and(|key| root_keys.iter().any(|root| is_same(key, root))) {
+        table.fail("key", "is a root key, too; reviewers get this one, so make another for it");
+    }
+    let key = key.map(AnchorKey::new);
     let interval = table.number("flush_interval_ms", 1000, 10..=60_000);
     let flush = match table.text_or("flush", "interval").as_str() {
         "interval" => Flush::Interval(Duration::from_millis(interval)),
@@ -37,6 +42,10 @@ pub(super) fn audit(root: &Table<'_>) -> Option<Settings> {
     let file_bytes = table.number("file_bytes", 64 * MIB, 64 * 1024..=1024 * MIB);
     table.finish();
     Some(Settings { folder: folder?, key: key?, flush, file_bytes })
+}
+
+fn is_same(key: &SecretBytes, root: &RootKey) -> bool {
+    root.read().is_some_and(|root| root.reveal(|root| key.ct_eq(root)))
 }
 
 /// Whoever may write into the folder may put another record there.

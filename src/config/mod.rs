@@ -188,7 +188,7 @@ fn config(root: &Table<'_>, elsewhere: &mut Vec<Problem>) -> Option<Config> {
     let log = log(root);
     let telemetry = telemetry::telemetry(root);
     let upgrade = upgrade(root, !root_keys.is_empty());
-    let audit = audit::audit(root);
+    let audit = audit::audit(root, &root_keys);
     let process = process(root);
     let apps = merchant::apps(root);
     let registry = merchant::accounts(root, &profiles, &apps, upstream.danger_plain_http);

@@ -32,6 +32,8 @@ pub enum KeyringError {
     KeyLength(u32),
     /// The version is there twice.
     DuplicateVersion(u32),
+    /// The version has the key of another one.
+    SameKey(u32),
     /// The version is in use, with another key.
     Changed(u32),
     /// The key is not at hand, and the version is not in use.
@@ -47,6 +49,10 @@ impl fmt::Display for KeyringError {
         match self {
             Self::KeyLength(version) => write!(f, "root key {version} has not 32 bytes"),
             Self::DuplicateVersion(version) => write!(f, "root key {version} is there twice"),
+            Self::SameKey(version) => write!(
+                f,
+                "root key {version} is the same as another version's; a new version needs a new key"
+            ),
             Self::Changed(version) => {
                 write!(f, "root key {version} is another one than before; give it a new version")
             }
@@ -123,10 +129,11 @@ impl Keyring {
             [one, next] if one.version() == next.version() => Some(one.version()),
             _ => None,
         });
-        match twice {
-            Some(version) => Err(KeyringError::DuplicateVersion(version)),
-            None if roots.is_empty() => Err(KeyringError::Missing),
-            None => Ok(Self { roots, own: Arc::clone(&self.own) }),
+        match (twice, same_key(&roots)) {
+            (Some(version), _) => Err(KeyringError::DuplicateVersion(version)),
+            (None, Some(version)) => Err(KeyringError::SameKey(version)),
+            (None, None) if roots.is_empty() => Err(KeyringError::Missing),
+            (None, None) => Ok(Self { roots, own: Arc::clone(&self.own) }),
         }
     }
 
@@ -206,6 +213,17 @@ impl Keyring {
     pub(super) fn fingerprints(&self) -> &Root {
         &self.own.fingerprints
     }
+}
+
+/// The highest version whose key a lower one has, too.
+fn same_key(roots: &[Arc<Root>]) -> Option<u32> {
+    let mut roots = roots.iter();
+    while let Some(root) = roots.next() {
+        if roots.clone().any(|lower| lower.is_same(root)) {
+            return Some(root.version());
+        }
+    }
+    None
 }
 
 impl Own {
@@ -302,7 +320,8 @@ mod tests {
         assert_eq!(Keyring::of(&[]).err(), Some(KeyringError::Missing));
         let twice = Keyring::of(&[(2, Some(&one)), (1, Some(&one)), (2, Some(&two))]);
         assert_eq!(twice.err(), Some(KeyringError::DuplicateVersion(2)));
-        let ring = Keyring::of(&[(1, Some(&one)), (3, Some(&two)), (2, Some(&two))]).unwrap();
+        let three = key(3);
+        let ring = Keyring::of(&[(1, Some(&one)), (3, Some(&two)), (2, Some(&three))]).unwrap();
         assert_eq!(versions(&ring), [3, 2, 1]);
         assert_eq!(ring.current(Kind::Card).version(), 3);
     }

@@ -73,6 +73,9 @@ fn a_refused_rotation_changes_nothing() {
     let (token, _) = kept(&vault);
     assert_eq!(vault.rotate(&[(1, Some(&two))], NOW), Err(KeyringError::Changed(1)));
     assert_eq!(vault.rotate(&[], NOW), Err(KeyringError::Missing));
+    let [three, again] = [3, 3].map(key);
+    let twice = [(2, Some(&two)), (4, Some(&three)), (3, Some(&again))];
+    assert_eq!(vault.rotate(&twice, NOW), Err(KeyringError::SameKey(4)));
     assert!(number(&vault, &token, &audience(), NOW).is_some());
     let rotation = vault.rotate(&[(1, Some(&one))], NOW).unwrap();
     assert_eq!((rotation.current, rotation.removed), (1, vec![]));
