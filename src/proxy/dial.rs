@@ -6,7 +6,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -15,6 +15,7 @@ use std::time::Duration;
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
+use rustls_native_certs::load_certs_from_paths;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{Instant, timeout_at};
@@ -182,11 +183,33 @@ impl Dialler {
     }
 }
 
+/// The authorities of the first of these places that has any. Never those of `SSL_CERT_FILE` or
+/// `SSL_CERT_DIR`: whom to trust is the configuration's to say, where `check` and a review see it.
 fn system_roots() -> Result<RootCertStore, TlsError> {
+    let mut found = SYSTEM.iter().map(Path::new).map(|place| {
+        let (file, folder) = if place.is_dir() { (None, Some(place)) } else { (Some(place), None) };
+        load_certs_from_paths(file, folder).certs
+    });
     let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    let certs = found.find(|certs| !certs.is_empty());
+    roots.add_parsable_certificates(certs.unwrap_or_default());
     if roots.is_empty() { Err(TlsError::Authorities) } else { Ok(roots) }
 }
+
+/// Where systems keep the authorities that they trust.
+const SYSTEM: [&str; 7] = [
+    // Debian, Ubuntu, Alpine, Arch.
+    "/etc/ssl/certs/ca-certificates.crt",
+    // Fedora, RHEL.
+    "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
+    "/etc/pki/tls/certs/ca-bundle.crt",
+    // SUSE.
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/cert.pem",
+    // One file an authority.
+    "/etc/ssl/certs",
+    "/etc/pki/tls/certs",
+];
 
 /// Addresses of a host that the configuration does not name.
 async fn resolve(target: &Target, policy: AddressPolicy) -> Result<Vec<IpAddr>, SendErrorKind> {

@@ -92,3 +92,25 @@ async fn an_address_that_somebody_has_is_told_with_its_line() {
     let place = format!("{path}:{line}: public.address: cannot listen on 127.0.0.1:");
     assert!(told(&ran).starts_with(&place), "{}", told(&ran));
 }
+
+#[tokio::test]
+async fn the_environment_does_not_say_whom_to_trust() {
+    let mut house = House::open().await;
+    house.world.stop_proxy().await;
+    let config = house.world.config();
+    let good = fs::read_to_string(&config).unwrap();
+    let own = "ca_file = \"tls/ca.pem\"\n";
+    assert!(good.contains(own));
+    fs::write(&config, good.replace(own, "")).unwrap();
+    let check = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
+        command.args(["check", "--config"]).arg(&config);
+        command.env_remove("SSL_CERT_FILE").env_remove("SSL_CERT_DIR");
+        command
+    };
+    let here = check().output().unwrap();
+    for name in ["SSL_CERT_FILE", "SSL_CERT_DIR"] {
+        let elsewhere = check().env(name, "/nowhere").output().unwrap();
+        assert_eq!((elsewhere.status, told(&elsewhere)), (here.status, told(&here)), "{name}");
+    }
+}
