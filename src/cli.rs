@@ -1,13 +1,13 @@
 //! The commands: `run`, `check`, `health`, `keygen`, `providers`, `page`, `audit verify`, `pci`.
 //!
 //! Exit codes: 0 done; 1 the configuration has errors, Portcullis could not start or is not well,
-//! or the audit record is broken; 2 wrong usage; 3 the audit record holds but does not prove its
-//! own end.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line speaks there")]
+//! the audit record is broken, or standard output did not take what was to be said; 2 wrong usage;
+//! 3 the audit record holds but does not prove its own end.
 
+mod said;
 mod typed;
 
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, value_parser};
 
 use crate::app::{self, StartError, trial};
-use crate::audit::{self, AnchorKey, Hash, Proof};
+use crate::audit::{self, AnchorKey, Fault, Hash, Proof};
 use crate::card::Timestamp;
 use crate::config::{self, Config, Problem};
 use crate::page;
@@ -25,6 +25,8 @@ use crate::pci;
 use crate::process::Guarded;
 use crate::provider::{Profile, Route};
 use crate::telemetry::tell_places_only;
+
+use said::{complain, failed, misused, printed};
 
 /// How long `health` waits for a connection, and for each part of the answer.
 const HEALTH_WAIT: Duration = Duration::from_secs(2);
@@ -126,10 +128,7 @@ pub fn main() -> ExitCode {
     // Before anything secret is read, whatever the command.
     let guarded = match Guarded::begin() {
         Ok(guarded) => guarded,
-        Err(error) => {
-            eprintln!("portcullis: {error}");
-            return ExitCode::FAILURE;
-        }
+        Err(error) => return failed(&error),
     };
     match command {
         Command::Run { config, upgrade } => run(&config, guarded, upgrade),
@@ -141,13 +140,7 @@ pub fn main() -> ExitCode {
         Command::Keygen { out, .. } => keygen(out.as_deref()),
         Command::Providers { files } => providers(&files),
         Command::Audit(Review::Verify { paths, key, holds }) => {
-            match verify(&paths, key.as_deref(), holds.as_deref()) {
-                Ok(proof) => report_proof(&proof),
-                Err(complaint) => {
-                    eprintln!("{complaint}");
-                    ExitCode::FAILURE
-                }
-            }
+            review(&paths, key.as_deref(), holds.as_deref())
         }
         Command::Pci { config, json } => matrix(config.as_deref(), json),
         Command::Page => digests(),
@@ -160,16 +153,12 @@ fn run(file: &Path, guarded: Guarded, upgrade: bool) -> ExitCode {
         Err(problems) => return report(&problems),
     };
     if let Err(complaint) = typed::root_keys(&mut config.root_keys) {
-        eprintln!("portcullis: {complaint}");
-        return ExitCode::FAILURE;
+        return failed(&complaint);
     }
     match app::run(config, guarded, upgrade) {
         Ok(()) => ExitCode::SUCCESS,
         Err(StartError::Unusable(problems)) => report(&problems),
-        Err(error) => {
-            eprintln!("portcullis: {error}");
-            ExitCode::FAILURE
-        }
+        Err(error) => failed(&error),
     }
 }
 
@@ -183,44 +172,42 @@ fn check(file: &Path) -> ExitCode {
     if !problems.is_empty() {
         return report(&problems);
     }
-    print_resolved(&config);
-    ExitCode::SUCCESS
+    printed(ExitCode::SUCCESS, |out| print_resolved(&config, out))
 }
 
 fn report(problems: &[Problem]) -> ExitCode {
     for problem in problems {
-        eprintln!("{problem}");
+        complain(problem);
     }
     let count = problems.len();
-    eprintln!("{count} error{} in the configuration; nothing was started", plural(count));
+    let s = plural(count);
+    complain(&format_args!("{count} error{s} in the configuration; nothing was started"));
     ExitCode::FAILURE
 }
 
 /// Values in the order of the file. Secrets show as the reference that names them.
-fn print_resolved(config: &Config) {
+fn print_resolved(config: &Config, out: &mut dyn Write) -> io::Result<()> {
     for value in &config.resolved {
         let note = if value.default { "  # default" } else { "" };
-        println!("{} = {}{note}", value.key, value.value);
+        writeln!(out, "{} = {}{note}", value.key, value.value)?;
     }
     for danger in &config.dangers {
-        println!("# WARNING: {danger} weakens protection");
+        writeln!(out, "# WARNING: {danger} weakens protection")?;
     }
     if config.root_keys.is_empty() {
-        println!("# vault.root_key is not set: random at every start, tokens end with the process");
+        let lost = "random at every start, tokens end with the process";
+        writeln!(out, "# vault.root_key is not set: {lost}")?;
     }
-    println!("# the configuration is right");
+    writeln!(out, "# the configuration is right")
 }
 
 fn health(admin: SocketAddr, ready: bool) -> ExitCode {
     let path = if ready { "/readyz" } else { "/healthz" };
     match status(admin, path) {
-        Ok(status) if status == *b"200" => return ExitCode::SUCCESS,
-        Ok(status) => {
-            eprintln!("portcullis: {admin}{path} answers {}", status.escape_ascii());
-        }
-        Err(error) => eprintln!("portcullis: {admin}{path}: {}", error.kind()),
+        Ok(status) if status == *b"200" => ExitCode::SUCCESS,
+        Ok(status) => failed(&format_args!("{admin}{path} answers {}", status.escape_ascii())),
+        Err(error) => failed(&format_args!("{admin}{path}: {}", error.kind())),
     }
-    ExitCode::FAILURE
 }
 
 /// The status of a GET, in its three digits. Nothing else of the answer is read.
@@ -239,8 +226,7 @@ fn status(address: SocketAddr, path: &str) -> io::Result<[u8; 3]> {
 fn keygen(out: Option<&Path>) -> ExitCode {
     let key = config::new_root_key();
     let Some(file) = out else {
-        print!("{}", key.as_str());
-        return ExitCode::SUCCESS;
+        return printed(ExitCode::SUCCESS, |out| out.write_all(key.as_bytes()));
     };
     let written = std::fs::OpenOptions::new()
         .write(true)
@@ -250,10 +236,7 @@ fn keygen(out: Option<&Path>) -> ExitCode {
         .and_then(|mut file| file.write_all(key.as_bytes()));
     match written {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("portcullis: {}: {}", file.display(), error.kind());
-            ExitCode::FAILURE
-        }
+        Err(error) => failed(&format_args!("{}: {}", file.display(), error.kind())),
     }
 }
 
@@ -264,100 +247,124 @@ fn matrix(file: Option<&Path>, json: bool) -> ExitCode {
     };
     let report = pci::Report::of(config.as_ref(), Timestamp::system());
     let text = if json { report.json() } else { report.markdown() };
-    // Whoever reads may stop in the middle.
-    match writeln!(std::io::stdout(), "{}", text.trim_end()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(_) => ExitCode::FAILURE,
-    }
+    printed(ExitCode::SUCCESS, |out| writeln!(out, "{}", text.trim_end()))
 }
 
 fn keygen_shares(shares: u8, threshold: u8) -> ExitCode {
     if threshold > shares {
-        eprintln!("portcullis: --threshold: must not be more than --shares");
-        return ExitCode::from(2);
+        return misused("--threshold: must not be more than --shares");
     }
-    for line in config::new_root_key_shares(shares, threshold) {
-        println!("{}", line.as_str());
-    }
-    ExitCode::SUCCESS
+    let lines = config::new_root_key_shares(shares, threshold);
+    printed(ExitCode::SUCCESS, |out| {
+        lines.iter().try_for_each(|line| writeln!(out, "{}", line.as_str()))
+    })
 }
 
-fn verify(paths: &[PathBuf], key: Option<&Path>, holds: Option<&str>) -> Result<Proof, String> {
+fn review(paths: &[PathBuf], key: Option<&Path>, holds: Option<&str>) -> ExitCode {
+    let Asked { files, key, holds } = match asked(paths, key, holds) {
+        Ok(asked) => asked,
+        Err(complaint) => return misused(&complaint),
+    };
+    match audit::verify(&files, key.as_ref(), holds) {
+        Ok(proof) => report_proof(&proof),
+        Err(broken) => {
+            complain(&broken);
+            let is_read = !matches!(broken.fault, Fault::Unreadable(_));
+            if is_read { ExitCode::FAILURE } else { ExitCode::from(2) }
+        }
+    }
+}
+
+/// What is to be reviewed, and with what.
+struct Asked {
+    files: Vec<PathBuf>,
+    key: Option<AnchorKey>,
+    holds: Option<Hash>,
+}
+
+/// Nothing is said of a record that was not looked at: whatever is wrong here is wrong usage.
+fn asked(paths: &[PathBuf], key: Option<&Path>, holds: Option<&str>) -> Result<Asked, String> {
     let key = key.map(config::read_root_key).transpose()?.map(AnchorKey::new);
     let not_hex = || "--holds: is not a digest of 64 hexadecimal digits".to_owned();
     let holds = holds.map(|hex| Hash::parse(hex.as_bytes()).ok_or_else(not_hex)).transpose()?;
     let mut files = Vec::new();
     for path in paths {
-        if path.is_dir() {
-            let failed = |error: std::io::Error| format!("{}: {}", path.display(), error.kind());
+        let failed = |error: io::Error| format!("{}: {}", path.display(), error.kind());
+        if path.metadata().map_err(failed)?.is_dir() {
             files.extend(audit::files_in(path).map_err(failed)?);
         } else {
             files.push(path.clone());
         }
     }
-    audit::verify(&files, key.as_ref(), holds).map_err(|broken| broken.to_string())
+    Ok(Asked { files, key, holds })
 }
 
 fn report_proof(proof: &Proof) -> ExitCode {
     let Some(hash) = proof.hash else {
-        eprintln!("there is no record");
+        complain(&"there is no record");
         return ExitCode::from(3);
     };
+    let code = if proof.is_whole() { ExitCode::SUCCESS } else { ExitCode::from(3) };
+    printed(code, |out| print_proof(proof, &hash, out))
+}
+
+fn print_proof(proof: &Proof, hash: &Hash, out: &mut dyn Write) -> io::Result<()> {
     let (begun, ended) = &proof.times;
-    println!("{} records in {} files, {begun} to {ended}", proof.records, proof.files);
+    writeln!(out, "{} records in {} files, {begun} to {ended}", proof.records, proof.files)?;
     for (event, count) in &proof.events {
-        println!("  {event:<11} {count}");
+        writeln!(out, "  {event:<11} {count}")?;
     }
-    println!("record {} is the last; its digest is {hash}", proof.last);
+    writeln!(out, "record {} is the last; its digest is {hash}", proof.last)?;
     if proof.first > 1 {
-        println!("NOT PROVED: it begins with record {}; what was before is not here", proof.first);
+        let first = proof.first;
+        writeln!(out, "NOT PROVED: it begins with record {first}; what was before is not here")?;
     }
     match (proof.anchors, proof.unanchored) {
-        (0, _) => println!("NOT PROVED: no anchor was checked; give the key (--key)"),
-        (anchors, 0) => println!("{anchors} anchors hold; the last one is the last record"),
-        (anchors, after) => println!(
+        (0, _) => writeln!(out, "NOT PROVED: no anchor was checked; give the key (--key)")?,
+        (anchors, 0) => writeln!(out, "{anchors} anchors hold; the last one is the last record")?,
+        (anchors, after) => writeln!(
+            out,
             "{anchors} anchors hold; NOT PROVED: the last {after} records, which no anchor \
              follows: it is being written, was killed, or its end was cut off"
-        ),
+        )?,
     }
     if proof.holds == Some(false) {
-        println!("NOT PROVED: no record has the digest of --holds: the end was cut off");
+        writeln!(out, "NOT PROVED: no record has the digest of --holds: the end was cut off")?;
     }
-    if proof.is_whole() { ExitCode::SUCCESS } else { ExitCode::from(3) }
+    Ok(())
 }
 
 fn providers(files: &[PathBuf]) -> ExitCode {
-    let mut outcome = ExitCode::SUCCESS;
-    for file in files {
-        match config::profile::load(file) {
-            Ok(profile) => print_profile(&profile),
-            Err(problems) => outcome = report(&problems),
-        }
-    }
-    outcome
+    let mut code = ExitCode::SUCCESS;
+    let profiles = files.iter().map(|file| config::profile::load(file));
+    let profiles: Vec<Profile> = profiles
+        .filter_map(|loaded| loaded.map_err(|problems| code = report(&problems)).ok())
+        .collect();
+    printed(code, |out| profiles.iter().try_for_each(|profile| print_profile(profile, out)))
 }
 
-fn print_profile(profile: &Profile) {
-    println!("{}: {} ({})", profile.name, profile.title, profile.engine);
+fn print_profile(profile: &Profile, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "{}: {} ({})", profile.name, profile.title, profile.engine)?;
     for route in &profile.routes {
-        println!("  {:<20} {}", route.name, described(profile, route));
+        writeln!(out, "  {:<20} {}", route.name, described(profile, route))?;
     }
     let relay = if profile.challenge.replace_term_url { "replaced" } else { "left as it is" };
-    println!("  3-D Secure: hand-off page; return address {relay}");
-    if let Some(callback) = &profile.callback {
-        println!("  callbacks: {}", callback.proof.name());
+    writeln!(out, "  3-D Secure: hand-off page; return address {relay}")?;
+    match &profile.callback {
+        Some(callback) => writeln!(out, "  callbacks: {}", callback.proof.name()),
+        None => Ok(()),
     }
 }
 
 /// As `Content-Security-Policy` and `integrity` attributes spell them.
 fn digests() -> ExitCode {
-    for (name, digest) in page::form_digests() {
-        println!("{name:<22} {digest}");
-    }
-    for script in page::SCRIPTS {
-        println!("{:<22} {}", script.path, script.integrity());
-    }
-    ExitCode::SUCCESS
+    printed(ExitCode::SUCCESS, |out| {
+        for (name, digest) in page::form_digests() {
+            writeln!(out, "{name:<22} {digest}")?;
+        }
+        let mut scripts = page::SCRIPTS.iter();
+        scripts.try_for_each(|script| writeln!(out, "{:<22} {}", script.path, script.integrity()))
+    })
 }
 
 fn described(profile: &Profile, route: &Route) -> String {

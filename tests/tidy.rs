@@ -252,6 +252,7 @@ const DOORS: &[(&str, &[&str])] = &[
         &[
             "app/drain.rs",
             "cli.rs",
+            "cli/said.rs",
             "main.rs",
             "process/supervisor.rs",
             "secret/",

@@ -13,6 +13,8 @@ use rustix::termios::{
 use crate::config::{Gathering, RootKey, RootKeySource};
 use crate::secret::{CleartextBody, SecretBytes};
 
+use super::said::{ask, complain};
+
 /// What Ctrl-C types.
 const CTRL_C: u8 = 0x03;
 /// Longer than any spelling of a share.
@@ -46,14 +48,14 @@ impl Lines {
         loop {
             let given = usize::from(needed) - gathering.missing();
             if terminal {
-                eprint!("{path}: share {} of {needed}: ", given + 1);
+                ask(&format_args!("{path}: share {} of {needed}: ", given + 1));
             }
             let line = self.read_line().map_err(|error| match error {
                 Errno::INTR => format!("{path}: interrupted after {given} of {needed} shares"),
                 error => format!("standard input: {error}"),
             })?;
             if terminal {
-                eprintln!();
+                complain(&"");
             }
             let Some(line) = line else {
                 return Err(format!(
@@ -64,7 +66,7 @@ impl Lines {
                 Ok(Some(key)) => return Ok(key),
                 Ok(None) => {}
                 Err(error) if terminal && gathering.missing() > 0 => {
-                    eprintln!("{path}: the share {error}; once more");
+                    complain(&format_args!("{path}: the share {error}; once more"));
                 }
                 Err(error) => {
                     return Err(format!("{path}: line {} of standard input {error}", self.read));

@@ -16,7 +16,7 @@ use super::shares::SHARES_MAX;
 /// What stands before the key in a root key file, so that no other file is taken for one.
 const PREFIX: &str = "portcullis-root-key-v1:";
 
-const NOT_A_KEY: &str = "is not a root key; make one with `portcullis keygen`";
+const NOT_A_KEY: &str = "is not a key made by `portcullis keygen`";
 
 /// The version of `vault.root_key`.
 const FIRST: u32 = 1;

@@ -1,7 +1,7 @@
 //! The commands as somebody at a terminal, or a script, calls them.
 
-use std::fs;
-use std::process::{Command, Output};
+use std::fs::{self, File};
+use std::process::{Command, Output, Stdio};
 
 use super::house::House;
 
@@ -113,4 +113,64 @@ async fn the_environment_does_not_say_whom_to_trust() {
         let elsewhere = check().env(name, "/nowhere").output().unwrap();
         assert_eq!((elsewhere.status, told(&elsewhere)), (here.status, told(&here)), "{name}");
     }
+}
+
+/// The exit code where standard output is a reader that stops, or a disk that is full.
+fn code_into(output: File, arguments: &[&str]) -> Option<i32> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
+    command.args(arguments).stdout(output).stderr(Stdio::null()).status().unwrap().code()
+}
+
+/// A pipe that nobody reads.
+fn unread() -> File {
+    let (_, writer) = nix::unistd::pipe().unwrap();
+    File::from(writer)
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_takes_ends_a_command_with_1() {
+    let mut house = House::open().await;
+    house.world.stop_proxy().await;
+    let config = house.world.config();
+    let profile = format!("{}/config/providers/paymega.toml", env!("CARGO_MANIFEST_DIR"));
+    let records = house.audit_folder();
+    let (config, records) = (config.to_str().unwrap(), records.to_str().unwrap());
+    for arguments in [
+        &["check", "--config", config][..],
+        &["keygen"],
+        &["keygen", "--shares", "3", "--threshold", "2"],
+        &["providers", &profile],
+        &["page"],
+        &["pci"],
+        &["audit", "verify", records],
+    ] {
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        assert_eq!(code_into(unread(), arguments), Some(1), "{arguments:?}");
+        assert_eq!(code_into(full, arguments), Some(1), "{arguments:?}");
+    }
+    // Nor does it matter who hears the complaint.
+    let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
+    let status = command.args(["check", "--config", "nowhere"]).stderr(unread()).status();
+    assert_eq!(status.unwrap().code(), Some(1));
+}
+
+#[test]
+fn a_review_that_looked_at_nothing_says_nothing_of_the_record() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = place.path().to_str().unwrap();
+    let (key, other) = (place.path().join("audit.key"), place.path().join("other"));
+    fs::write(&other, "no key").unwrap();
+    let (key, other) = (key.to_str().unwrap(), other.to_str().unwrap());
+    for (arguments, complaint) in [
+        (&[folder, "--holds", "zz"][..], "portcullis: --holds: is not a digest of 64 hexadecimal"),
+        (&[folder, "--key", key], "audit.key: entity not found"),
+        (&[folder, "--key", other], "other: is not a key made by `portcullis keygen`"),
+        (&["/nowhere/at/all"], "portcullis: /nowhere/at/all: entity not found"),
+    ] {
+        let output = portcullis(&[&["audit", "verify"], arguments].concat());
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(told(&output).contains(complaint), "{}", told(&output));
+    }
+    let empty = portcullis(&["audit", "verify", folder]);
+    assert_eq!((empty.status.code(), told(&empty)), (Some(3), "there is no record\n".to_owned()));
 }
