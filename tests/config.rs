@@ -297,6 +297,17 @@ fn a_file_that_is_not_there_is_named_without_a_line() {
     assert!(problems[0].to_string().starts_with("no/such/file.toml: cannot be read"));
 }
 
+#[test]
+fn what_is_not_text_is_named_by_its_line() {
+    let place = Place::small();
+    let bytes = [GOOD.as_bytes(), b"# \xff\n"].concat();
+    fs::write(place.file(), bytes).unwrap();
+    let problems = config::load(&place.file()).unwrap_err();
+    let line = 1 + GOOD.lines().count();
+    let expected = format!("{}:{line}: is not text in UTF-8", place.file().display());
+    assert_eq!(problems.iter().map(ToString::to_string).collect::<Vec<_>>(), [expected]);
+}
+
 // ------------------------------------------------------------------------------------- helpers
 
 /// What every secret file holds.

@@ -31,6 +31,8 @@ pub use telemetry::{Collector, Telemetry};
 pub use upstream::{Host, Upstream};
 
 use std::collections::BTreeSet;
+use std::fs::{File, Metadata};
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -137,13 +139,12 @@ pub fn load(file: &Path) -> Result<Config, Vec<Problem>> {
 pub fn parse(file: &Path, text: String) -> Result<Config, Vec<Problem>> {
     let notes = Notes::new(file, text);
     let mut elsewhere = Vec::new();
-    let config = {
-        let document = notes.parse();
+    let config = notes.parse().and_then(|document| {
         let root = Table::root(&notes, &document);
         let config = config(&root, &mut elsewhere);
         root.finish();
         config
-    };
+    });
     let files = notes.files();
     let (mut problems, resolved) = notes.into_parts();
     problems.append(&mut elsewhere);
@@ -160,13 +161,14 @@ pub fn parse(file: &Path, text: String) -> Result<Config, Vec<Problem>> {
 }
 
 pub(crate) fn read_text(file: &Path) -> Result<String, Vec<Problem>> {
-    std::fs::read_to_string(file).map_err(|error| {
-        vec![Problem {
-            file: file.to_owned(),
-            line: 0,
-            key: String::new(),
-            message: format!("cannot be read: {}", error.kind()),
-        }]
+    let problem =
+        |line, message| vec![Problem { file: file.to_owned(), line, key: String::new(), message }];
+    let bytes = std::fs::read(file)
+        .map_err(|error| problem(0, format!("cannot be read: {}", error.kind())))?;
+    String::from_utf8(bytes).map_err(|error| {
+        let good = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
+        let line = 1 + good.filter(|byte| **byte == b'\n').count();
+        problem(line, "is not text in UTF-8".to_owned())
     })
 }
 
@@ -242,16 +244,25 @@ fn profiles(root: &Table<'_>, elsewhere: &mut Vec<Problem>) -> Vec<Arc<Profile>>
         root.fail("providers", "is required: the profiles of the providers in use");
     }
     let mut profiles: Vec<Arc<Profile>> = Vec::new();
-    for file in files {
-        match profile::load(&root.beside(&file)) {
+    for (index, file) in files.iter().enumerate() {
+        let file = root.beside(file);
+        if let Err(error) = File::open(&file).and_then(|file| file.metadata()).and_then(is_file) {
+            root.fail_at("providers", index, &format!("cannot be read: {}", error.kind()));
+            continue;
+        }
+        match profile::load(&file) {
             Ok(profile) if profiles.iter().any(|known| known.name == profile.name) => {
-                root.fail("providers", "names two profiles of the same provider");
+                root.fail_at("providers", index, "is a second profile of the same provider");
             }
             Ok(profile) => profiles.push(Arc::new(profile)),
             Err(mut problems) => elsewhere.append(&mut problems),
         }
     }
     profiles
+}
+
+fn is_file(about: Metadata) -> io::Result<()> {
+    if about.is_dir() { Err(io::ErrorKind::IsADirectory.into()) } else { Ok(()) }
 }
 
 fn vault(root: &Table<'_>) -> (Limits, Vec<RootKey>) {

@@ -35,15 +35,14 @@ pub fn load(file: &Path) -> Result<Profile, Vec<Problem>> {
 /// The same for a text that has been read.
 pub fn parse(file: &Path, text: String) -> Result<Profile, Vec<Problem>> {
     let notes = Notes::new(file, text);
-    let profile = {
-        let document = notes.parse();
+    let profile = notes.parse().map(|document| {
         let root = Table::root(&notes, &document);
         let profile = profile(&root, file);
         root.finish();
         profile
-    };
+    });
     let (problems, _) = notes.into_parts();
-    if problems.is_empty() { Ok(profile) } else { Err(problems) }
+    profile.filter(|_| problems.is_empty()).ok_or(problems)
 }
 
 fn profile(root: &Table<'_>, file: &Path) -> Profile {

@@ -6,7 +6,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
@@ -32,9 +32,21 @@ impl fmt::Display for Problem {
             write!(out, ":{}", self.line)?;
         }
         if !self.key.is_empty() {
-            write!(out, ": {}", self.key)?;
+            write!(out, ": {}", Shown(&self.key))?;
         }
-        write!(out, ": {}", self.message)
+        write!(out, ": {}", Shown(&self.message))
+    }
+}
+
+/// A text that a terminal only shows: a file may name its keys in control characters.
+struct Shown<'t>(&'t str);
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.chars().try_for_each(|sign| match sign.is_control() {
+            true => write!(out, "{}", sign.escape_default()),
+            false => out.write_char(sign),
+        })
     }
 }
 
@@ -69,14 +81,17 @@ impl Notes {
         Self { file: file.to_owned(), text, problems, resolved, files }
     }
 
-    /// Reads the document; a syntax error is noted and whatever could be read is returned.
-    pub(super) fn parse(&self) -> DeTable<'_> {
+    /// Reads the document. Every syntax error is noted, and nothing is returned then: what could
+    /// not be read would seem to be missing.
+    pub(super) fn parse(&self) -> Option<DeTable<'_>> {
         let (table, errors) = DeTable::parse_recoverable(&self.text);
-        for error in errors {
-            let at = error.span().map_or(0, |span| span.start);
-            self.note(at, "", error.message());
+        for error in &errors {
+            let span = error.span().unwrap_or_default();
+            let is_key = error.message().starts_with("duplicate key");
+            let key = self.text.get(span.clone()).filter(|_| is_key);
+            self.note(span.start, key.unwrap_or_default(), error.message());
         }
-        table.into_inner()
+        errors.is_empty().then(|| table.into_inner())
     }
 
     pub(super) fn into_parts(self) -> (Vec<Problem>, Vec<Resolved>) {
@@ -157,6 +172,14 @@ impl<'d> Table<'d> {
     pub(super) fn fail(&self, key: &str, message: &str) {
         let at = self.entry(key).map_or(self.at, |(at, _)| at);
         self.notes.note(at, &self.path_of(key), message);
+    }
+
+    /// The same for one element of a list.
+    pub(super) fn fail_at(&self, key: &str, index: usize, message: &str) {
+        let (at, value) = self.entry(key).unzip();
+        let element = value.and_then(|value| value.get(index)).map(|element| element.span().start);
+        let at = element.or(at).unwrap_or(self.at);
+        self.notes.note(at, &format!("{}[{index}]", self.path_of(key)), message);
     }
 
     fn record(&self, key: &str, value: String, default: bool) {
@@ -392,8 +415,7 @@ mod tests {
 
     fn read(text: &str, look: impl FnOnce(&Table<'_>)) -> Vec<String> {
         let notes = Notes::new(Path::new("test.toml"), text.to_owned());
-        {
-            let document = notes.parse();
+        if let Some(document) = notes.parse() {
             let table = Table::root(&notes, &document);
             look(&table);
             table.finish();
@@ -425,12 +447,19 @@ mod tests {
     }
 
     #[test]
-    fn every_syntax_error_has_its_line() {
-        let problems = read("a = 1\nb = \nc = 2\n", |table| {
-            table.number("a", 0, 0..=9);
-            table.has("b");
-            table.number("c", 0, 0..=9);
-        });
-        assert!(problems.iter().any(|line| line.starts_with("test.toml:2")), "{problems:?}");
+    fn a_syntax_error_has_its_line_and_hides_nothing_behind_what_it_made_unreadable() {
+        let unread = |_: &Table<'_>| panic!("what could be read is not all there is");
+        let problems = read("a = 1\nb = \nc = 2\n", unread);
+        assert!(problems.iter().all(|line| line.starts_with("test.toml:2: ")), "{problems:?}");
+        let problems = read("a = 1\n[b]\nport = 3\nport = 4\n", unread);
+        assert_eq!(problems, ["test.toml:4: port: duplicate key"]);
+    }
+
+    #[test]
+    fn a_key_cannot_move_the_cursor() {
+        let problems = read("\"\\u001b[31mred\\n\" = 1\n", |_| {});
+        assert_eq!(problems.len(), 1);
+        let shown = "test.toml:1: \\u{1b}[31mred\\n: is not a key";
+        assert!(problems[0].starts_with(shown), "{problems:?}");
     }
 }

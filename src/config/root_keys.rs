@@ -69,12 +69,9 @@ pub fn new_root_key() -> Zeroizing<String> {
 /// Whatever is wrong with the file's spelling, with `[vault]` or with a root key.
 pub fn root_keys(file: &Path) -> Result<Vec<RootKey>, Vec<Problem>> {
     let notes = Notes::new(file, super::read_text(file)?);
-    let keys = {
-        let document = notes.parse();
-        super::vault(&Table::root(&notes, &document)).1
-    };
+    let keys = notes.parse().map(|document| super::vault(&Table::root(&notes, &document)).1);
     let (problems, _) = notes.into_parts();
-    if problems.is_empty() { Ok(keys) } else { Err(problems) }
+    keys.filter(|_| problems.is_empty()).ok_or(problems)
 }
 
 /// All root keys of `[vault]`; none means a random one.
