@@ -13,6 +13,7 @@ use crate::vault::{Fingerprint, KeptCard, SeenSession, Session, Tenant, VaultErr
 use crate::wire::{Kind, Text, Value, is_card_number, parse};
 
 use super::forward::json_only;
+use super::members::only;
 use super::object::Object;
 use super::{Flow, Refusal};
 
@@ -61,6 +62,11 @@ pub struct CardForm {
     pub theme: String,
 }
 
+/// What a card may come with.
+const MEMBERS: [&str; 6] = ["number", "exp_month", "exp_year", "holder", "cvv", "token"];
+/// Those that a kept card has already.
+const OF_A_NEW_CARD: [&str; 4] = ["number", "exp_month", "exp_year", "holder"];
+
 impl Flow {
     /// The form of a session that has a card left. Looking at it uses nothing up.
     pub fn card_form(&self, id: &str, now: Timestamp) -> Result<CardForm, Refusal> {
@@ -87,9 +93,11 @@ impl Flow {
         self.check_origin(headers, &seen.session)?;
         json_only(headers)?;
         let document = parse(body.as_bytes())?;
+        only(document.root(), "", &["card"])?;
         let card = document.root().members().find(|(key, _)| key.is_text("card"));
         let card = card.map(|(_, value)| value).filter(|value| value.kind() == Kind::Object);
         let card = card.ok_or_else(|| Refusal::FieldMissing("/card".to_owned()))?;
+        only(card, "/card", &MEMBERS)?;
         let answer = match field(card, "token")? {
             Some(token) => self.refresh(card, &token, (&id, &seen), allow, now)?,
             None => self.keep_card(card, (&id, &seen), allow, now)?,
@@ -149,6 +157,11 @@ impl Flow {
         allow: impl FnOnce(Offer<'_>) -> Result<(), Exceeded>,
         now: Timestamp,
     ) -> Result<Object, Refusal> {
+        for name in OF_A_NEW_CARD {
+            if field(card, name)?.is_some() {
+                return Err(Refusal::FieldInvalid(format!("/card/{name}")));
+            }
+        }
         let session = &seen.session;
         let pointer = || "/card/token".to_owned();
         let token = Token::parse(token.as_str()).map_err(|_| Refusal::TokenMalformed(pointer()))?;

@@ -21,6 +21,7 @@ mod handoff;
 mod identify;
 mod inquiry;
 mod intake;
+mod members;
 mod object;
 mod once;
 mod outline;
@@ -140,6 +141,13 @@ pub enum Refusal {
     FieldMissing(String),
     /// A field is there that has no place in this call, or has the wrong content.
     FieldInvalid(String),
+    /// A body of one of our own calls has a member that it cannot have.
+    MemberUnknown {
+        /// Where the object is that has it.
+        at: &'static str,
+        /// Those that it may have.
+        known: &'static [&'static str],
+    },
     /// The application sent a card number or a CVV in clear.
     RawCard(Option<String>),
     /// What stands in a card field is not a token.

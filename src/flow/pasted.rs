@@ -21,6 +21,8 @@ pub struct Pasted {
     pub body: CleartextBody,
 }
 
+const MEMBERS: [&str; 4] = ["method", "path", "headers", "body"];
+
 impl Pasted {
     /// Reads `{"method","path","headers","body"}`. Nothing is guessed: other members are refused.
     ///
@@ -40,7 +42,7 @@ impl Pasted {
                 Some("path") => target = Some(text_of(value, "/path")?),
                 Some("headers") => headers = headers_of(value)?,
                 Some("body") => body = body_of(value)?,
-                _ => return Err(Refusal::FieldInvalid(String::new())),
+                _ => return Err(Refusal::MemberUnknown { at: "", known: &MEMBERS }),
             }
         }
         let missing = |name: &str| Refusal::FieldMissing(name.to_owned());

@@ -13,6 +13,7 @@ use crate::wire::{Document, Kind, Value, parse};
 
 use super::forward::json_only;
 use super::identify::Shown;
+use super::members::only;
 use super::object::Object;
 use super::{Flow, Refusal, theme};
 
@@ -23,6 +24,9 @@ const SESSION_LIFE_MAX: u64 = 3600;
 /// Cards of a capture session when no number is asked for, and the most.
 const SESSION_CARDS: u64 = 5;
 const SESSION_CARDS_MAX: u64 = 100;
+
+/// What a capture session may be opened with.
+const MEMBERS: [&str; 6] = ["origin", "ttl_seconds", "max_cards", "account", "theme", "return_url"];
 
 impl Flow {
     /// The application that makes one of our own calls.
@@ -40,6 +44,7 @@ impl Flow {
     ) -> Result<CleartextBody, Refusal> {
         json_only(headers)?;
         let document = parse(body.as_bytes())?;
+        only(document.root(), "", &MEMBERS)?;
         let origin = text(&document, "origin")?;
         let origin = origin.ok_or_else(|| Refusal::FieldMissing("/origin".to_owned()))?;
         if !app.origins.contains(&origin) {

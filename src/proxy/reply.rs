@@ -280,7 +280,7 @@ fn build(row: &Problem, about: About, id: &RequestId) -> Refused {
         origin: row.origin.as_str(),
         forwarded: forwarded.as_str(),
         retry: row.retry.as_str(),
-        field: about.field.filter(|field| !field.is_empty()),
+        field: about.field,
         payment: about.payment,
         request_id: id.as_str(),
     };
@@ -326,9 +326,10 @@ fn row(refusal: &Refusal) -> Problem {
         Refusal::ContentEncodingRefused => (415, "content_encoding_refused", Policy, Safe, "Bodies are taken as they are, not compressed."),
         Refusal::BodyUnexpected => (400, "body_unexpected", Policy, Safe, "This call has a body where it should not, or none where it should."),
         Refusal::BodyMalformed(error) => return malformed(error),
-        Refusal::FieldNotText(_) => (422, "field_not_text", Policy, Safe, "A card field must be a string."),
+        Refusal::FieldNotText(_) => (422, "field_not_text", Policy, Safe, "A field must be a string."),
         Refusal::FieldMissing(_) => (422, "field_missing", Policy, Safe, "A field is missing."),
         Refusal::FieldInvalid(_) => (422, "field_invalid", Policy, Safe, "A field's value is not accepted here."),
+        Refusal::MemberUnknown { .. } => (422, "field_invalid", Policy, Safe, "The body has a member that is not known here."),
         Refusal::RawCard(_) => (422, "raw_card_refused", Policy, Safe, "Card data in clear is not taken from applications: send the token."),
         Refusal::TokenMalformed(_) => (422, "token_malformed", Policy, Safe, "What stands in this field is not a token."),
         Refusal::TokenUnknown(_) => (422, "token_unknown", Vault, Safe, "The token is not known here, or no longer."),
@@ -470,6 +471,9 @@ fn detail(refusal: &Refusal) -> Option<String> {
     let text = match refusal {
         Refusal::BodyMalformed(error) => return Some(error.to_string()),
         Refusal::AnswerWithheld(reason) => why_withheld(*reason),
+        Refusal::MemberUnknown { known, .. } => {
+            return Some(format!("Known are: {}.", known.join(", ")));
+        }
         _ => return None,
     };
     Some(text.to_owned())
@@ -495,8 +499,10 @@ fn why_withheld(reason: Withheld) -> &'static str {
     }
 }
 
+/// Empty, it points at the whole body (RFC 6901), which is told where a member is unknown.
 fn field(refusal: &Refusal) -> Option<String> {
-    match refusal {
+    let field = match refusal {
+        Refusal::MemberUnknown { at, .. } => return Some((*at).to_owned()),
         Refusal::FieldNotText(field)
         | Refusal::FieldMissing(field)
         | Refusal::FieldInvalid(field)
@@ -510,7 +516,8 @@ fn field(refusal: &Refusal) -> Option<String> {
         | Refusal::PaymentUnknown { field, .. } => field.clone(),
         Refusal::Card(error) => Some(card_field(*error).to_owned()),
         _ => None,
-    }
+    };
+    field.filter(|field| !field.is_empty())
 }
 
 /// A JSON answer of our own.

@@ -302,7 +302,11 @@ fn a_card_that_is_not_one_is_not_captured() {
         (card(PAN, "12a"), "Card(CvvDigits)"),
         (good.replace("\"35\"", "\"20\""), "Card(ExpiryPast)"),
         (good.replace("\"10\"", "\"13\""), "Card(ExpiryFormat)"),
-        (good.replace("\"number\"", "\"nummer\""), "FieldMissing(\"/card/number\")"),
+        (good.replace("\"number\"", "\"nummer\""), "MemberUnknown { at: \"/card\""),
+        (good.replacen('{', "{\"x\":1,", 1), "MemberUnknown { at: \"\""),
+        (good.replace("\"holder\"", "\"token\""), "FieldInvalid(\"/card/number\")"),
+        (good.replace("\"number\":", "\"token\":"), "FieldInvalid(\"/card/exp_month\")"),
+        (r#"{"card":{}}"#.to_owned(), "FieldMissing(\"/card/number\")"),
         (good.replace(&format!("\"{PAN}\""), PAN), "FieldNotText(\"/card/number\")"),
         (r#"{"card":[]}"#.to_owned(), "FieldMissing(\"/card\")"),
         ("{}".to_owned(), "FieldMissing(\"/card\")"),
@@ -332,6 +336,10 @@ fn a_capture_session_counts_its_cards_and_knows_its_origin() {
     assert!(
         refusal(open(r#"{"origin":"https://shop.example","ttl_seconds":86401}"#))
             .contains("FieldInvalid")
+    );
+    assert!(
+        refusal(open(r#"{"origin":"https://shop.example","ttl_second":60}"#))
+            .starts_with(r#"MemberUnknown { at: "", known: ["origin", "ttl_seconds", "#)
     );
     let opened = open(r#"{"origin":"https://shop.example","max_cards":2}"#).unwrap();
     let session = crate::bench::member(opened.as_bytes(), "id");

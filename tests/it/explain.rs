@@ -283,6 +283,11 @@ async fn a_paste_that_is_none_is_refused() {
         let answer = line.send(&Ask::json("/v1/explain", body.to_owned())).await;
         assert_problem(&answer, status, code, "no");
     }
+    let more = Ask::json("/v1/explain", format!("{{{good},\"more\":1}}"));
+    let answer = house.private(Version::Http1).await.send(&more).await;
+    let problem = assert_problem(&answer, 422, "field_invalid", "no");
+    assert_eq!(problem["field"], "", "the body itself");
+    assert_eq!(problem["detail"], "Known are: method, path, headers, body.");
     let form = Ask::json("/v1/explain", "a=b").without("content-type");
     let mut line = house.private(Version::Http1).await;
     assert_problem(&line.send(&form).await, 415, "content_type_refused", "no");
