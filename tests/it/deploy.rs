@@ -284,6 +284,23 @@ fn the_openapi_document_leaves_a_providers_answers_to_the_provider() {
 }
 
 #[test]
+fn the_openapi_document_says_by_what_an_application_is_known() {
+    let document: Value = serde_json::from_str(include_str!("../../docs/openapi.json")).unwrap();
+    let known = |call: &Value| {
+        let ways = call["security"].as_array().unwrap().iter().map(|way| way.as_object().unwrap());
+        ways.map(|way| way.keys().cloned().collect::<String>()).collect::<BTreeSet<_>>()
+    };
+    // Empty: by something that is no header, in the body or in what is pasted.
+    let gateway = ["", "basic", "certificate", "handle", "key", "signature"].map(str::to_owned);
+    for method in ["delete", "get", "patch", "post", "put"] {
+        let call = &document["paths"]["/{account}/{api}/{path}"][method];
+        assert_eq!(known(call), gateway.clone().into(), "{method}");
+    }
+    let explain = ["", "certificate", "key"].map(str::to_owned);
+    assert_eq!(known(&document["paths"]["/v1/explain"]["post"]), explain.into());
+}
+
+#[test]
 fn every_alert_has_a_chapter_that_says_how_urgent_it_is() {
     let mut alerts = BTreeMap::new();
     for rule in ALERTS.split("- alert: ").skip(1) {
