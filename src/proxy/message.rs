@@ -274,7 +274,8 @@ pub enum ConnectionEvent {
 
 impl ConnectionEvent {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
+        Self::AcceptFailed,
         Self::TooMany,
         Self::TooManyFromAddress,
         Self::HandshakeTimeout,

@@ -160,9 +160,26 @@ async fn the_guide_lists_every_metric_with_its_labels() {
     assert_eq!(told, found);
 }
 
+#[tokio::test]
+async fn every_reason_for_which_a_connection_ends_is_counted_from_the_start_and_in_the_guide() {
+    let house = House::open().await;
+    let text = metrics(&house).await;
+    let ended = |(name, _): &Series| name == "portcullis_connections_ended_total";
+    let found = served(&text).into_iter().filter(ended);
+    let found: BTreeSet<_> = found.map(|(_, labels)| labels["reason"].clone()).collect();
+    assert_eq!(found, variants_in(include_str!("../../src/proxy/message.rs"), "ConnectionEvent"));
+    let row = GUIDE.lines().find(|line| line.starts_with("| `portcullis_connections_ended_total`"));
+    let (_, told) = row.unwrap().split_once(": ").unwrap();
+    let told: BTreeSet<_> = told.split('`').skip(1).step_by(2).collect();
+    assert_eq!(found.iter().map(String::as_str).collect::<BTreeSet<_>>(), told);
+}
+
 /// Variants of an enum of `telemetry`, as a log line spells them.
 fn variants(name: &str) -> BTreeSet<String> {
-    let source = include_str!("../../src/telemetry/mod.rs");
+    variants_in(include_str!("../../src/telemetry/mod.rs"), name)
+}
+
+fn variants_in(source: &str, name: &str) -> BTreeSet<String> {
     let (_, body) = source.split_once(&format!("pub enum {name} {{\n")).unwrap();
     let lines = body.split("\n}\n").next().unwrap().lines();
     let names = lines.filter_map(|line| {
