@@ -40,6 +40,7 @@ mod read_ahead;
 mod reply;
 mod shown;
 pub mod signing;
+mod steps;
 mod stream;
 mod target;
 pub mod tracing;
