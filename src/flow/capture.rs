@@ -26,6 +26,20 @@ pub struct Captured {
     pub origin: String,
 }
 
+/// A capture session that is good, and what is about to be captured in it.
+#[derive(Debug)]
+pub struct Capturing {
+    id: SessionId,
+    seen: SeenSession,
+}
+
+impl Capturing {
+    /// The application whose session it is.
+    pub fn app(&self) -> &Tenant {
+        &self.seen.session.owner.tenant
+    }
+}
+
 /// What a browser offers, before anything of it is kept.
 #[derive(Debug)]
 pub struct Offer<'o> {
@@ -54,6 +68,8 @@ pub enum Offered<'o> {
 /// What the hosted card form is made of.
 #[derive(Debug)]
 pub struct CardForm {
+    /// The application whose session it is.
+    pub app: Tenant,
     /// The only origin that may frame it and is told the token.
     pub origin: String,
     /// Where it takes the browser when it is a page of its own; empty where it may not.
@@ -75,21 +91,28 @@ impl Flow {
         if session.cards_left == 0 {
             return Err(Refusal::SessionUnknown);
         }
-        let Session { origin, return_url, theme, .. } = session;
-        Ok(CardForm { origin, return_url, theme })
+        let Session { origin, return_url, theme, owner, .. } = session;
+        Ok(CardForm { app: owner.tenant, origin, return_url, theme })
+    }
+
+    /// Finds the session that a capture names.
+    pub fn capturing(&self, headers: &HeaderMap, now: Timestamp) -> Result<Capturing, Refusal> {
+        let id = session_of(headers)?;
+        let seen = self.vault.session(&id, now)?;
+        Ok(Capturing { id, seen })
     }
 
     /// Keeps a card, or the new CVV of a kept card. `allow` is asked when everything else has been
     /// checked, before anything is used up.
     pub fn capture(
         &self,
+        capturing: Capturing,
         headers: &HeaderMap,
         body: &CleartextBody,
         allow: impl FnOnce(Offer<'_>) -> Result<(), Exceeded>,
         now: Timestamp,
     ) -> Result<Captured, Refusal> {
-        let id = session_of(headers)?;
-        let seen = self.vault.session(&id, now)?;
+        let Capturing { id, seen } = capturing;
         self.check_origin(headers, &seen.session)?;
         json_only(headers)?;
         let document = parse(body.as_bytes())?;

@@ -37,6 +37,8 @@ pub(super) struct WayBack {
     pub term_url: String,
     /// Where the customer goes when the outcome is unknown; empty where nobody said.
     pub return_url: String,
+    /// Whose payment it is.
+    pub tenant: String,
 }
 
 impl Kept {
@@ -65,7 +67,7 @@ impl Kept {
 
 impl WayBack {
     fn pack(&self) -> SecretBytes {
-        let texts = [&self.account, &self.term_url, &self.return_url];
+        let texts = [&self.account, &self.term_url, &self.return_url, &self.tenant];
         texts.iter().fold(Packer::of(WAY_BACK), |p, text| p.put(text.as_bytes())).close()
     }
 
@@ -75,6 +77,7 @@ impl WayBack {
             account: unpacker.owned()?,
             term_url: unpacker.owned()?,
             return_url: unpacker.owned()?,
+            tenant: unpacker.owned().unwrap_or_default(),
         })
     }
 }
@@ -210,6 +213,7 @@ fn read(scope: &Scope<'_>, parts: &Parts<'_>) -> Result<(Kept, Option<WayBack>),
                 .return_url
                 .and_then(|url| url.reveal(landing_page))
                 .unwrap_or_default(),
+            tenant: scope.audience.tenant.as_str().to_owned(),
         }),
         _ => None,
     };

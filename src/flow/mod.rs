@@ -36,10 +36,11 @@ mod relay;
 mod reveal;
 mod session;
 mod theme;
+mod whose;
 
 pub use answer::{Answer, Scrubbed};
 pub use callback::{Delivery, Notice, Unverified, Verdict, Verified};
-pub use capture::{Captured, CardForm, Offer, Offered};
+pub use capture::{Captured, Capturing, CardForm, Offer, Offered};
 pub use explain::Explanation;
 pub use forward::{Place, Prepared, Replaced};
 pub use handoff::{HandoffPage, HandoffStep};
@@ -50,6 +51,7 @@ pub use payform::{Form, FormStep, FormTicket};
 pub use proof::{Draft, Signed};
 pub use relay::{Relayed, Return, Step, Ticket};
 pub use reveal::Disclosure;
+pub use whose::Whose;
 
 pub use forward::{Incoming, Pending, Ready};
 pub use once::Repeated;

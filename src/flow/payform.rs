@@ -97,6 +97,11 @@ impl Kept {
     }
 }
 
+/// The account and the application of a kept form.
+pub(super) fn whose(payload: &[u8]) -> Option<(String, String)> {
+    Kept::unpack(payload).map(|kept| (kept.account, kept.tenant))
+}
+
 impl Flow {
     /// Puts our address where the provider names its form's; that one must be on the list of hosts.
     pub(super) fn swap_payform_url(

@@ -9,7 +9,9 @@ use arc_swap::ArcSwap;
 
 use crate::audit::{Audit, NotRecorded, Record, Way};
 use crate::card::Timestamp;
-use crate::flow::{self, Disclosure, Draft, Flow, Forwarded, Notice, Prepared, Refusal, Signed};
+use crate::flow::{
+    self, Disclosure, Draft, Flow, Forwarded, Notice, Prepared, Refusal, Signed, Whose,
+};
 use crate::limit::{Gates, Limits};
 use crate::provider::{HostPort, ProviderHost};
 use crate::telemetry::{Event, Hex, Log, Metrics, Steps};
@@ -358,6 +360,36 @@ impl Call {
         self.upstream
     }
 
+    /// Notes whose payment it is about, where that is known.
+    pub(super) fn belongs(&mut self, whose: Option<Whose>) {
+        if let Some(Whose { app, account }) = whose {
+            self.app = app;
+            self.account = Some(account);
+        }
+    }
+
+    /// Notes how an exchange ended, where nobody is shown a problem document: what a browser sees
+    /// is the same whatever became of its payment.
+    pub(super) fn exchanged(&mut self, ended: Result<u16, SendError>) {
+        let forwarded = ended.as_ref().map_or_else(reply::forwarded, |_| Forwarded::Yes);
+        self.forwarded = Some(forwarded.as_str());
+        match ended {
+            Ok(status) => self.upstream_status = Some(status),
+            Err(error) => self.code = reply::unanswered_code(&error),
+        }
+    }
+
+    /// What goes on when this call has been answered: told by a line of its own, under the same id.
+    pub(super) fn later(&self, name: &'static str) -> Self {
+        Self {
+            id: self.id,
+            app: self.app.clone(),
+            account: self.account.clone(),
+            begun: self.begun,
+            ..Self::begin(self.listener, name, None)
+        }
+    }
+
     /// For what is sent because of this call.
     pub(super) fn behalf(&self) -> Behalf {
         let context = self.traced.as_ref().map(|traced| *traced.context());
@@ -390,13 +422,13 @@ impl Call {
     /// A refusal becomes the reply, and its code is noted.
     pub(super) fn refuse(&mut self, refused: super::reply::Refused) -> Reply {
         self.note(&refused);
-        self.forwarded = Some(refused.forwarded.as_str());
         refused.reply
     }
 
     /// Notes why it was refused; the reply is another one.
     pub(super) fn note(&mut self, refused: &super::reply::Refused) {
         self.code = refused.code;
+        self.forwarded = Some(refused.forwarded.as_str());
         self.guess = refused.guess;
         self.limit = refused.limit;
     }

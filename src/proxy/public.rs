@@ -138,6 +138,7 @@ impl Handler for Public {
             let mut call = self.begin(name, Some(head));
             if let Some(called) = &called {
                 call.route(|| called.pattern().into());
+                self.note_whose(called, &mut call);
             }
             let mut refused = call.refuse(reply::refused(&refusal, &call.id));
             if matches!(called, Some(Called::Capture)) {
@@ -161,6 +162,7 @@ impl Handler for Public {
         let came_with_body = !body.is_empty();
         let mut call = self.begin(called.name(), Some(&head));
         call.route(|| called.pattern().into());
+        self.note_whose(&called, &mut call);
         let mut reply = match called {
             Called::Preflight => self.preflight(&head),
             Called::Capture => self.capture(&head, &body, &mut call),
@@ -199,6 +201,17 @@ impl Handler for Public {
 }
 
 impl Public {
+    /// Whose call it is, as far as its path tells.
+    fn note_whose(&self, called: &Called<'_>, call: &mut Call) {
+        match called {
+            Called::Start(id) | Called::Return(id) | Called::Form(id) => {
+                call.belongs(self.0.flow.whose(id, Timestamp::system()));
+            }
+            Called::Callback(account, _) => call.account = self.0.flow.account_named(account),
+            Called::Preflight | Called::Capture | Called::CardForm(_) | Called::Script(_) => {}
+        }
+    }
+
     /// A browser asks whether a page may call. The session is not known yet (a preflight carries no
     /// credentials), so any origin that some application named may ask.
     fn preflight(&self, head: &Head) -> Reply {
@@ -215,8 +228,12 @@ impl Public {
     }
 
     fn capture(&self, head: &Head, body: &CleartextBody, call: &mut Call) -> Reply {
+        let (flow, now) = (&self.0.flow, Timestamp::system());
         let allow = |offer: Offer<'_>| self.allow_card(&offer);
-        let captured = self.0.flow.capture(&head.headers, body, allow, Timestamp::system());
+        let captured = flow.capturing(&head.headers, now).and_then(|capturing| {
+            call.app = Some(capturing.app().clone());
+            flow.capture(capturing, &head.headers, body, allow, now)
+        });
         let mut reply = match captured {
             Ok(captured) => reply::json(StatusCode::CREATED, captured.body),
             Err(refusal) => {
@@ -283,6 +300,7 @@ impl Public {
             Ok(form) => form,
             Err(refusal) => return gone(&refusal, language, call),
         };
+        call.app = Some(form.app);
         let form = CardForm {
             origin: &form.origin,
             return_url: &form.return_url,
@@ -295,9 +313,8 @@ impl Public {
 
     async fn callback(&self, callback: Unverified<'_>, call: &mut Call) -> Reply {
         let (flow, now) = (&self.0.flow, Timestamp::system());
-        let mut taken = String::new();
+        let (mut taken, mut delivered) = (String::new(), None);
         let verdict = flow.verify(callback, now).and_then(|verified| {
-            call.account = Some(Arc::clone(verified.account()));
             call.app = Some(verified.app().clone());
             taken = verified.reply();
             flow.judge(verified, now)
@@ -308,21 +325,18 @@ impl Public {
                 Ok(())
             }
             Ok(Verdict::Deliver(notice, delivery)) => {
-                let status = match self.0.sign_notice(*notice).await {
-                    Ok(prepared) => {
-                        let begun = Instant::now();
-                        let answer = self.0.send(prepared, Origin::Outside, call.behalf()).await;
-                        call.upstream_since(begun);
-                        answer.ok().map(|answer| answer.status)
-                    }
-                    Err(_) => None,
-                };
-                call.upstream_status = status;
+                if let Ok(prepared) = self.0.sign_notice(*notice).await {
+                    let begun = Instant::now();
+                    let answer = self.0.send(prepared, Origin::Outside, call.behalf()).await;
+                    call.upstream_since(begun);
+                    delivered = Some(answer.map(|answer| answer.status));
+                }
+                let status = delivered.as_ref().and_then(|ended| ended.as_ref().ok().copied());
                 flow.delivered(delivery, status, Timestamp::system())
             }
             Err(refusal) => Err(refusal),
         };
-        match outcome {
+        let reply = match outcome {
             Ok(()) => {
                 let mut reply = Reply::empty(StatusCode::OK);
                 if !taken.is_empty() {
@@ -337,6 +351,13 @@ impl Public {
                 let refused = reply::refused(&refusal, &call.id);
                 call.refuse(refused)
             }
+        };
+        if let Some(ended) = delivered {
+            // Not taken is the word for it, whichever way the application failed.
+            let code = call.code;
+            call.exchanged(ended);
+            call.code = code;
         }
+        reply
     }
 }

@@ -231,6 +231,11 @@ pub(super) fn unanswered(
     build(&unanswered_row(error.kind, before), about, id)
 }
 
+/// The code of the same, where nobody is shown the document.
+pub(super) fn unanswered_code(error: &SendError) -> &'static str {
+    unanswered_row(error.kind, forwarded(error)).code
+}
+
 /// A request to a shop that brought no answer.
 pub(super) fn shop_unanswered(error: &SendError, id: &RequestId) -> Refused {
     let forwarded = forwarded(error);

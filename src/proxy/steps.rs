@@ -6,18 +6,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::{Method, StatusCode};
+use tokio::task::JoinHandle;
 
 use crate::audit::Way;
 use crate::card::Timestamp;
 use crate::flow::{
-    Form, FormStep, FormTicket, Forwarded, HandoffPage, HandoffStep, Prepared, Refusal, Relayed,
-    Return, Step, Ticket,
+    Answer, Form, FormStep, FormTicket, Forwarded, HandoffPage, HandoffStep, Prepared, Refusal,
+    Relayed, Return, Step, Ticket,
 };
 use crate::page::{self, Language, Notice};
 use crate::secret::CleartextBody;
 
-use super::desk::{Call, Origin};
-use super::exchange::SendErrorKind;
+use super::desk::{Call, Desk, Origin};
+use super::exchange::{SendError, SendErrorKind};
 use super::message::{Head, Reply};
 use super::public::Public;
 use super::reply;
@@ -62,7 +63,7 @@ impl Public {
                 self.relay(id, *prepared, ticket, language, call).await
             }
             Ok(Step::Answer(outcome)) => relayed(outcome, language),
-            Ok(Step::Wait) => self.wait(id, "3ds", language, Self::return_outcome).await,
+            Ok(Step::Wait) => self.wait(id, "3ds", language, call, Self::return_outcome).await,
             Ok(Step::Idle) => notice(StatusCode::OK, Notice::Idle, language),
             Err(refusal) => gone(&refusal, language, call),
         }
@@ -79,20 +80,23 @@ impl Public {
         call: &mut Call,
     ) -> Reply {
         let (desk, behalf) = (Arc::clone(&self.0), call.behalf());
-        let relaying = tokio::spawn(async move {
+        let mut relaying = tokio::spawn(async move {
             let outcome = desk.send(prepared, Origin::Outside, behalf).await;
-            let status = outcome.as_ref().ok().map(|answer| answer.status);
+            let ended = status_of(&outcome);
             let outcome = outcome.map_err(|error| reply::forwarded(&error));
-            (desk.flow.finish_return(ticket, outcome, Timestamp::system()), status)
+            (desk.flow.finish_return(ticket, outcome, Timestamp::system()), ended)
         });
         let begun = Instant::now();
-        let done = tokio::time::timeout(RELAY_WAIT, relaying).await;
+        let done = tokio::time::timeout(RELAY_WAIT, &mut relaying).await;
         call.upstream_since(begun);
-        let Ok(Ok((outcome, status))) = done else {
-            call.code = "waiting";
-            return waiting("3ds", id, language);
+        let Ok(Ok((outcome, ended))) = done else {
+            if done.is_err() {
+                let late = call.later("threeds.relay");
+                tokio::spawn(tell_late(relaying, late, begun, Arc::clone(&self.0)));
+            }
+            return waiting("3ds", id, language, call);
         };
-        call.upstream_status = status;
+        call.exchanged(ended);
         match outcome {
             Ok(outcome) => relayed(outcome, language),
             Err(refusal) => unreachable(&refusal, language, call),
@@ -114,7 +118,9 @@ impl Public {
             }
             Ok(FormStep::Page(page, ticket)) => self.hand_out(page, *ticket, language, call).await,
             Ok(FormStep::Answer(outcome)) => relayed(outcome, language),
-            Ok(FormStep::Wait) => self.wait(id, "payform", language, Self::form_outcome).await,
+            Ok(FormStep::Wait) => {
+                self.wait(id, "payform", language, call, Self::form_outcome).await
+            }
             // As everywhere in the browser: ended, unknown and never there look alike.
             Err(refusal @ Refusal::SessionUnknown) => gone(&refusal, language, call),
             Err(refusal) => form_refused(&refusal, language, call),
@@ -131,7 +137,7 @@ impl Public {
         let begun = Instant::now();
         let outcome = self.0.send(prepared, Origin::Outside, call.behalf()).await;
         call.upstream_since(begun);
-        call.upstream_status = outcome.as_ref().ok().map(|answer| answer.status);
+        call.exchanged(status_of(&outcome));
         let unrecorded =
             outcome.as_ref().is_err_and(|error| error.kind == SendErrorKind::NotRecorded);
         let outcome = outcome.map_err(|error| reply::forwarded(&error));
@@ -167,6 +173,7 @@ impl Public {
         self.0.flow.show_form(&ticket, Timestamp::system());
         // Nobody tells us whether the browser posts it.
         self.0.disclosed(Forwarded::Unknown, call.id);
+        call.forwarded = Some(Forwarded::Unknown.as_str());
         shown::handoff(&page, language)
     }
 
@@ -174,7 +181,7 @@ impl Public {
     pub(super) fn look_at_form(&self, id: &str, language: Language, call: &mut Call) -> Reply {
         match self.form_outcome(id) {
             Ok(Some(outcome)) => relayed(outcome, language),
-            Ok(None) => waiting("payform", id, language),
+            Ok(None) => waiting("payform", id, language, call),
             Err(refusal) => gone(&refusal, language, call),
         }
     }
@@ -194,6 +201,7 @@ impl Public {
         id: &str,
         place: &str,
         language: Language,
+        call: &mut Call,
         outcome: impl Fn(&Self, &str) -> Result<Option<Relayed>, Refusal> + Send,
     ) -> Reply {
         let until = tokio::time::Instant::now() + RETURN_WAIT;
@@ -205,10 +213,38 @@ impl Public {
                 Err(_) => break,
             }
         }
-        waiting(place, id, language)
+        waiting(place, id, language, call)
     }
 }
 
-fn waiting(place: &str, id: &str, language: Language) -> Reply {
+/// How an exchange ended.
+fn status_of(outcome: &Result<Answer, SendError>) -> Result<u16, SendError> {
+    outcome.as_ref().map(|answer| answer.status).map_err(|error| *error)
+}
+
+/// What became of a return whose browser was shown the waiting page: a line and a count of their
+/// own, or nobody would learn that the provider never answered.
+async fn tell_late(
+    relaying: JoinHandle<(Result<Relayed, Refusal>, Result<u16, SendError>)>,
+    mut late: Call,
+    begun: Instant,
+    desk: Arc<Desk>,
+) {
+    let Ok((outcome, ended)) = relaying.await else { return };
+    late.upstream_since(begun);
+    late.exchanged(ended);
+    let status = match outcome {
+        Ok(relayed) => relayed.status,
+        Err(refusal) => {
+            late.note(&reply::refused(&refusal, &late.id));
+            StatusCode::SERVICE_UNAVAILABLE
+        }
+    };
+    late.noted(status.as_u16(), &desk);
+}
+
+/// The page that asks again; what becomes of the step is told by another line.
+fn waiting(place: &str, id: &str, language: Language, call: &mut Call) -> Reply {
+    call.code = "waiting";
     shown(StatusCode::OK, page::waiting(&format!("/{place}/{id}"), language))
 }

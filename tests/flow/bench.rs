@@ -164,7 +164,9 @@ mode = "test"
     pub fn capture_raw(&self, session: &str, json: &str) -> Result<Vec<u8>, Refusal> {
         let bearer = format!("Bearer {session}");
         let headers = headers(&[("authorization", &bearer), ("content-type", "application/json")]);
-        let captured = self.flow.capture(&headers, &body(json.as_bytes()), |_| Ok(()), NOW)?;
+        let capturing = self.flow.capturing(&headers, NOW)?;
+        let body = body(json.as_bytes());
+        let captured = self.flow.capture(capturing, &headers, &body, |_| Ok(()), NOW)?;
         Ok(captured.body.as_bytes().to_vec())
     }
 

@@ -351,7 +351,8 @@ fn a_capture_session_counts_its_cards_and_knows_its_origin() {
             ("origin", origin),
         ]);
         let body = crate::bench::body(card(PAN, CVV).as_bytes());
-        refusal(bench.flow.capture(&map, &body, |_| Ok(()), crate::bench::NOW))
+        let capturing = bench.flow.capturing(&map, crate::bench::NOW).unwrap();
+        refusal(bench.flow.capture(capturing, &map, &body, |_| Ok(()), crate::bench::NOW))
     };
     assert_eq!(from("https://evil.example"), "OriginRefused");
     assert_eq!(from("null"), "OriginRefused");

@@ -62,7 +62,7 @@ impl House {
     }
 
     /// A card form as the browser would post it, with these values for the card.
-    async fn card_form(&self, account: &str, tokens: &Tokens) -> Ask {
+    pub(super) async fn card_form(&self, account: &str, tokens: &Tokens) -> Ask {
         let client = self.world.piastrix(account, App::Shop).unwrap();
         let order = portcullis_sandbox::random::letters(12);
         let invoice = client.invoice(&order, "17.10", &[]).await.unwrap();
@@ -75,7 +75,7 @@ impl House {
             .with_body(encode_form(&form.fields))
     }
 
-    async fn captured(&self) -> Tokens {
+    pub(super) async fn captured(&self) -> Tokens {
         let mut private = self.private(Version::Http1).await;
         let mut public = self.public(Version::Http1).await;
         self.tokens(&mut private, &mut public, App::Shop).await

@@ -36,6 +36,7 @@ mod tap;
 mod telemetry;
 mod terms;
 mod testing;
+mod told;
 mod transport;
 mod upgrade;
 mod upstream;

@@ -245,7 +245,7 @@ async fn connections_of_the_old_process_are_served_to_their_end_from_the_one_vau
 }
 
 /// A challenged sale whose cardholder comes back from the bank: `POST` to our own address.
-async fn back_from_the_bank(house: &House) -> Ask {
+pub(super) async fn back_from_the_bank(house: &House) -> Ask {
     let visitor = Visitor::new(&house.world.client, house.world.shop.url());
     let paid = visitor.buy("paymega", &TypedCard::number(CHALLENGED)).await.unwrap();
     let bank = visitor.to_the_bank(&paid).await.unwrap();
