@@ -493,20 +493,21 @@ fn refuse_raw_card(
     }
     let Some(fields) = body else { return Ok(()) };
     let tokens = tokens.as_ref().ok();
-    if tokens.is_none()
-        && let Some(pointer) = fields.not_text(route)
-    {
-        return Err(Refusal::FieldNotText(pointer));
-    }
+    // Before it is asked whether the field is text: a number, too, may be a card's.
     if route.reveals() && fields.raw_cvv() {
         return Err(Refusal::RawCard(None));
     }
-    let Some(found) = fields.raw_card(tokens) else { return Ok(()) };
-    let at_field = route.request.reveal.iter().find(|reveal| {
-        let field = fields.find(&reveal.pointer).ok().flatten();
-        field.is_some_and(|f| f.span.start <= found.start && found.end <= f.span.end)
-    });
-    Err(Refusal::RawCard(at_field.map(|reveal| reveal.pointer.to_string())))
+    if let Some(found) = fields.raw_card(tokens) {
+        let at_field = route.request.reveal.iter().find(|reveal| {
+            let field = fields.find(&reveal.pointer).ok().flatten();
+            field.is_some_and(|f| f.span.start <= found.start && found.end <= f.span.end)
+        });
+        return Err(Refusal::RawCard(at_field.map(|reveal| reveal.pointer.to_string())));
+    }
+    match fields.not_text(route).filter(|_| tokens.is_none()) {
+        Some(pointer) => Err(Refusal::FieldNotText(pointer)),
+        None => Ok(()),
+    }
 }
 
 /// Puts the real value where the application holds a virtual one, or a handle.

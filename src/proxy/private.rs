@@ -10,6 +10,7 @@ use crate::caller::App;
 use crate::card::Timestamp;
 use crate::flow::{
     Answer, Draft, Forwarded, Incoming, Learnt, Pending, Place, Ready, Refusal, Repeated, Scrubbed,
+    holds_card, target_holds_card,
 };
 use crate::limit::{Exceeded, Limit};
 use crate::secret::CleartextBody;
@@ -37,6 +38,9 @@ enum Called<'h> {
     OpenSession,
     Describe(&'h str),
     Revoke(&'h str),
+    /// A capture, which belongs to the public listener: there is no such call, but it is looked
+    /// into, because whoever makes it has a card.
+    Astray,
     Explain,
     Gateway,
 }
@@ -47,6 +51,7 @@ impl Called<'_> {
             Self::OpenSession => "session.open",
             Self::Describe(_) => "token.describe",
             Self::Revoke(_) => "token.revoke",
+            Self::Astray => "token.astray",
             Self::Explain => explain::NAME,
             Self::Gateway => "none",
         }
@@ -57,6 +62,7 @@ impl Called<'_> {
         match self {
             Self::OpenSession => "/v1/capture-sessions",
             Self::Describe(_) | Self::Revoke(_) => "/v1/tokens/{token}",
+            Self::Astray => "/v1/tokens",
             Self::Explain => explain::PATH,
             Self::Gateway => "/{account}/{api}/{path}",
         }
@@ -76,6 +82,9 @@ fn called<'h>(method: &Method, path: &'h str) -> Option<Called<'h>> {
     if path == "/v1/capture-sessions" {
         return (*method == Method::POST).then_some(Called::OpenSession);
     }
+    if path == "/v1/tokens" {
+        return (*method == Method::POST).then_some(Called::Astray);
+    }
     if path == explain::PATH {
         return (*method == Method::POST).then_some(Called::Explain);
     }
@@ -90,7 +99,7 @@ fn called<'h>(method: &Method, path: &'h str) -> Option<Called<'h>> {
 impl Handler for Private {
     fn admit(&self, head: &Head) -> Result<BodyLimit, Reply> {
         let limit = match called(&head.method, &head.path) {
-            Some(Called::OpenSession) => Ok(BodyLimit::bytes(OWN_BODY)),
+            Some(Called::OpenSession | Called::Astray) => Ok(BodyLimit::bytes(OWN_BODY)),
             Some(Called::Describe(_) | Called::Revoke(_)) => Ok(BodyLimit::NONE),
             Some(Called::Explain) => Ok(BodyLimit::bytes(explain::PASTED_BODY)),
             Some(Called::Gateway) => self.gateway_limit(head),
@@ -169,9 +178,14 @@ impl Private {
     ) -> Result<Option<CleartextBody>, Refusal> {
         let (flow, limits, now) = (&self.0.flow, &self.0.limits, Timestamp::system());
         let headers = &request.head.headers;
-        let app = flow.known(headers, client_names(&request.head))?;
+        let app = flow.known(headers, client_names(&request.head));
+        let app = app.map_err(|refusal| match called {
+            Called::Astray => Refusal::RouteUnknown,
+            _ => refusal,
+        })?;
         call.app = Some(app.tenant.clone());
         limits.pass(Limit::AppRoute, &(app.tenant.as_str(), called.name()))?;
+        refuse_card(request)?;
         match called {
             Called::OpenSession => flow.open_session(app, headers, &request.body, now).map(Some),
             Called::Describe(token) => {
@@ -185,7 +199,7 @@ impl Private {
                 self.0.audit.note(&Record::Revoke { app, token, request_id }, now);
                 Ok(None)
             }
-            Called::Explain | Called::Gateway => Err(Refusal::RouteUnknown),
+            Called::Astray | Called::Explain | Called::Gateway => Err(Refusal::RouteUnknown),
         }
     }
 
@@ -325,6 +339,15 @@ impl Ended {
         let mut reply = call.refuse(refused);
         inquiry::tell(learnt, &mut reply);
         reply
+    }
+}
+
+/// No card comes from an application, in calls of ours as little as in those of a provider.
+fn refuse_card(request: &Request) -> Result<(), Refusal> {
+    let Request { head, body } = request;
+    match target_holds_card(&head.path, head.query.as_deref()) || holds_card(body.as_bytes()) {
+        true => Err(Refusal::RawCard(None)),
+        false => Ok(()),
     }
 }
 

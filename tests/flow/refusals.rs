@@ -100,7 +100,7 @@ fn a_card_field_that_is_not_a_string_is_refused() {
     let bench = Bench::new();
     let handle = bench.handle("paymega");
     let (token, cvv) = bench.shop_card();
-    for value in [PAN, "1", "true", "[]", "{}", "[\"x\"]"] {
+    let sent = |value: &str| {
         let json = sale_json(&token, &cvv).replace(&format!("\"{token}\""), value);
         let seen = refusal(bench.sale("paymega", &handle, &json));
         assert_eq!(seen, "FieldNotText(\"/data/attributes/card_number\")", "{value}");

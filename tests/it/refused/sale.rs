@@ -2,6 +2,7 @@
 
 use portcullis::card::{CvvToken, Mode, Token};
 use portcullis_sandbox::corefy::cards::{CHALLENGED, PLAIN};
+use portcullis_sandbox::world::accounts::App;
 
 use super::super::house::{assert_problem, escaped, gzip, spaced};
 use super::super::line::{Ask, Framing, Version};
@@ -63,14 +64,24 @@ const UNREADABLE: &[Row] = &[
     ("two types", 400, "bad_field", |s| s.ready.ask().header("content-type", FORM)),
 ];
 
+/// A call of ours by an application that is known.
+fn own(scene: &Scene<'_>, ask: Ask) -> Ask {
+    ask.header("portcullis-key", scene.house.world.key(App::Shop))
+}
+
 #[rustfmt::skip]
 const FORBIDDEN: &[Row] = &[
-    ("a card's number as a number", 422, "field_not_text", |s| s.number(PLAIN)),
+    ("a card's number as a number", 422, "raw_card_refused", |s| s.number(PLAIN)),
+    ("a list with a card's number", 422, "raw_card_refused", |s| s.number(&format!("[{PLAIN}]"))),
     ("a number", 422, "field_not_text", |s| s.number("17")),
     ("true", 422, "field_not_text", |s| s.number("true")),
     ("a list with the token", 422, "field_not_text", |s| { let token = format!("[\"{}\"]", s.ready.tokens.token); s.number(&token) }),
     ("an object", 422, "field_not_text", |s| s.number("{\"Canary\":1}")),
-    ("the CVV as a number", 422, "field_not_text", |s| s.cvv("739")),
+    ("the CVV as a number", 422, "raw_card_refused", |s| s.cvv("739")),
+    ("a raw card where its token belongs", 422, "raw_card_refused", |s| own(s, Ask::get(&format!("/v1/tokens/{PLAIN}")))),
+    ("a raw card in a session", 422, "raw_card_refused", |s| own(s, Ask::json("/v1/capture-sessions", format!("{{\"origin\":\"https://canary.example\",\"x\":\"{PLAIN}\"}}")))),
+    ("a capture by an application", 422, "raw_card_refused", |s| own(s, Ask::json("/v1/tokens", format!("{{\"card\":{{\"number\":\"{PLAIN}\"}}}}")))),
+    ("a capture without a card by an application", 404, "route_unknown", |s| own(s, Ask::json("/v1/tokens", "{}"))),
     ("a raw card", 422, "raw_card_refused", |s| s.number(&format!("\"{PLAIN}\""))),
     ("a raw card, spaced", 422, "raw_card_refused", |s| s.number(&format!("\"{}\"", spaced(PLAIN)))),
     ("a raw card, hyphens", 422, "raw_card_refused", |s| s.number(&format!("\"{}\"", spaced(PLAIN).replace(' ', "-")))),
