@@ -100,6 +100,8 @@ pub(super) struct Tokens<'r> {
     card: Vec<(&'r Reveal, Span)>,
     token: Option<Token>,
     cvv: Option<(CvvToken, Span, &'r Reveal)>,
+    /// What stands there in clear, where it may.
+    typed: Replaced,
 }
 
 impl<'r> Tokens<'r> {
@@ -142,7 +144,7 @@ impl Flow {
         pen: &mut P,
         now: Timestamp,
     ) -> Result<Revealed<P::Card, P::Code>, Refusal> {
-        let mut revealed = Revealed::default();
+        let mut revealed = Revealed { replaced: tokens.typed, ..Revealed::default() };
         let Some(token) = tokens.token else {
             return match tokens.cvv {
                 Some((_, _, cvv)) => Err(Refusal::TokenUnknown(cvv.pointer.to_string())),
@@ -161,7 +163,7 @@ impl Flow {
             let taken = taken.map_err(|_| Refusal::TokenUnknown(reveal.pointer.to_string()))?;
             pen.put_cvv(&taken, reveal, span);
             revealed.cvv = Some(taken);
-            revealed.replaced.cvv = 1;
+            revealed.replaced.cvv += 1;
         }
         revealed.card = Some(card);
         revealed.token = Some(token);
@@ -189,10 +191,12 @@ fn read_field<'r>(
         return Ok(());
     }
     if secret && is_digits(text) {
-        return match clear {
-            Clear::Allowed => Ok(()),
-            Clear::Refused => Err(Refusal::RawCard(Some(pointer()))),
-        };
+        if clear == Clear::Refused {
+            return Err(Refusal::RawCard(Some(pointer())));
+        }
+        tokens.typed.pan += u32::from(reveal.part == Part::Number);
+        tokens.typed.cvv += u32::from(reveal.part == Part::Cvv);
+        return Ok(());
     }
     let malformed = || Refusal::TokenMalformed(pointer());
     if reveal.part == Part::Cvv {

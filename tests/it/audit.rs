@@ -174,6 +174,7 @@ async fn a_card_form_is_recorded_whoever_posts_it_and_whatever_was_typed() {
         assert_eq!((&reveal["account"], &reveal["way"]), (&account.into(), &way.into()));
         assert_eq!((&reveal["app"], &reveal["route"]), (&"shop".into(), &"payform".into()));
         assert_eq!(reveal.get("token").is_some(), known, "{reveal}");
+        assert_eq!((&reveal["pan"], &reveal["cvv"]), (&1.into(), &1.into()), "{reveal}");
         assert_eq!(reveal["host"], "localhost");
     }
     let outcomes = house.audited_soon("outcome", 3).await;
