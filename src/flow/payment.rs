@@ -4,10 +4,10 @@
 //! What is kept is a mark under a keyed hash of the key's values: nothing of them can be read out.
 
 use crate::card::Timestamp;
-use crate::provider::PaymentKey;
+use crate::provider::{PaymentKey, Route};
 use crate::vault::{Claim, Guarded, Payment};
 
-use super::forward::Arrived;
+use super::forward::{Arrived, Pending};
 use super::packed::Packer;
 use super::{Flow, Refusal, Scrubbed};
 
@@ -67,6 +67,13 @@ impl Flow {
             true => self.vault.release_payment(payment),
             false => self.vault.lose_payment(payment, now),
         });
+    }
+}
+
+impl Pending {
+    /// Whether nobody may guess what became of it.
+    pub fn is_payment(&self) -> bool {
+        self.route().is_some_and(Route::is_payment)
     }
 }
 

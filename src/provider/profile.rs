@@ -91,6 +91,12 @@ impl Route {
     pub fn reveals(&self) -> bool {
         !self.request.reveal.is_empty()
     }
+
+    /// Whether nobody may guess what became of a request: a card is in it, or it is guarded by the
+    /// provider's own key of a payment.
+    pub fn is_payment(&self) -> bool {
+        self.reveals() || !self.request.payment_key.is_empty()
+    }
 }
 
 /// What a route does to a request besides the credential.

@@ -28,6 +28,9 @@ use super::reply::{self, RequestId};
 use super::signing::Signers;
 use super::tracing::{Behalf, Exchange, Traced, Tracing};
 
+/// The code of a payment's call that the provider answered with a failure of its own (5xx).
+const UPSTREAM_FAILED: &str = "upstream_failed";
+
 /// Shared by the public and the private room. Immutable: a change of the configuration puts another
 /// one in its place.
 pub struct Desk {
@@ -374,8 +377,19 @@ impl Call {
         let forwarded = ended.as_ref().map_or_else(reply::forwarded, |_| Forwarded::Yes);
         self.forwarded = Some(forwarded.as_str());
         match ended {
-            Ok(status) => self.upstream_status = Some(status),
+            Ok(status) => {
+                self.upstream_status = Some(status);
+                self.failed(status);
+            }
             Err(error) => self.code = reply::unanswered_code(&error),
+        }
+    }
+
+    /// Notes that the provider answered with a failure of its own (5xx), which says nothing about
+    /// the payment.
+    pub(super) fn failed(&mut self, status: u16) {
+        if status >= 500 {
+            self.code = UPSTREAM_FAILED;
         }
     }
 

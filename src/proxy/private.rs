@@ -289,6 +289,9 @@ impl Private {
         match answer {
             Ok(answer) => {
                 call.upstream_status = Some(answer.status);
+                if pending.is_payment() {
+                    call.failed(answer.status);
+                }
                 let begun = call.step();
                 let scrubbed = pending.finish(answer, &self.0.flow, now);
                 call.took(begun, |steps| &mut steps.scrub);

@@ -73,11 +73,34 @@ async fn a_card_form_in_doubt_is_told_as_such_and_whose_it_is() {
         assert_told(&line, &of("shop", "qostiq"));
         assert_told(&line, &[("code", code.into()), ("forwarded", "unknown".into())]);
     }
-    let form = house.card_form("qostiq", &house.captured().await).await;
-    assert!(public.send(&form).await.status < 400);
-    let line = house.told("payform", 3).await.remove(2);
-    assert_told(&line, &of("shop", "qostiq"));
-    assert_told(&line, &[("code", "ok".into()), ("forwarded", "yes".into())]);
+    for (fault, code) in [(None, "ok"), (Some(Fault::Html500), "upstream_failed")] {
+        let form = house.card_form("qostiq", &house.captured().await).await;
+        fault.inspect(|fault| house.world.qostiq.faults().set("payform", *fault));
+        public.send(&form).await;
+        let line = house.told_as("payform", code).await;
+        assert_told(&line, &of("shop", "qostiq"));
+        assert_told(&line, &[("forwarded", "yes".into())]);
+    }
+}
+
+#[tokio::test]
+async fn a_failure_of_the_providers_at_a_payment_is_told_and_none_elsewhere() {
+    let house = House::open().await;
+    let ready = house.ready("paymega").await;
+    let mut line = house.private(Version::Http1).await;
+    let read = house.read("paymega", &ready.invoice);
+    for (fault, route, ask) in
+        [(Fault::Html500, "sale", &ready.ask()), (Fault::Html500, "payment-invoices.read", &read)]
+    {
+        house.world.paymega.faults().set(route, fault);
+        let answer = line.send(ask).await;
+        assert_eq!(answer.status, 500, "{route}: {}", answer.text());
+        assert_eq!(answer.header("portcullis-forwarded"), Some("yes"));
+    }
+    let sale = house.told("sale", 1).await.remove(0);
+    assert_told(&sale, &[("code", "upstream_failed".into()), ("status", 500.into())]);
+    let read = house.told("invoice.read", 1).await.remove(0);
+    assert_told(&read, &[("code", "ok".into()), ("status", 500.into())]);
 }
 
 #[tokio::test]
