@@ -118,6 +118,7 @@ pub fn run(mut config: Config, guarded: Guarded, upgrade: bool) -> Result<(), St
     drop(std::mem::take(&mut config.root_keys));
     let key_id = keyring.id();
     let vault = Arc::new(Vault::new(keyring, config.vault));
+    vault.begin(Timestamp::system());
     let (log, copies) = log(&config)?;
     let fixed = Fixed::of(&config, applied.landlock >= PORT_RULES);
     let made = trial::make(&mut config).map_err(StartError::Unusable)?;
@@ -128,6 +129,7 @@ pub fn run(mut config: Config, guarded: Guarded, upgrade: bool) -> Result<(), St
     let signers = Arc::new(Signers::new(threads).map_err(|_| StartError::Threads)?);
     // Last before the record, which the other process gives up now: its requests wait.
     upgrade.take(&vault, &fixed, &config)?;
+    metrics.vault_began(vault.began().as_secs());
     let audit = Arc::new(audit(&config, random_root_key, &key_id, &log)?);
     let (tracing, export) =
         export::start(way, &config, &metrics, (copies, levels(&vault, &audit)))?;

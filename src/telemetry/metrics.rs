@@ -57,6 +57,7 @@ pub struct Levels {
 pub struct Metrics {
     registry: Registry,
     start: IntGauge,
+    vault_start: IntGauge,
     answers: IntCounterVec,
     seconds: HistogramVec,
     status_queries: IntCounterVec,
@@ -133,6 +134,7 @@ impl Metrics {
         Ok(Self {
             upstreams: addresses(&registry)?,
             start,
+            vault_start: kept_since(&registry)?,
             answers,
             seconds: times(&registry)?,
             status_queries: questions(&registry)?,
@@ -193,6 +195,11 @@ impl Metrics {
     pub fn limit_keys(&self, limit: &str, keys: usize) {
         let keys = i64::try_from(keys).unwrap_or(i64::MAX);
         self.limit_keys.with_label_values(&[limit]).set(keys);
+    }
+
+    /// Since when tokens are kept, in UNIX seconds.
+    pub fn vault_began(&self, began: u64) {
+        self.vault_start.set(i64::try_from(began).unwrap_or(i64::MAX));
     }
 
     /// Notes when a listener's certificate ends, in UNIX seconds.
@@ -335,6 +342,11 @@ fn levels(
 fn addresses(registry: &Registry) -> Result<IntGaugeVec, prometheus::Error> {
     let help = "1 when an address of a configured host can be connected to, as far as is known.";
     levels(registry, "portcullis_upstream_up", help, &["host", "address"])
+}
+
+fn kept_since(registry: &Registry) -> Result<IntGauge, prometheus::Error> {
+    let help = "Since when tokens are kept, in UNIX seconds: a process that takes over keeps them.";
+    level(registry, "portcullis_vault_start_time_seconds", help)
 }
 
 fn questions(registry: &Registry) -> Result<IntCounterVec, prometheus::Error> {

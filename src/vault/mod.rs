@@ -43,6 +43,7 @@ pub use session::{SeenSession, Session};
 pub use transfer::{Ask, HeldVault, Left, NONCE_BYTES, Proofs, Role, TransferError};
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -234,6 +235,8 @@ pub struct Vault {
     stamps: Stamps,
     open_sessions: OpenSessions,
     limits: Limits,
+    /// Since when it keeps what it is given, in UNIX seconds; 0 where nobody said.
+    began: AtomicU64,
 }
 
 impl fmt::Debug for Vault {
@@ -259,7 +262,19 @@ impl Vault {
             stamps: Stamps::draw(),
             open_sessions: OpenSessions::default(),
             limits,
+            began: AtomicU64::new(0),
         }
+    }
+
+    /// Says since when it keeps what it is given: this process' start, or that of the first one
+    /// whose records were handed on up to here.
+    pub fn begin(&self, began: Timestamp) {
+        self.began.store(began.as_secs(), Ordering::Relaxed);
+    }
+
+    /// Since when it keeps what it is given.
+    pub fn began(&self) -> Timestamp {
+        Timestamp::from_secs(self.began.load(Ordering::Relaxed))
     }
 
     /// Removes what has expired, a part at a time; returns how many records that were. Traffic goes

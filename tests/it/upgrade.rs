@@ -290,6 +290,23 @@ async fn what_has_no_client_any_more_ends_in_the_old_process_and_is_told_by_the_
 }
 
 #[tokio::test]
+async fn since_when_tokens_are_kept_is_handed_on_and_a_restart_begins_anew() {
+    const KEPT: &str = "portcullis_vault_start_time_seconds";
+    const BEGAN: &str = "portcullis_start_time_seconds";
+    let mut up = Upgrading::open().await;
+    let (kept, began) = (up.house.metric(KEPT).await, up.house.metric(BEGAN).await);
+    assert!(kept > 1_700_000_000 && kept <= began + 1, "{kept} {began}");
+    for _ in 0..2 {
+        // The figures are whole seconds.
+        tokio::time::sleep(Duration::from_millis(1_100)).await;
+        let old = up.upgrade().await;
+        up.ends(old).await;
+        assert_eq!(up.house.metric(KEPT).await, kept);
+        assert!(up.house.metric(BEGAN).await > began);
+    }
+}
+
+#[tokio::test]
 async fn a_stop_waits_for_what_the_process_before_still_finishes() {
     let mut up = Upgrading::open().await;
     let ready = up.house.ready("paymega").await;

@@ -156,7 +156,8 @@ impl Giver {
         if proofs.is_empty() {
             return Err(Failure::Refused(Refused::NoRootKey));
         }
-        let more = [&own, write_proofs(&proofs).as_slice()].concat();
+        let began = self.vault.began().as_secs().to_be_bytes();
+        let more = [&own, write_proofs(&proofs).as_slice(), &began].concat();
         let hello = Hello { format: FORMAT, version: env!("CARGO_PKG_VERSION"), more: &more };
         wire.send(Word::Hello, &[&hello.write()])?;
 

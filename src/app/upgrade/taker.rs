@@ -23,6 +23,8 @@ use crate::vault::{NONCE_BYTES, Role, TransferError, Vault};
 pub(in crate::app) struct Taker {
     wire: Wire,
     nonces: Vec<u8>,
+    /// Since when the records are kept; a process of an older version does not say.
+    began: Option<Timestamp>,
     sockets: Vec<(SocketAddr, OwnedFd)>,
     /// On which the other process' lines of the audit record will come.
     lines: UnixStream,
@@ -38,7 +40,7 @@ impl Taker {
         addresses: &[SocketAddr],
     ) -> Result<Self, UpgradeError> {
         let mut wire = Wire::new(stream);
-        let nonces = agree(wire.within(STEP_MAX), vault)?;
+        let (nonces, began) = agree(wire.within(STEP_MAX), vault)?;
         let lines: String = addresses.iter().map(|address| format!("{address}\n")).collect();
         let proofs = write_proofs(&vault.proofs(Role::Taker, &nonces));
         wire.send(Word::Proofs, &[&proofs, lines.as_bytes()])?;
@@ -49,7 +51,7 @@ impl Taker {
         let lines = UnixStream::from(came.next().ok_or(Broken::Unexpected)?);
         let asked = addresses.iter().zip(there).filter(|(_, there)| *there == 1);
         let sockets: Vec<_> = asked.map(|(address, _)| *address).zip(came).collect();
-        Ok(Self { wire, nonces, sockets, lines, meeting })
+        Ok(Self { wire, nonces, began, sockets, lines, meeting })
     }
 
     /// The socket of this address, if the other process had one.
@@ -71,6 +73,7 @@ impl Taker {
             Ok(records) => {
                 self.wire.send(Word::Taken, &[])?;
                 answered(&mut self.wire, Word::Released)?;
+                self.began.inspect(|began| vault.begin(*began));
                 let Self { wire, lines, meeting, .. } = self;
                 Ok(Prepared { wire, lines, meeting, records })
             }
@@ -120,8 +123,9 @@ fn take_part(vault: &Vault, mut part: &[u8], now: Timestamp) -> Result<u64, Tran
     Ok(count)
 }
 
-/// Both nonces, once it is clear that the other side has the same keys.
-fn agree(wire: &mut Wire, vault: &Vault) -> Result<Vec<u8>, UpgradeError> {
+/// Both nonces, once it is clear that the other side has the same keys, and since when its records
+/// are kept.
+fn agree(wire: &mut Wire, vault: &Vault) -> Result<(Vec<u8>, Option<Timestamp>), UpgradeError> {
     let own: [u8; NONCE_BYTES] = Random::fetch(NONCE_BYTES).take();
     let hello = Hello { format: FORMAT, version: env!("CARGO_PKG_VERSION"), more: &own };
     wire.send(Word::Hello, &[&hello.write()])?;
@@ -132,11 +136,12 @@ fn agree(wire: &mut Wire, vault: &Vault) -> Result<Vec<u8>, UpgradeError> {
     }
     let (nonce, proofs) = hello.more.split_at_checked(NONCE_BYTES).ok_or(Broken::Unexpected)?;
     let nonces = [own.as_slice(), nonce].concat();
-    let (proofs, _) = read_proofs(proofs).ok_or(Broken::Unexpected)?;
+    let (proofs, began) = read_proofs(proofs).ok_or(Broken::Unexpected)?;
     if !vault.has_same_keys(Role::Giver, &nonces, &proofs) {
         return Err(UpgradeError::OtherKeys);
     }
-    Ok(nonces)
+    let began = began.first_chunk().map(|began| Timestamp::from_secs(u64::from_be_bytes(*began)));
+    Ok((nonces, began))
 }
 
 /// A message of this word; a refusal is told with the reason and the other side's version.
