@@ -227,7 +227,11 @@ impl Reload {
             if !watch.look(&watched, now) {
                 continue;
             }
-            match tls.prepare(files.clone(), Timestamp::system()) {
+            let prepared = match config::is_open_to_all(&files.key) {
+                true => Err(TlsError::KeyOpen),
+                false => tls.prepare(files.clone(), Timestamp::system()),
+            };
+            match prepared {
                 Ok(fresh) => {
                     watch.taken();
                     self.tell_news(listener, tls, tls.take(fresh));
@@ -313,7 +317,7 @@ fn of_files(files: TlsFiles, listener: &str, error: TlsError) -> Wrong {
 const fn told(error: TlsError) -> (&'static str, Refusal) {
     match error {
         TlsError::Mismatch => ("key", Refusal::Mismatch),
-        TlsError::Key => ("key", Refusal::Unusable),
+        TlsError::Key | TlsError::KeyOpen => ("key", Refusal::Unusable),
         TlsError::Time => ("certificate", Refusal::NotValid),
         TlsError::Authorities => ("client_ca", Refusal::Unusable),
         TlsError::Certificate | TlsError::Name | TlsError::Configuration => {

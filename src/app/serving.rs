@@ -221,7 +221,7 @@ const fn key_of(error: TlsError) -> &'static str {
     match error {
         TlsError::Authorities => "ca_file",
         TlsError::Name => "server_name",
-        TlsError::Key | TlsError::Mismatch => "client_key",
+        TlsError::Key | TlsError::KeyOpen | TlsError::Mismatch => "client_key",
         TlsError::Certificate | TlsError::Time | TlsError::Configuration => "client_certificate",
     }
 }

@@ -8,6 +8,7 @@ use url::Url;
 use crate::proxy::address::{HopField, Hops};
 
 use super::reader::Table;
+use super::secrets::{OPEN_TO_ALL, is_open_to_all};
 
 /// A TLS listener.
 #[derive(Debug)]
@@ -65,6 +66,9 @@ fn listen(table: &Table<'_>, default: &str, clients: bool) -> Option<Listen> {
     let address = address(table, default);
     let certificate = table.beside(&table.text("certificate"));
     let key = table.beside(&table.text("key"));
+    if is_open_to_all(&key) {
+        table.fail("key", OPEN_TO_ALL);
+    }
     let client_ca = clients.then(|| table.optional_text("client_ca")).flatten();
     let client_ca = client_ca.map(|file| table.beside(&file));
     Some(Listen { address: address?, certificate, key, client_ca })

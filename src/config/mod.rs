@@ -26,6 +26,7 @@ pub use intake::Shop;
 pub use listener::Listen;
 pub use reader::{Problem, Resolved};
 pub use root_keys::{RootKey, RootKeySource, new_root_key, read_root_key, root_keys};
+pub use secrets::is_open_to_all;
 pub use shares::{Gathering, SHARES_MAX, ShareError, new_root_key_shares};
 pub use telemetry::{Collector, Telemetry};
 pub use upstream::{Host, Upstream};

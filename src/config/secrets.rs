@@ -2,7 +2,9 @@
 //!
 //! Must never put a secret, or a part of one, into an error.
 
+use std::fs::Metadata;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
 use zeroize::Zeroizing;
 
@@ -61,8 +63,8 @@ fn from_file(reference: &Table<'_>, file: &str) -> Option<SecretBytes> {
             reference.fail("file", &format!("cannot be read: {}", error.kind()));
             return None;
         }
-        Ok(about) if about.permissions().mode() & 0o007 != 0 => {
-            reference.fail("file", "is open to every user; run chmod o-rwx on it");
+        Ok(about) if gives_all(&about) => {
+            reference.fail("file", OPEN_TO_ALL);
             return None;
         }
         Ok(_) => {}
@@ -74,6 +76,19 @@ fn from_file(reference: &Table<'_>, file: &str) -> Option<SecretBytes> {
             None
         }
     }
+}
+
+/// What is said of one.
+pub(super) const OPEN_TO_ALL: &str = "is open to every user; run chmod o-rwx on it";
+
+/// Whether every user of the machine may do something with a file that is there.
+#[must_use]
+pub fn is_open_to_all(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|about| gives_all(&about))
+}
+
+fn gives_all(about: &Metadata) -> bool {
+    about.permissions().mode() & 0o007 != 0
 }
 
 fn from_environment(reference: &Table<'_>, name: &str) -> Option<SecretBytes> {

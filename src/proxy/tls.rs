@@ -44,6 +44,8 @@ pub enum TlsError {
     Certificate,
     /// The key file cannot be read or holds no usable key.
     Key,
+    /// Every user of the machine can read the key; whoever reads the files' names finds that out.
+    KeyOpen,
     /// Key and certificate do not belong together.
     Mismatch,
     /// The certificate is not valid now: expired, or not yet.
@@ -61,6 +63,7 @@ impl fmt::Display for TlsError {
         f.write_str(match self {
             Self::Certificate => "certificate file is unreadable or empty",
             Self::Key => "key file is unreadable or holds no usable private key",
+            Self::KeyOpen => "key file is open to every user; run chmod o-rwx on it",
             Self::Mismatch => "private key does not belong to the certificate",
             Self::Time => "certificate has expired, or is not valid yet",
             Self::Authorities => "file of certificate authorities is unreadable or empty",

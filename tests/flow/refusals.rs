@@ -102,8 +102,14 @@ fn a_card_field_that_is_not_a_string_is_refused() {
     let (token, cvv) = bench.shop_card();
     let sent = |value: &str| {
         let json = sale_json(&token, &cvv).replace(&format!("\"{token}\""), value);
-        let seen = refusal(bench.sale("paymega", &handle, &json));
-        assert_eq!(seen, "FieldNotText(\"/data/attributes/card_number\")", "{value}");
+        refusal(bench.sale("paymega", &handle, &json))
+    };
+    for value in ["1", "true", "[]", "{}", "[\"x\"]"] {
+        assert_eq!(sent(value), "FieldNotText(\"/data/attributes/card_number\")", "{value}");
+    }
+    for value in [PAN.to_owned(), format!("[{PAN}]"), format!("{{\"x\":{PAN}}}")] {
+        let seen = sent(&value);
+        assert_eq!(seen, "RawCard(Some(\"/data/attributes/card_number\"))", "a card as {value}");
     }
     still_pays(&bench, &handle, &token, &cvv);
 }
@@ -341,24 +347,25 @@ fn a_capture_session_counts_its_cards_and_knows_its_origin() {
         refusal(open(r#"{"origin":"https://shop.example","ttl_second":60}"#))
             .starts_with(r#"MemberUnknown { at: "", known: ["origin", "ttl_seconds", "#)
     );
-    let opened = open(r#"{"origin":"https://shop.example","max_cards":2}"#).unwrap();
+    let opened = open(r#"{"origin":"https://shop.example","max_cards":3}"#).unwrap();
     let session = crate::bench::member(opened.as_bytes(), "id");
-    let from = |origin: &str| {
+    let with = |origin: &[(&str, &str)]| {
         let bearer = format!("Bearer {session}");
-        let map = headers(&[
-            ("authorization", &bearer),
-            ("content-type", "application/json"),
-            ("origin", origin),
-        ]);
+        let known = [("authorization", bearer.as_str()), ("content-type", "application/json")];
+        let map = headers(&[known.as_slice(), origin].concat());
         let body = crate::bench::body(card(PAN, CVV).as_bytes());
         let capturing = bench.flow.capturing(&map, crate::bench::NOW).unwrap();
         refusal(bench.flow.capture(capturing, &map, &body, |_| Ok(()), crate::bench::NOW))
     };
+    let from = |origin: &str| with(&[("origin", origin)]);
     assert_eq!(from("https://evil.example"), "OriginRefused");
     assert_eq!(from("null"), "OriginRefused");
+    let twice = [("origin", "https://shop.example"), ("origin", "https://shop.example")];
+    assert_eq!(with(&twice), "OriginRefused");
     assert_eq!(from("https://shop.example"), "passed");
+    assert_eq!(with(&[]), "passed", "no browser: it holds the session, and names no page");
     assert_eq!(from("https://pay.test"), "passed", "our own form");
-    assert_eq!(from("https://shop.example"), "SessionUnknown", "two cards are two cards");
+    assert_eq!(from("https://shop.example"), "SessionUnknown", "three cards are three cards");
 }
 
 #[test]

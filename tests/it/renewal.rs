@@ -1,7 +1,8 @@
 //! Certificates and client authorities that are taken up when their files change, with no signal.
 
-use std::os::unix::fs::symlink;
-use std::path::PathBuf;
+use std::fs::Permissions;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -17,6 +18,12 @@ use super::rotation::shown;
 /// A file is looked at every two seconds, and taken up at the second look.
 const SOON: Duration = Duration::from_secs(40);
 
+/// As a key is taken: not open to every user.
+fn write_key(path: &Path, text: &str) {
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
+}
+
 impl House {
     fn tls_file(&self, name: &str) -> PathBuf {
         self.world.folder().join("tls").join(name)
@@ -24,7 +31,7 @@ impl House {
 
     /// Replaces a file as a careful program does: whole, by renaming.
     fn put(&self, name: &str, text: &str) {
-        std::fs::write(self.tls_file("fresh"), text).unwrap();
+        write_key(&self.tls_file("fresh"), text);
         std::fs::rename(self.tls_file("fresh"), self.tls_file(name)).unwrap();
     }
 
@@ -114,7 +121,7 @@ async fn a_certificate_behind_links_is_taken_up_when_a_link_changes() {
         let identity = house.world.ca.localhost(name).unwrap();
         std::fs::create_dir(house.tls_file(name)).unwrap();
         std::fs::write(house.tls_file(name).join("tls.crt"), &identity.certificate).unwrap();
-        std::fs::write(house.tls_file(name).join("tls.key"), &identity.key).unwrap();
+        write_key(&house.tls_file(name).join("tls.key"), &identity.key);
     };
     version("..1");
     symlink("..1", house.tls_file("..data")).unwrap();

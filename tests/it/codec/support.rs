@@ -1,6 +1,8 @@
 //! A recording room, throw-away certificates, raw clients.
 
-use std::path::PathBuf;
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -174,6 +176,12 @@ pub(super) async fn read_until<IO: AsyncReadExt + Unpin>(io: &mut IO, ending: &s
     String::from_utf8(got).unwrap()
 }
 
+/// A key as the listeners take it: not open to every user.
+fn write_key(path: &Path, pem: &str) {
+    std::fs::write(path, pem).unwrap();
+    std::fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
+}
+
 /// A throw-away authority with certificates in files.
 pub(crate) struct Authority {
     pub(super) folder: tempfile::TempDir,
@@ -202,7 +210,7 @@ impl Authority {
         let params = CertificateParams::new(names).unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         std::fs::write(self.path(&format!("{file}.pem")), certificate.pem()).unwrap();
-        std::fs::write(self.path(&format!("{file}.key")), key.serialize_pem()).unwrap();
+        write_key(&self.path(&format!("{file}.key")), &key.serialize_pem());
     }
 
     pub(super) fn files(&self, file: &str, client_ca: bool) -> TlsFiles {
