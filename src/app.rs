@@ -134,7 +134,9 @@ pub fn run(mut config: Config, guarded: Guarded, upgrade: bool) -> Result<(), St
     let (tracing, export) =
         export::start(way, &config, &metrics, (copies, levels(&vault, &audit)))?;
     let (predecessor, over) = upgrade.go(&vault, fixed.names(), &audit, &log)?;
-    announce(&log, &config, &applied, (random_root_key, supervisor.is_unreachable()));
+    let missing = supervisor.is_unreachable().then_some(Warning::NoSupervisor);
+    let warned = missing.into_iter().chain(not_valid(&listeners));
+    announce(&log, &config, &applied, random_root_key, warned);
     if predecessor.is_none() {
         // Who reaches the process finds in the log how it began. After a hand-over requests wait.
         log.flush();
@@ -313,7 +315,8 @@ fn announce(
     log: &Log,
     config: &Config,
     applied: &Applied,
-    (random_root_key, no_supervisor): (bool, bool),
+    random_root_key: bool,
+    warned: impl Iterator<Item = Warning>,
 ) {
     log.write(&Event::Started {
         version: env!("CARGO_PKG_VERSION"),
@@ -324,10 +327,18 @@ fn announce(
         random_root_key,
         process: protection(applied),
     });
-    let unreachable = no_supervisor.then_some(Warning::NoSupervisor);
-    for warning in warnings(applied, config).into_iter().chain(unreachable) {
+    for warning in warnings(applied, config).into_iter().chain(warned) {
         log.write(&Event::Warned { warning });
     }
+}
+
+/// Listeners whose certificate is not valid now. They are served: a restart must not take away what
+/// a running process would go on with, and a clock may be wrong.
+fn not_valid(listeners: &[(&str, TlsSetup); 2]) -> impl Iterator<Item = Warning> {
+    let now = Timestamp::system();
+    let warnings = [Warning::PublicCertificateNotValid, Warning::PrivateCertificateNotValid];
+    let found = listeners.iter().zip(warnings).filter(move |((_, tls), _)| !tls.is_valid(now));
+    found.map(|(_, warning)| warning)
 }
 
 fn protection(applied: &Applied) -> Protection {

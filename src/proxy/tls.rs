@@ -150,6 +150,12 @@ impl TlsSetup {
         self.0.load().key.cert.iter().map(ends).collect::<Option<Vec<_>>>()?.into_iter().min()
     }
 
+    /// Whether the certificate in use has not ended, and has begun.
+    #[must_use]
+    pub fn is_valid(&self, now: Timestamp) -> bool {
+        is_valid(self.0.load().key.cert.first(), now)
+    }
+
     /// Reads `files`, in place of those in use or the same ones again. Nothing is in use yet.
     ///
     /// # Errors

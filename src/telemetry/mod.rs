@@ -246,6 +246,10 @@ pub enum Warning {
     NoReload,
     /// `NOTIFY_SOCKET` names what cannot be reached: the supervisor waits in vain.
     NoSupervisor,
+    /// The public listener's certificate has expired, or is not valid yet: browsers refuse it.
+    PublicCertificateNotValid,
+    /// The same of the private listener: applications refuse it.
+    PrivateCertificateNotValid,
 }
 
 /// Why something that was read again is not used.

@@ -40,6 +40,13 @@ impl House {
         self.put(&format!("{listener}.key"), &identity.key);
     }
 
+    /// What the starts warned of, of certificates.
+    fn warnings(&self) -> Vec<String> {
+        let warned = self.events("warned").into_iter();
+        let warnings = warned.map(|event| event["warning"].as_str().unwrap().to_owned());
+        warnings.filter(|warning| warning.contains("certificate")).collect()
+    }
+
     /// Waits for events of that name, by file alone.
     async fn taken_up(&self, event: &str, count: usize) {
         let there = || (self.events(event).len() >= count).then_some(());
@@ -143,4 +150,30 @@ async fn a_certificate_behind_links_is_taken_up_when_a_link_changes() {
     house.taken_up("certificate_read", 2).await;
     assert_ne!(shown(&house).await, held);
     assert!(house.events("reload_refused").is_empty());
+}
+
+#[tokio::test]
+async fn a_key_that_every_user_can_read_is_not_taken_up() {
+    let house = House::open().await;
+    let held = shown(&house).await;
+    let identity = house.world.ca.localhost("open").unwrap();
+    house.renew("public", &identity);
+    let key = house.tls_file("public.key");
+    std::fs::set_permissions(&key, Permissions::from_mode(0o604)).unwrap();
+    house.taken_up("reload_refused", 1).await;
+    let refused = &house.events("reload_refused")[0];
+    assert_eq!((&refused["reason"], &refused["key"]), (&"unusable".into(), &"public.key".into()));
+    assert_eq!(shown(&house).await, held);
+}
+
+#[tokio::test]
+async fn a_start_with_a_certificate_that_is_not_valid_says_so_and_serves() {
+    let mut house = House::open().await;
+    assert!(house.warnings().is_empty(), "{:?}", house.warnings());
+    house.world.stop_proxy().await;
+    let later = Duration::from_secs(3_600);
+    house.renew("private", &house.world.ca.valid_in(later).unwrap());
+    house.world.start_proxy().await.unwrap();
+    assert_eq!(house.warnings(), ["private_certificate_not_valid"]);
+    house.assert_alive().await;
 }
