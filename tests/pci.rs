@@ -87,7 +87,9 @@ fn every_test_that_the_matrix_names_exists() {
 #[test]
 fn every_requirement_that_a_payment_proxy_touches_is_there_once_and_in_order() {
     let numbers: Vec<_> = ROWS.iter().map(|row| row.number).collect();
-    for number in ["3.2.1", "3.3.1", "3.3.2", "3.4.1", "3.5.1", "4.2.1", "4.2.1.1", "6.2.4"] {
+    for number in [
+        "3.2.1", "3.3.1", "3.3.2", "3.4.1", "3.5.1", "4.2.1", "4.2.1.1", "6.2.4", "6.3.2", "10.5.1",
+    ] {
         assert!(numbers.contains(&number), "{number}");
     }
     for family in ["3.6.1", "3.7.", "6.4.3", "8.6.", "10.2.", "10.3.", "11.6.1", "12.5.2"] {
@@ -140,6 +142,9 @@ fn what_a_configuration_gives_up_is_told_as_not_met() {
         assert_eq!(row.by, By::Open, "{number}");
         assert!(row.how.starts_with("the missing [audit] gives it up."), "{}", row.how);
     }
+    for number in ["10.3.1", "10.3.3", "10.5.1"] {
+        assert_eq!(row(&without_record, number).by, By::Open, "{number}");
+    }
     let dumps = format!("{AUDIT}[process]\ndanger_allow_core_dumps = true\n");
     let (_folder, config) = configured(&dumps);
     let report = Report::of(Some(&config), NOW);
@@ -154,6 +159,59 @@ fn what_a_configuration_gives_up_is_told_as_not_met() {
         let name = key.rsplit('.').next().unwrap();
         assert!(reference.contains(&format!("\n{name} = false")), "{key}");
     }
+}
+
+#[test]
+fn without_a_log_and_a_collector_refused_calls_are_not_logged() {
+    let silent = format!("{AUDIT}[log]\nformat = \"off\"\n");
+    let (_folder, config) = configured(&silent);
+    let report = Report::of(Some(&config), NOW);
+    for number in ["10.2.1.4", "10.2.2"] {
+        let row = row(&report, number);
+        assert_eq!(row.by, By::Open, "{number}");
+        let told = "log.format = \"off\" without [telemetry] gives it up.";
+        assert!(row.how.starts_with(told), "{}", row.how);
+    }
+    let collected =
+        format!("{silent}[telemetry]\nendpoint = \"https://collector.shop.test:4318\"\n");
+    let (_folder, config) = configured(&collected);
+    let report = Report::of(Some(&config), NOW);
+    for number in ["10.2.1.4", "10.2.2"] {
+        let row = row(&report, number);
+        assert_eq!(row.by, By::Portcullis, "{number}");
+        assert!(row.how.contains("at the collector"), "{}", row.how);
+    }
+}
+
+#[test]
+fn a_shop_behind_portcullis_has_payment_pages_of_its_own_in_scope() {
+    let (folder, config) = configured(AUDIT);
+    let with = Report::of(Some(&config), NOW);
+    let whole = format!("{}{AUDIT}", include_str!("config/good.toml"));
+    let (before, behind) = whole.split_once("[[intake]]").unwrap();
+    let behind = behind.split_once("\n[").unwrap().1.split_once("\n[").unwrap().1;
+    let without = format!("{before}[{behind}");
+    let config = config::parse(&folder.path().join("portcullis.toml"), without).unwrap();
+    assert!(config.shops.is_empty());
+    let without = Report::of(Some(&config), NOW);
+    for number in ["4.2.1", "6.4.3", "11.6.1", "12.5.2"] {
+        let how = &row(&with, number).how;
+        assert!(how.contains(" window.shop.test ([[intake]])"), "{number}: {how}");
+        assert!(!row(&without, number).how.contains("intake"), "{number}");
+    }
+}
+
+#[test]
+fn a_replaced_secret_is_not_said_to_change_the_digest() {
+    let (folder, config) = configured(AUDIT);
+    let before = Report::of(Some(&config), NOW);
+    fs::write(folder.path().join("api.key"), "another-secret").unwrap();
+    let text = format!("{}{AUDIT}", include_str!("config/good.toml"));
+    let after = config::parse(&folder.path().join("portcullis.toml"), text).unwrap();
+    let after = Report::of(Some(&after), NOW);
+    assert_eq!(after.configuration, before.configuration);
+    let said = &row(&after, "10.2.1.5").how;
+    assert!(said.contains("A secret that is replaced behind the same reference"), "{said}");
 }
 
 #[test]

@@ -113,6 +113,14 @@ pub struct Config {
     pub dangers: Vec<String>,
 }
 
+impl Config {
+    /// Whether events are written nowhere on this machine.
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
+        self.log == Format::Off
+    }
+}
+
 /// Bounds of connections and requests.
 #[derive(Debug, Clone, Copy)]
 pub struct Caps {

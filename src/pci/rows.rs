@@ -68,15 +68,28 @@ impl Row {
     }
 }
 
-/// A key that is on, or the table `[audit]` that is not there.
+/// A key that is on, or what is not there.
 fn is_open(config: &Config, key: &str) -> bool {
     match key {
         NO_AUDIT => config.audit.is_none(),
+        NO_LOG => config.is_silent() && !exports_lines(config),
         key => config.dangers.iter().any(|danger| danger == key),
     }
 }
 
 const NO_AUDIT: &str = "the missing [audit]";
+const NO_LOG: &str = "log.format = \"off\" without [telemetry]";
+
+/// Whether events go to a collector.
+fn exports_lines(config: &Config) -> bool {
+    config.telemetry.is_some()
+}
+
+/// Names of the shops that Portcullis stands in front of.
+fn shops(config: &Config) -> String {
+    let names = config.shops.iter().flat_map(|shop| &shop.intake.names);
+    names.map(|name| &**name).collect::<Vec<_>>().join(", ")
+}
 
 fn text(text: &str) -> String {
     text.to_owned()
@@ -138,7 +151,7 @@ fn transport(config: &Config) -> String {
     let hosts: Vec<_> = hosts.into_iter().collect();
     format!(
         "Public listener {} and private listener {}{}: TLS 1.2 (AEAD) and 1.3, no early data. \
-         Providers ({}) are called over TLS with a verified certificate, against {}.",
+         Providers ({}) are called over TLS with a verified certificate, against {}.{}",
         config.public.address,
         config.private.address,
         if config.private.client_ca.is_some() { " (client certificates required)" } else { "" },
@@ -147,6 +160,14 @@ fn transport(config: &Config) -> String {
             "upstream.ca_file"
         } else {
             "the system's authorities"
+        },
+        if config.shops.is_empty() {
+            String::new()
+        } else {
+            format!(
+                " Cards typed into the forms of {} ([[intake]]) end here; the shops get tokens.",
+                shops(config)
+            )
         },
     )
 }
@@ -188,16 +209,65 @@ fn scripts(config: &Config) -> String {
     if by_browser.count() > 0 {
         how.push_str(" Accounts with payform.post = \"browser\" show a page that posts the card.");
     }
-    how
+    how + &payment_pages(config)
+}
+
+/// Pages of shops behind Portcullis: a card is typed into them, and they pass as they are.
+fn payment_pages(config: &Config) -> String {
+    if config.shops.is_empty() {
+        return String::new();
+    }
+    format!(
+        " The forms of {} ([[intake]]) are pages of the shop, with its scripts, that pass unchanged: \
+         each of them is a payment page. Operator: all of it there, because a script of theirs reads \
+         the card before Portcullis does.",
+        shops(config)
+    )
+}
+
+fn tampering(config: &Config) -> String {
+    text(
+        "The digests below are those of this version; the page's policy names the script's and the \
+         style's. Operator: compare what browsers get with them.",
+    ) + &payment_pages(config)
+}
+
+fn entries(config: &Config) -> String {
+    let whole =
+        "app, event, time, outcome, request_id (and the log's line of that id), token and host.";
+    text(match config.is_silent() && exports_lines(config) {
+        true => {
+            "app, event, time, outcome, request_id (and the line of that id at the collector, where it \
+             is kept), token and host."
+        }
+        false => whole,
+    })
+}
+
+fn attempts(config: &Config) -> String {
+    let place = match config.is_silent() && exports_lines(config) {
+        true => "a line at the collector",
+        false => "a line of the log",
+    };
+    format!("Every refused call is {place} with its code, and a count of the metrics.")
 }
 
 fn scope(config: &Config) -> String {
     format!(
         "In scope: this machine, and whoever reaches its keys. {} applications hold tokens and can \
-         cause a card to be shown to {} accounts at providers, never to themselves. Operator: \
+         cause a card to be shown to {} accounts at providers, never to themselves.{} Operator: \
          confirm it every 12 months and after changes.",
         config.apps.iter().count(),
-        config.registry.accounts().count()
+        config.registry.accounts().count(),
+        if config.shops.is_empty() {
+            String::new()
+        } else {
+            format!(
+                " The pages of {} ([[intake]]) and whoever can change them are in scope as well: \
+                 cards are typed into them.",
+                shops(config)
+            )
+        },
     )
 }
 
@@ -255,6 +325,7 @@ pub const ROWS: &[Row] = &[
         tests: &["the_inventory_lists_every_certificate_and_key_and_no_secret"] },
     Row { number: "6.2.4", demand: "Software that withstands common attacks: injection, attacks on data, on cryptography, on business logic, on access control.", by: By::Portcullis, how: |_| text("One strict parser decides and splices; requests that mean two things are refused; callers are bound to accounts; rates stop card testing."), given_up_by: &[],
         tests: &["no_malformed_request_is_served_and_nothing_after_it_either", "no_disguise_passes_in_any_json_body", "only_the_right_tenant_account_and_mode_redeem", "one_address_with_many_cards_is_stopped_and_the_shopper_beside_it_pays", "values_cannot_become_markup"] },
+    Row { number: "6.3.2", demand: "An inventory of the software made for you and of what third parties put into it.", by: By::Operator, how: |_| text("`.ci/run` makes a bill of materials of the program, portcullis.cdx.json (CycloneDX), and fails when a crate of it is not listed there. Operator: keep the one of the version that runs, and compare it with advisories (6.3.1)."), given_up_by: &[], tests: &[] },
     Row { number: "6.4.3", demand: "Scripts of payment pages are authorised, unaltered, and listed with a reason.", by: By::Shared, how: scripts, given_up_by: &[],
         tests: &["the_form_runs_its_own_script_only_and_is_framed_by_the_sessions_origin_only", "the_script_and_the_style_stand_in_the_page_as_they_were_hashed", "the_documents_pin_the_script_that_is_served"] },
     Row { number: "8.6.1", demand: "System accounts are not used by people.", by: By::Operator, how: |_| text("Portcullis has no log-in; its user needs no shell."), given_up_by: &[], tests: &[] },
@@ -269,24 +340,26 @@ pub const ROWS: &[Row] = &[
     Row { number: "10.2.1.2", demand: "Everything that administrators do is logged.", by: By::Shared, how: |_| text("Starts, stops, and the digests of the configuration and the root key are lines. Operator: what is done on the machine."), given_up_by: &[NO_AUDIT],
         tests: &["a_record_goes_on_after_a_kill_and_is_proved_after_a_stop"] },
     Row { number: "10.2.1.3", demand: "Access to audit logs is logged.", by: By::Operator, how: |_| text("The system's file auditing; Portcullis only appends."), given_up_by: &[], tests: &[] },
-    Row { number: "10.2.1.4", demand: "Invalid attempts are logged.", by: By::Portcullis, how: |_| text("Every refused call is a line of the log with its code, and a count of the metrics."), given_up_by: &[],
+    Row { number: "10.2.1.4", demand: "Invalid attempts are logged.", by: By::Portcullis, how: attempts, given_up_by: &[NO_LOG],
         tests: &["the_admin_listener_tells_health_and_counts", "guessed_tokens_are_stopped_at_the_twentieth_and_nothing_else_is_used_up"] },
-    Row { number: "10.2.1.5", demand: "Changes of credentials and rights are logged.", by: By::Shared, how: |_| text("They are changes of the configuration: its digest changes at the start. Operator: who changed what, in the store of configurations."), given_up_by: &[NO_AUDIT],
+    Row { number: "10.2.1.5", demand: "Changes of credentials and rights are logged.", by: By::Shared, how: |_| text("A change of the configuration is a line: of who may do what, of applications' hashed keys, of what a secret's reference names. A secret that is replaced behind the same reference changes no digest; of a root key and of listeners' certificates there is a line all the same. Operator: who changed what, in the store of configurations and in that of secrets."), given_up_by: &[NO_AUDIT],
         tests: &["a_record_goes_on_after_a_kill_and_is_proved_after_a_stop"] },
     Row { number: "10.2.1.6", demand: "Starting, stopping and pausing of audit logs is logged.", by: By::Portcullis, how: |_| text("`started` and `stopped` are lines; it cannot be paused. A process that was killed shows as a start without a stop."), given_up_by: &[NO_AUDIT],
         tests: &["a_record_goes_on_after_a_kill_and_is_proved_after_a_stop"] },
     Row { number: "10.2.1.7", demand: "Making and deleting system-level objects is logged.", by: By::Operator, how: |_| text("The system's own auditing. Portcullis can neither start programs nor write outside the record's folder."), given_up_by: &["process.danger_no_seccomp", "process.danger_no_landlock"],
         tests: &["a_forbidden_call_ends_the_process", "files_and_ports_beyond_the_list_are_closed"] },
-    Row { number: "10.2.2", demand: "Each entry has user, kind, time, success or failure, origin, and what was affected.", by: By::Portcullis, how: |_| text("app, event, time, outcome, request_id (and the log's line of that id), token and host."), given_up_by: &[NO_AUDIT],
+    Row { number: "10.2.2", demand: "Each entry has user, kind, time, success or failure, origin, and what was affected.", by: By::Portcullis, how: entries, given_up_by: &[NO_AUDIT, NO_LOG],
         tests: &["a_line_says_who_got_which_card_and_nothing_that_opens_it"] },
-    Row { number: "10.3.1", demand: "Only those who need it read audit logs.", by: By::Shared, how: |_| text("Files are made readable by owner and group alone. Operator: the group."), given_up_by: &[],
+    Row { number: "10.3.1", demand: "Only those who need it read audit logs.", by: By::Shared, how: |_| text("Files are made readable by owner and group alone. Operator: the group."), given_up_by: &[NO_AUDIT],
         tests: &["a_record_is_whole_over_files_and_starts"] },
     Row { number: "10.3.2", demand: "Audit logs are protected from changes.", by: By::Shared, how: |_| text("A folder that others can write is refused; a change does not go unseen (10.3.4). Operator: who may be the process's user."), given_up_by: &[NO_AUDIT],
         tests: &["a_chain_that_was_written_anew_does_not_pass_the_anchors", "what_is_wrong_is_refused_with_file_line_and_key"] },
-    Row { number: "10.3.3", demand: "Audit logs are copied to another machine promptly.", by: By::Operator, how: |_| text("Files are only appended to and never renamed, so collectors can follow them; the log's `anchored` events prove the copy."), given_up_by: &[], tests: &["what_was_kept_elsewhere_shows_that_the_end_was_cut_off"] },
+    Row { number: "10.3.3", demand: "Audit logs are copied to another machine promptly.", by: By::Operator, how: |_| text("Files are only appended to and never renamed, so collectors can follow them; the log's `anchored` events prove the copy."), given_up_by: &[NO_AUDIT], tests: &["what_was_kept_elsewhere_shows_that_the_end_was_cut_off"] },
     Row { number: "10.3.4", demand: "Changes of audit logs raise an alarm.", by: By::Shared, how: |_| text("`portcullis audit verify --key KEY FOLDER`, and every start, name the first line that is not as it was written. Operator: run it daily and look at its exit code."), given_up_by: &[NO_AUDIT],
         tests: &["one_line_deleted_altered_moved_or_doubled_is_named", "a_record_that_was_tampered_with_is_named_and_not_continued"] },
-    Row { number: "11.6.1", demand: "Unauthorised changes of payment pages, as browsers get them, are detected weekly or by your own risk analysis.", by: By::Shared, how: |_| text("The digests below are those of this version; the page's policy names the script's and the style's. Operator: compare what browsers get with them."), given_up_by: &[],
+    Row { number: "10.5.1", demand: "Audit logs are kept for twelve months, three of them at hand.", by: By::Operator, how: |_| text("Portcullis begins new files and removes none. Operator: keep them that long, those of the log too."), given_up_by: &[NO_AUDIT],
+        tests: &["files_are_rotated_by_the_confined_process"] },
+    Row { number: "11.6.1", demand: "Unauthorised changes of payment pages, as browsers get them, are detected weekly or by your own risk analysis.", by: By::Shared, how: tampering, given_up_by: &[],
         tests: &["the_script_and_the_style_stand_in_the_page_as_they_were_hashed", "what_shops_load_and_the_form_have_the_digests_that_are_printed"] },
     Row { number: "12.5.2", demand: "The scope is written down, and confirmed every 12 months and after significant changes.", by: By::Operator, how: scope, given_up_by: &[],
         tests: &["a_token_outside_a_card_field_is_text", "card_data_in_clear_is_refused_in_every_place_and_disguise"] },
