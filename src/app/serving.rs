@@ -123,8 +123,10 @@ fn desk_after(before: &Targets, config: Config, ways: Ways, lasting: Lasting) ->
     }
 }
 
-/// Serves the counts of accounts that ask about payments, at nothing.
+/// Serves the bound of what rates count, and the counts of accounts that ask about payments, at
+/// nothing.
 fn serve_counts(config: &Config, metrics: &Metrics) {
+    metrics.limit_keys_max(config.rate_keys);
     let accounts = config.registry.accounts();
     for account in accounts.filter(|account| !account.status_queries.routes.is_empty()) {
         RESULTS.iter().for_each(|result| metrics.status_queried(&account.name, result, 0));

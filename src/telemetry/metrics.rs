@@ -64,6 +64,7 @@ pub struct Metrics {
     connections: IntCounterVec,
     limited: IntCounterVec,
     limit_keys: IntGaugeVec,
+    limit_keys_max: IntGauge,
     vault: VaultLevels,
     audit_up: IntGauge,
     certificates: IntGaugeVec,
@@ -141,6 +142,7 @@ impl Metrics {
             connections,
             limited,
             limit_keys,
+            limit_keys_max: most(&registry)?,
             vault,
             audit_up,
             certificates,
@@ -195,6 +197,11 @@ impl Metrics {
     pub fn limit_keys(&self, limit: &str, keys: usize) {
         let keys = i64::try_from(keys).unwrap_or(i64::MAX);
         self.limit_keys.with_label_values(&[limit]).set(keys);
+    }
+
+    /// Notes how many keys each limit counts at most.
+    pub fn limit_keys_max(&self, keys: usize) {
+        self.limit_keys_max.set(i64::try_from(keys).unwrap_or(i64::MAX));
     }
 
     /// Since when tokens are kept, in UNIX seconds.
@@ -347,6 +354,10 @@ fn addresses(registry: &Registry) -> Result<IntGaugeVec, prometheus::Error> {
 fn kept_since(registry: &Registry) -> Result<IntGauge, prometheus::Error> {
     let help = "Since when tokens are kept, in UNIX seconds: a process that takes over keeps them.";
     level(registry, "portcullis_vault_start_time_seconds", help)
+}
+
+fn most(registry: &Registry) -> Result<IntGauge, prometheus::Error> {
+    level(registry, "portcullis_limit_keys_max", "Keys that each limit counts at most.")
 }
 
 fn questions(registry: &Registry) -> Result<IntCounterVec, prometheus::Error> {

@@ -474,6 +474,7 @@ async fn a_slow_provider_takes_its_own_places_only_and_nothing_is_used_up() {
 async fn a_shop_that_changes_no_rate_is_served() {
     let adjust = Box::new(|config: String| at_default_rates(&config));
     let house = House::with(Options { adjust: Some(adjust), ..Options::default() }).await;
+    assert_eq!(house.metric("portcullis_limit_keys_max").await, 1_000_000);
     for _ in 0..3 {
         for number in [PLAIN, CARDS[0].number] {
             let card = TypedCard { number: number.to_owned(), ..card() };
