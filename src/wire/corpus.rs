@@ -57,7 +57,7 @@ pub(crate) fn disguised(pan: &str) -> Vec<(&'static str, String)> {
     found.map(|Disguise(name, write, _)| (*name, write(pan))).collect()
 }
 
-const DISGUISES: [Disguise; 53] = [
+const DISGUISES: [Disguise; 59] = [
     Disguise("plain", |pan| pan.into(), true),
     Disguise("in a sentence", |pan| format!("Card {pan} was declined."), true),
     Disguise("glued to a word", |pan| format!("pan{pan}x"), true),
@@ -75,6 +75,12 @@ const DISGUISES: [Disguise; 53] = [
     Disguise("spaces all over", |pan| each(pan, |c| format!("{c} ")), false),
     Disguise("odd separators", |pan| grouped(pan, " / "), false),
     Disguise("in a longer row", |pan| format!("0042{pan}7"), false),
+    Disguise("with one star", |pan| format!("{}*{}", &pan[..10], &pan[11..]), false),
+    Disguise("without its end", |pan| pan[..15].into(), false),
+    Disguise("without its beginning", |pan| format!("***{}", &pan[3..]), false),
+    Disguise("with a wrong mask", |pan| format!("{} XX{}", &pan[..6], &pan[9..]), false),
+    Disguise("with bullets", |pan| format!("{}\u{2022}\u{2022}{}", &pan[..5], &pan[7..]), false),
+    Disguise("base64 of a bad mask", |pan| STANDARD.encode(format!("{}**", &pan[..14])), false),
     Disguise("zero-width spaces", |pan| grouped(pan, "\u{200b}"), true),
     Disguise("soft hyphens", |pan| grouped(pan, "\u{ad}"), true),
     Disguise("byte order marks", |pan| grouped(pan, "\u{feff}"), true),

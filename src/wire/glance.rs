@@ -6,14 +6,14 @@
 
 use super::lanes::{self, Classes};
 use super::runs::{self, sextet};
-use super::{inflate, issuer};
+use super::{Span, inflate, issuer, known};
 use crate::secret::wipe;
 
 /// What a text is made of, as far as it says whether a search can find anything.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Glance {
-    /// The most ASCII digits with neither a letter nor a byte of another script between them; below
-    /// [`issuer::LEN_MIN`] it may be said too high.
+    /// The most ASCII digits with neither a letter other than x, which masks are made of, nor a byte
+    /// of another script between them; below [`known::PART_MIN`] it may be said too high.
     pub(super) digits: usize,
     /// Whether a run of base64 characters may be long enough to hold anything.
     pub(super) has_run: bool,
@@ -29,7 +29,8 @@ impl Glance {
 
 /// Fewer digits in a row than these are not counted, and told as one less: that has whoever looks
 /// for less search.
-const ROW_MIN: u32 = issuer::LEN_MIN as u32;
+const ROW_MIN: u32 = known::PART_MIN as u32;
+const _: () = assert!(known::PART_MIN <= issuer::LEN_MIN);
 
 /// Rows and runs so far, over the borders of blocks.
 #[derive(Default)]
@@ -83,6 +84,44 @@ impl Walk {
         self.has_run |= inside || ahead as usize >= runs::BASE64_MIN;
         self.run = base64.leading_ones();
     }
+}
+
+/// Calls `row` for every stretch of at least [`known::PART_MIN`] digits with neither a letter other
+/// than x nor a byte of another script between them, with how many digits it has.
+pub(super) fn each_row(bytes: &[u8], mut row: impl FnMut(Span, usize)) {
+    let (mut block, mut start, mut digits) = (0, 0, 0);
+    let mut told = |start: usize, end: usize, digits: u32| {
+        if digits >= ROW_MIN {
+            row(Span { start, end }, digits as usize);
+        }
+    };
+    lanes::each_block(bytes, |classes| {
+        let breaks = classes.breaks;
+        if breaks == 0 {
+            digits += classes.digits.count_ones();
+        } else {
+            let (first, behind) = (breaks.trailing_zeros(), 64 - breaks.leading_zeros());
+            let ahead = (classes.digits & below_lowest(breaks)).count_ones();
+            told(start, block + first as usize, digits + ahead);
+            let between = !breaks & u64::MAX.unbounded_shl(first) & !u64::MAX.unbounded_shl(behind);
+            let mut places = begins_row::<ROW_MIN>(between);
+            while places != 0 {
+                let at = places.trailing_zeros();
+                let stretch = below_lowest(breaks >> at) << at;
+                let end = at + stretch.count_ones();
+                told(
+                    block + at as usize,
+                    block + end as usize,
+                    (classes.digits & stretch).count_ones(),
+                );
+                places &= !stretch;
+            }
+            start = block + behind as usize;
+            digits = (classes.digits & u64::MAX.unbounded_shl(behind)).count_ones();
+        }
+        block += lanes::BLOCK;
+    });
+    told(start, bytes.len(), digits);
 }
 
 /// All bits below the lowest one that is set; all there are when none is.
@@ -332,7 +371,7 @@ mod tests {
 
     #[test]
     fn rows_and_runs_are_told_wherever_they_stand() {
-        let (rows, runs) = (issuer::LEN_MIN, runs::BASE64_MIN);
+        let (rows, runs) = (known::PART_MIN, runs::BASE64_MIN);
         for place in 0..150 {
             let digits = |row: &str| Glance::of(format!("{:place$}a{row}a", "").as_bytes()).digits;
             assert_eq!(digits(&"1".repeat(rows)), rows, "{place}");
@@ -428,13 +467,20 @@ mod tests {
         ) {
             let bytes = pieces.concat().repeat(times).into_bytes();
             let glance = Glance::of(&bytes);
-            let letter = |byte: &u8| byte.is_ascii_alphabetic() || !byte.is_ascii();
+            let letter = |byte: &u8| {
+                !byte.is_ascii() || (byte.is_ascii_alphabetic() && !matches!(byte, b'x' | b'X'))
+            };
             let digits = |row: &[u8]| row.iter().filter(|byte| byte.is_ascii_digit()).count();
             let most = bytes.split(letter).map(digits).max().unwrap_or_default();
-            prop_assert!(glance.digits == most || (most..issuer::LEN_MIN).contains(&glance.digits));
+            prop_assert!(glance.digits == most || (most..known::PART_MIN).contains(&glance.digits));
             let other = |byte: &u8| sextet(*byte).is_none() && *byte != b')';
             let longest = bytes.split(other).map(<[u8]>::len).max().unwrap_or_default();
             prop_assert_eq!(glance.has_run, longest >= runs::BASE64_MIN);
+            let mut told = Vec::new();
+            each_row(&bytes, |span, count| told.push((&bytes[span.start..span.end], count)));
+            let rows = bytes.split(letter).map(|row| (row, digits(row)));
+            let rows: Vec<_> = rows.filter(|(_, digits)| *digits >= known::PART_MIN).collect();
+            prop_assert_eq!(told, rows);
         }
     }
 }

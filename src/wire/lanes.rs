@@ -7,14 +7,15 @@ use crate::secret::wipe;
 /// Bytes that are looked at together.
 const LANES: usize = 16;
 /// Bytes that a mask tells about.
-const BLOCK: usize = 64;
+pub(super) const BLOCK: usize = 64;
 
 /// What the bytes of a block are.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Classes {
     /// ASCII digits.
     pub(super) digits: u64,
-    /// What ends a row of digits: letters and bytes of other scripts.
+    /// What ends a row of digits: bytes of other scripts and letters, but not x, which masks are
+    /// made of.
     pub(super) breaks: u64,
     /// Characters of base64, and the parenthesis.
     pub(super) base64: u64,
@@ -25,13 +26,14 @@ impl Classes {
     fn of(bytes: &[u8; LANES]) -> Self {
         let bytes = u8x16::new(*bytes);
         let digits = up_to(bytes - u8x16::splat(b'0'), 9);
-        let letters = up_to((bytes | u8x16::splat(0x20)) - u8x16::splat(b'a'), 25);
+        let lower = bytes | u8x16::splat(0x20);
+        let letters = up_to(lower - u8x16::splat(b'a'), 25);
         // Plus, hyphen and slash differ in two bits; the parenthesis that comes along does no harm.
         let signs = equal(bytes | u8x16::splat(6), b'/') | equal(bytes, b'_');
         Self {
             digits: mask(digits),
             // A mask is made of high bits, and ASCII has none.
-            breaks: mask(letters | bytes),
+            breaks: mask((letters ^ equal(lower, b'x')) | bytes),
             base64: mask(digits | letters | signs),
         }
     }
@@ -164,7 +166,11 @@ mod tests {
                 let is_sign = matches!(byte, b'+' | b'-' | b'/' | b'_' | b')');
                 let wanted = [
                     (byte.is_ascii_digit(), 'd'),
-                    (byte.is_ascii_alphabetic() || !byte.is_ascii(), 'b'),
+                    (
+                        (byte.is_ascii_alphabetic() && !matches!(byte, b'x' | b'X'))
+                            || !byte.is_ascii(),
+                        'b',
+                    ),
                     (byte.is_ascii_alphanumeric() || is_sign, '6'),
                 ];
                 let wanted: Vec<_> =

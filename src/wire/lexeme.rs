@@ -1,8 +1,8 @@
 //! JSON numbers that are card data: however their sender spelled them, `4.111111111111111e15` too.
 
-use super::numbers::{self, Hit};
+use super::known::Part;
 use super::scan::{FindingKind, Known};
-use super::{Value, issuer};
+use super::{Span, Value, issuer, known};
 use crate::secret::CleartextBody;
 
 /// Parts of member names that announce a verification value.
@@ -39,12 +39,12 @@ fn mask_pan(lexeme: &[u8], known: &Known<'_>) -> Option<Masked> {
     holds_known(lexeme, known).then(|| Masked { kind, literal: literal(lexeme, false) })
 }
 
-/// Whether a number we know stands anywhere in the lexeme.
+/// Whether a number we know, or most of it, stands anywhere in the lexeme.
 fn holds_known(lexeme: &[u8], known: &Known<'_>) -> bool {
     let mut found = false;
-    known.pans.iter().for_each(|pan| {
-        numbers::each_known(lexeme, pan, &mut |_: Hit| found = true);
-    });
+    let span = Span { start: 0, end: lexeme.len() };
+    let part = Part { span, digits: span.end, is_text: true };
+    known::each_hit(lexeme, part, known, &mut |_| found = true);
     found
 }
 

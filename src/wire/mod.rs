@@ -17,6 +17,7 @@ mod fold;
 mod glance;
 mod inflate;
 mod issuer;
+mod known;
 mod layers;
 mod lexeme;
 mod numbers;

@@ -1,18 +1,15 @@
 //! Card numbers and verification values in plain bytes, where they stand as digits.
 //!
-//! A number we know is searched for exactly, whatever stands between and around its digits. Any
-//! other number must look like one: its length, issuer range and Luhn sum, groups as people write
-//! them, and no longer row of digits, decimal number, hexadecimal id or UUID around it. Every place
-//! costs bounded work.
+//! A number we know is searched for by `known`. Any other number must look like one: its length,
+//! issuer range and Luhn sum, groups as people write them, and no longer row of digits, decimal
+//! number, hexadecimal id or UUID around it. Every place costs bounded work.
 
-use super::glance::Glance;
+use super::known::Part;
 use super::scan::Known;
-use super::{Span, issuer};
+use super::{Span, glance, issuer, known};
 
 /// The shortest verification value.
 const CVV_MIN: usize = 3;
-/// How many separators may stand between two digits of a number we know.
-const SEPARATORS_MAX: usize = 3;
 /// All groups of a number but the last have at least this many digits.
 const GROUP_MIN: usize = 4;
 /// A word of this length around digits is taken for an id without looking further.
@@ -48,58 +45,29 @@ pub(super) fn fewest_digits(known: &Known<'_>) -> usize {
 /// Calls `hit` for every place. In bytes that are no text, a verification value counts only with
 /// text around it: three digits come about by chance.
 pub(super) fn each_hit(bytes: &[u8], known: &Known<'_>, is_text: bool, hit: &mut dyn FnMut(Hit)) {
-    let digits = Glance::of(bytes).digits;
-    if digits < fewest_digits(known) {
-        return;
+    let foreign = digits_if_foreign(bytes, known, is_text);
+    if let Some(digits) = foreign {
+        let span = Span { start: 0, end: bytes.len() };
+        known::each_hit(bytes, Part { span, digits, is_text }, known, hit);
     }
-    for pan in known.pans.iter().filter(|pan| digits >= pan.len()) {
-        each_known(bytes, pan, hit);
-    }
-    let mut from = 0;
-    while let Some(run) = next_run(bytes, from) {
-        from = run.end;
-        each_candidate(bytes, run, hit);
-        if is_known_cvv(bytes, run, known) && (is_text || has_text_around(bytes, run)) {
-            hit(Hit { span: run, is: Is::Cvv });
+    glance::each_row(bytes, |span, digits| {
+        if foreign.is_none() {
+            known::each_hit(bytes, Part { span, digits, is_text }, known, hit);
         }
-    }
+        let mut from = span.start;
+        while let Some(run) = next_run(bytes, from).filter(|run| run.end <= span.end) {
+            from = run.end;
+            each_candidate(bytes, run, hit);
+        }
+    });
+    known.cvvs.iter().for_each(|cvv| each_cvv(bytes, cvv, is_text, hit));
 }
 
-/// Every place of exactly these digits, separated or not.
-pub(super) fn each_known(bytes: &[u8], pan: &[u8], hit: &mut dyn FnMut(Hit)) {
-    let Some((first, rest)) = pan.split_first() else { return };
-    let mut searched = 0;
-    for start in memchr::memchr_iter(*first, bytes) {
-        let end = if start < searched { None } else { known_end(bytes, start + 1, rest) };
-        let Some(end) = end else { continue };
-        let found = Span { start, end };
-        let span = whole_row(bytes, found);
-        if span == found {
-            hit(Hit { span, is: Is::Number });
-        } else {
-            hit(Hit { span, is: Is::Row });
-            searched = span.end;
-        }
-    }
-}
-
-/// The span with the digits right before and after it.
-fn whole_row(bytes: &[u8], span: Span) -> Span {
-    let left = bytes.get(..span.start).unwrap_or_default().iter().rev();
-    let ahead = left.take_while(|byte| byte.is_ascii_digit()).count();
-    Span { start: span.start - ahead, end: digits_end(bytes, span.end) }
-}
-
-fn known_end(bytes: &[u8], mut at: usize, digits: &[u8]) -> Option<usize> {
-    for digit in digits {
-        let between = bytes.get(at..)?.iter().take(SEPARATORS_MAX);
-        at += between.take_while(|byte| byte.is_ascii() && !byte.is_ascii_alphanumeric()).count();
-        if bytes.get(at) != Some(digit) {
-            return None;
-        }
-        at += 1;
-    }
-    Some(at)
+/// How many digits there are, where those of a number we know may have bytes of other scripts
+/// between them, which end a row of digits otherwise.
+fn digits_if_foreign(bytes: &[u8], known: &Known<'_>, is_text: bool) -> Option<usize> {
+    let is_foreign = is_text && !known.pans.is_empty() && !bytes.is_ascii();
+    is_foreign.then(|| bytes.iter().filter(|byte| byte.is_ascii_digit()).count())
 }
 
 /// The next row of digits.
@@ -109,7 +77,7 @@ fn next_run(bytes: &[u8], from: usize) -> Option<Span> {
     Some(Span { start, end: digits_end(bytes, start) })
 }
 
-fn digits_end(bytes: &[u8], start: usize) -> usize {
+pub(super) fn digits_end(bytes: &[u8], start: usize) -> usize {
     let digits = bytes.get(start..).unwrap_or_default().iter();
     start + digits.take_while(|byte| byte.is_ascii_digit()).count()
 }
@@ -211,10 +179,17 @@ pub(super) fn is_uuid(bytes: &[u8]) -> bool {
         && bytes.iter().zip(UUID).fold(true, |all, (byte, form)| all & fits(*byte, *form))
 }
 
-/// Whether the row of digits is exactly one of the values and nothing longer.
-fn is_known_cvv(bytes: &[u8], run: Span, known: &Known<'_>) -> bool {
-    let digits = bytes.get(run.start..run.end).unwrap_or_default();
-    known.cvvs.contains(&digits) && is_isolated(bytes, run) && !is_in_uuid(bytes, run)
+/// Every row of digits that is exactly the value and nothing longer.
+fn each_cvv(bytes: &[u8], cvv: &[u8], is_text: bool, hit: &mut dyn FnMut(Hit)) {
+    let Some(first) = cvv.first() else { return };
+    for start in memchr::memchr_iter(*first, bytes) {
+        let run = Span { start, end: start + cvv.len() };
+        let is_there = bytes.get(start..run.end) == Some(cvv);
+        let is_text = || is_text || has_text_around(bytes, run);
+        if is_there && is_isolated(bytes, run) && !is_in_uuid(bytes, run) && is_text() {
+            hit(Hit { span: run, is: Is::Cvv });
+        }
+    }
 }
 
 fn is_isolated(bytes: &[u8], run: Span) -> bool {

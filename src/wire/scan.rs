@@ -13,7 +13,8 @@ use super::fold::{self, Folded};
 use super::glance::Glance;
 use super::layers::{FOLDS_MAX, Layers};
 use super::numbers::{self, Hit, Is};
-use super::{Document, Edit, Kind, Span, Value, WireError, issuer, json, runs, splice};
+use super::{Document, Edit, Kind, Span, Value, WireError};
+use super::{issuer, json, known, runs, splice};
 use crate::secret::CleartextBody;
 
 /// The exact values that were put into the request, as digits; searched for as they are.
@@ -26,10 +27,10 @@ pub struct Known<'a> {
 }
 
 impl Known<'_> {
-    /// The fewest digits a card number may have here.
+    /// The fewest digits a card number may have here, or what is found of one that is known.
     pub(super) fn pan_len_min(&self) -> usize {
         let known = self.pans.iter().map(|pan| pan.len()).min();
-        known.unwrap_or(issuer::LEN_MIN).min(issuer::LEN_MIN)
+        known.map_or(issuer::LEN_MIN, |len| len.min(known::PART_MIN))
     }
 }
 
@@ -243,7 +244,9 @@ impl<'k> Scan<'k> {
 
     /// Scans text that stands at `offset` of the body.
     fn region(&mut self, raw: &[u8], offset: usize, json_escaped: bool) {
-        if raw.len() < self.shortest {
+        // What is no longer than a number is nothing but digits, if it is one.
+        let may_be_short = raw.first().is_some_and(u8::is_ascii_digit);
+        if raw.len() < self.shortest + usize::from(!may_be_short) {
             return;
         }
         let glance = Glance::of(raw);
