@@ -362,6 +362,15 @@ fn a_verification_value_goes_where_it_stands_alone() {
         (r#"{"e":"cvv=%31%32%33"}"#, r#"{"e":"cvv=***"}"#),
         (r#"{"e":"１２３"}"#, r#"{"e":"***"}"#),
         (r#"{"123":1}"#, r#"{"***":1}"#),
+        (r#"{"e":"cvv123, CVV2123, order #123"}"#, r#"{"e":"cvv***, CVV2***, order #***"}"#),
+        (
+            r#"{"e":"cvc123x Acid123 &#123; cvv21234"}"#,
+            r#"{"e":"cvc123x Acid123 &#123; cvv21234"}"#,
+        ),
+        (
+            r#"{"cvv":[123.0,1.23e2,0.123E+3,12.3],"n":123.0}"#,
+            r#"{"cvv":["***","***","***",12.3],"n":123.0}"#,
+        ),
     ];
     for (body, expected) in cases {
         assert_eq!(with_cvv(b"123", body), expected);
@@ -370,6 +379,7 @@ fn a_verification_value_goes_where_it_stands_alone() {
     let body = format!("\"{run}\"");
     assert!(!with_cvv(b"123", &body).contains(run.trim_end_matches('=')));
     assert_eq!(with_cvv(b"0012", r#"{"cvc":12}"#), r#"{"cvc":"***"}"#);
+    assert_eq!(with_cvv(b"120", r#"{"cvc":1.2e2}"#), r#"{"cvc":"***"}"#);
 }
 
 #[test]

@@ -4,15 +4,15 @@
 //! folded text names its bytes in the body. Folded text is never longer than what it came from, and
 //! wipes itself. A fold that changes nothing allocates nothing.
 
+use std::cell::Cell;
+
 use super::{Span, text};
 use crate::secret::CleartextBody;
 
-/// No tag that a number is broken by is longer.
-const TAG_MAX: usize = 256;
+/// How a comment of HTML and XML begins.
+const COMMENT: &[u8] = b"<!--";
 /// So many bytes are looked at before it is asked whether one was found.
 const BLOCK: usize = 256;
-/// The longest numeric entity that is read, leading zeros included.
-const ENTITY_MAX: usize = 24;
 
 /// A text one layer below another.
 pub(super) struct Folded {
@@ -69,7 +69,9 @@ pub(super) fn disguises(bytes: &[u8]) -> Option<Folded> {
 
 /// Leaves out the tags of HTML and XML.
 pub(super) fn tags(bytes: &[u8]) -> Option<Folded> {
-    fold(bytes, |rest| memchr::memchr(b'<', rest), tag)
+    // Where one comment has no end, none behind it has.
+    let unclosed = Cell::new(false);
+    fold(bytes, |rest| memchr::memchr(b'<', rest), |rest| tag(rest, &unclosed))
 }
 
 /// Whether a disguise may begin anywhere in the bytes. All are looked at, many at a time.
@@ -179,7 +181,7 @@ fn entity(bytes: &[u8]) -> Option<Piece> {
     }
     let is_hex = matches!(bytes.get(2), Some(b'x' | b'X'));
     let (radix, start) = if is_hex { (16, 3) } else { (10, 2) };
-    let mut digits = bytes.get(start..)?.iter().take(ENTITY_MAX);
+    let mut digits = bytes.get(start..)?.iter();
     let mut point = 0u32;
     let mut len = start;
     while let Some(digit) = digits.next().and_then(|byte| char::from(*byte).to_digit(radix)) {
@@ -191,8 +193,29 @@ fn entity(bytes: &[u8]) -> Option<Piece> {
 }
 
 /// The named entities that may stand in a written number or hide another layer.
-const ENTITIES: [(&str, char); 16] = [
+const ENTITIES: [(&str, char); 37] = [
     ("&amp;", '&'),
+    ("&Tab;", '\t'),
+    ("&NewLine;", '\n'),
+    ("&NonBreakingSpace;", ' '),
+    ("&numsp;", ' '),
+    ("&puncsp;", ' '),
+    ("&hairsp;", ' '),
+    ("&emsp13;", ' '),
+    ("&emsp14;", ' '),
+    ("&zwnj;", '\u{200c}'),
+    ("&zwj;", '\u{200d}'),
+    ("&lrm;", '\u{200e}'),
+    ("&rlm;", '\u{200f}'),
+    ("&ZeroWidthSpace;", '\u{200b}'),
+    ("&NoBreak;", '\u{2060}'),
+    ("&mdash;", '-'),
+    ("&minus;", '-'),
+    ("&middot;", '.'),
+    ("&bull;", '.'),
+    ("&bsol;", '\\'),
+    ("&num;", '#'),
+    ("&ast;", '*'),
     ("&nbsp;", ' '),
     ("&ensp;", ' '),
     ("&emsp;", ' '),
@@ -218,9 +241,17 @@ fn foreign(bytes: &[u8]) -> Option<Piece> {
         return Some(Piece::byte(len, digit));
     }
     match char {
-        '\u{a0}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}' => {
-            Some(Piece::byte(len, b' '))
-        }
+        '\u{85}'
+        | '\u{a0}'
+        | '\u{1680}'
+        | '\u{2000}'..='\u{200a}'
+        | '\u{2028}'
+        | '\u{2029}'
+        | '\u{202f}'
+        | '\u{205f}'
+        | '\u{2800}'
+        | '\u{3000}'
+        | '\u{3164}' => Some(Piece::byte(len, b' ')),
         '\u{2010}'..='\u{2015}' | '\u{2212}' | '\u{fe58}' | '\u{fe63}' | '\u{ff0d}' => {
             Some(Piece::byte(len, b'-'))
         }
@@ -229,6 +260,7 @@ fn foreign(bytes: &[u8]) -> Option<Piece> {
         }
         '\u{ff05}' => Some(Piece::byte(len, b'%')),
         '\u{ad}'
+        | '\u{300}'..='\u{36f}'
         | '\u{61c}'
         | '\u{180e}'
         | '\u{200b}'..='\u{200f}'
@@ -236,7 +268,8 @@ fn foreign(bytes: &[u8]) -> Option<Piece> {
         | '\u{2060}'..='\u{2069}'
         | '\u{20e3}'
         | '\u{fe00}'..='\u{fe0f}'
-        | '\u{feff}' => Some(Piece::nothing(len)),
+        | '\u{feff}'
+        | '\u{e0001}'..='\u{e01ef}' => Some(Piece::nothing(len)),
         _ => None,
     }
 }
@@ -273,7 +306,14 @@ fn digit(char: char) -> Option<u8> {
         0x2080..=0x2089 => point - 0x2080,
         0x24ea | 0x24ff => 0,
         0x2460..=0x2468 => point - 0x245f,
+        0x2474..=0x247c => point - 0x2473,
+        0x2488..=0x2490 => point - 0x2487,
+        0x24f5..=0x24fd => point - 0x24f4,
         0x2776..=0x277e => point - 0x2775,
+        0x2780..=0x2788 => point - 0x277f,
+        0x278a..=0x2792 => point - 0x2789,
+        0x1f101..=0x1f10a => point - 0x1f101,
+        0x1f10b | 0x1f10c => 0,
         _ => {
             let index = ZEROS.partition_point(|zero| *zero <= point).checked_sub(1)?;
             point - ZEROS.get(index)?
@@ -283,12 +323,18 @@ fn digit(char: char) -> Option<u8> {
     Some(b'0' + value)
 }
 
-fn tag(bytes: &[u8]) -> Option<Piece> {
+/// A tag goes to its end, however far, and a comment to its own.
+fn tag(bytes: &[u8], unclosed: &Cell<bool>) -> Option<Piece> {
     if !bytes.get(1)?.is_ascii_alphabetic() && !matches!(bytes.get(1)?, b'/' | b'!' | b'?') {
         return None;
     }
-    let mut inside = bytes.iter().take(TAG_MAX).skip(1);
-    let end = inside.position(|byte| matches!(byte, b'<' | b'>'))? + 1;
+    if let Some(inside) = bytes.strip_prefix(COMMENT).filter(|_| !unclosed.get()) {
+        if let Some(end) = memchr::memmem::find(inside, b"-->") {
+            return Some(Piece::nothing(COMMENT.len() + end + b"-->".len()));
+        }
+        unclosed.set(true);
+    }
+    let end = memchr::memchr2(b'<', b'>', bytes.get(1..)?)? + 1;
     (bytes.get(end) == Some(&b'>')).then(|| Piece::nothing(end + 1))
 }
 
@@ -325,11 +371,18 @@ mod tests {
             "5\x001\x002\x003\x00",
             "%EF%BC%95123",
             "&#65301;123",
+            "&#0000000000000000000000000000053;123",
+            "&#92;u0035&bsol;x3123",
+            "\u{2784}\u{2780}\u{2781}\u{2782}",
+            "\u{24f9}\u{24f5}\u{24f6}\u{24f7}",
+            "\u{278e}\u{2474}\u{2489}\u{1f104}",
+            "5&zwnj;1&ZeroWidthSpace;2\u{34f}\u{e0100}3",
         ];
         for text in disguised {
             assert_eq!(folded(text), "5123", "{text}");
         }
         assert_eq!(folded("51\u{a0}2&nbsp;3\u{2013}4"), "51 2 3-4");
+        assert_eq!(folded("5&Tab;1&NewLine;2\u{2028}3\u{2800}4"), "5\t1\n2 3 4");
     }
 
     #[test]
@@ -355,6 +408,8 @@ mod tests {
     fn tags_are_left_out() {
         assert_eq!(tags(b"4111<b class=x>1111</b>").unwrap().bytes(), b"41111111");
         assert_eq!(tags(b"<!-- a -->1<br/>2").unwrap().bytes(), b"12");
+        let long = format!("1<!-- a < > b {0} -->2<td class=\"{0}\">3<!-- 4", "x".repeat(5000));
+        assert_eq!(tags(long.as_bytes()).unwrap().bytes(), b"123<!-- 4");
     }
 
     #[test]

@@ -22,8 +22,13 @@ pub(super) struct Masked {
 pub(super) fn mask(value: Value<'_>, known: &Known<'_>) -> Option<Masked> {
     let lexeme = value.raw();
     let is_short = lexeme.len() < known.pan_len_min();
-    if !is_short || lexeme.iter().any(|byte| matches!(byte, b'e' | b'E')) {
-        return mask_pan(lexeme, known);
+    let pan = if !is_short || lexeme.iter().any(|byte| matches!(byte, b'e' | b'E')) {
+        mask_pan(lexeme, known)
+    } else {
+        None
+    };
+    if pan.is_some() {
+        return pan;
     }
     let is_cvv = is_known_cvv(lexeme, known) && is_under_cvv_name(value);
     is_cvv.then(|| Masked { kind: FindingKind::Cvv, literal: Box::from(&b"\"***\""[..]) })
@@ -108,8 +113,19 @@ fn is_known_cvv(lexeme: &[u8], known: &Known<'_>) -> bool {
     let bare = |digits: &'_ [u8]| digits.iter().take_while(|digit| **digit == b'0').count();
     known.cvvs.iter().any(|cvv| {
         let spelled = cvv.get(bare(cvv).min(cvv.len().saturating_sub(1))..).unwrap_or_default();
-        !spelled.is_empty() && lexeme == spelled
+        let is_spelled_out = lexeme == spelled;
+        let is_equal = || integer(lexeme).is_some_and(|digits| digits.as_bytes() == spelled);
+        !spelled.is_empty() && (is_spelled_out || (begins_like(lexeme, spelled) && is_equal()))
     })
+}
+
+/// Whether a number with a point or an exponent has these digits and perhaps zeros behind them.
+fn begins_like(lexeme: &[u8], digits: &[u8]) -> bool {
+    let written = lexeme.iter().take_while(|byte| !matches!(byte, b'e' | b'E'));
+    let written = written.filter(|byte| byte.is_ascii_digit()).skip_while(|byte| **byte == b'0');
+    let zeros = || std::iter::repeat(&b'0');
+    let longest = lexeme.len().max(digits.len());
+    written.chain(zeros()).take(longest).eq(digits.iter().chain(zeros()).take(longest))
 }
 
 /// Whether the member the number stands in, at whatever depth of lists, is named like one.

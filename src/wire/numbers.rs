@@ -185,8 +185,9 @@ fn each_cvv(bytes: &[u8], cvv: &[u8], is_text: bool, hit: &mut dyn FnMut(Hit)) {
     for start in memchr::memchr_iter(*first, bytes) {
         let run = Span { start, end: start + cvv.len() };
         let is_there = bytes.get(start..run.end) == Some(cvv);
+        let stands = || is_isolated(bytes, run) || is_named(bytes, run);
         let is_text = || is_text || has_text_around(bytes, run);
-        if is_there && is_isolated(bytes, run) && !is_in_uuid(bytes, run) && is_text() {
+        if is_there && stands() && !is_in_uuid(bytes, run) && is_text() {
             hit(Hit { span: run, is: Is::Cvv });
         }
     }
@@ -194,9 +195,22 @@ fn each_cvv(bytes: &[u8], cvv: &[u8], is_text: bool, hit: &mut dyn FnMut(Hit)) {
 
 fn is_isolated(bytes: &[u8], run: Span) -> bool {
     let joins = |byte: Option<u8>| {
-        byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'*' | b'%' | b'#'))
+        byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'*' | b'%'))
     };
-    !(joins(before(bytes, run)) || joins(after(bytes, run)) || is_decimal(bytes, run))
+    let is_entity = bytes.get(..run.start).is_some_and(|ahead| ahead.ends_with(b"&#"));
+    let is_joined = joins(before(bytes, run)) || joins(after(bytes, run));
+    !(is_joined || is_entity || after(bytes, run) == Some(b'#') || is_decimal(bytes, run))
+}
+
+/// Whether what announces a verification value stands right before the digits: `cvv`, `CVC2`.
+fn is_named(bytes: &[u8], run: Span) -> bool {
+    let ahead = bytes.get(..run.start).unwrap_or_default();
+    let ahead = ahead.strip_suffix(b"2").unwrap_or(ahead);
+    let Some((rest, name)) = ahead.split_last_chunk::<3>() else { return false };
+    let names = [b"cvv", b"cvc", b"cvn", b"csc", b"cid"];
+    let is_name = names.iter().any(|known| name.eq_ignore_ascii_case(*known));
+    let is_one_word = !rest.last().is_some_and(u8::is_ascii_alphabetic);
+    is_name && is_one_word && !after(bytes, run).is_some_and(|byte| byte.is_ascii_alphanumeric())
 }
 
 /// Whether the four bytes on either side are printable, as far as there are any.
