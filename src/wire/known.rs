@@ -31,7 +31,74 @@ pub(super) fn each_hit(bytes: &[u8], part: Part, known: &Known<'_>, hit: &mut dy
         if part.digits >= pan.len().min(PART_MIN) {
             search(bytes, part, pan, hit);
         }
+        for code in CODES.iter().filter(|code| part.digits >= pan.len() * code.width) {
+            each_coded(bytes, part.span, code, pan, hit);
+        }
     }
+}
+
+/// How the bytes of a number's digits are written in digits themselves, each one in so many.
+struct Code {
+    width: usize,
+    digit: fn(digit: u8, place: usize) -> u8,
+}
+
+/// Hexadecimal, with and without a zero ahead, decimal, and octal: `35`, `0x35`, `53`, `\065`.
+const CODES: [Code; 4] = [
+    Code { width: 2, digit: |digit, place| if place == 0 { 3 } else { digit } },
+    Code {
+        width: 3,
+        digit: |digit, place| match place {
+            0 => 0,
+            1 => 3,
+            _ => digit,
+        },
+    },
+    Code {
+        width: 2,
+        digit: |digit, place| if place == 0 { (48 + digit) / 10 } else { (48 + digit) % 10 },
+    },
+    Code {
+        width: 3,
+        digit: |digit, place| match place {
+            0 => 0,
+            1 => 6 + digit / 8,
+            _ => digit % 8,
+        },
+    },
+];
+
+/// Every place of the whole number in this code.
+fn each_coded(bytes: &[u8], span: Span, code: &Code, pan: &[u8], hit: &mut dyn FnMut(Hit)) {
+    let bytes = bytes.get(..span.end).unwrap_or_default();
+    let mut searched = span.start;
+    for start in span.start..span.end {
+        if start < searched || !bytes.get(start).is_some_and(u8::is_ascii_digit) {
+            continue;
+        }
+        let digits = pan.iter().flat_map(|digit| {
+            (0..code.width).map(move |place| b'0' + (code.digit)(digit.wrapping_sub(b'0'), place))
+        });
+        if let Some(end) = written_end(bytes, start, digits) {
+            searched = end;
+            hit(Hit { span: whole_row(bytes, Span { start, end }), is: Is::Row });
+        }
+    }
+}
+
+/// Where these digits end, whatever stands between them, if they begin at `start`.
+fn written_end(bytes: &[u8], start: usize, digits: impl Iterator<Item = u8>) -> Option<usize> {
+    let mut at = start;
+    for (place, digit) in digits.enumerate() {
+        if place > 0 {
+            at = Gap::at(bytes, at, false)?.end;
+        }
+        if bytes.get(at) != Some(&digit) {
+            return None;
+        }
+        at += 1;
+    }
+    Some(at)
 }
 
 /// A part of some bytes.
@@ -277,6 +344,27 @@ mod tests {
             assert_eq!(scrubbed(PAN, text), text);
         }
         assert_eq!(scrubbed(AMEX, "378282*****0005"), "378282*****0005");
+    }
+
+    #[test]
+    fn a_number_in_codes_of_its_bytes_shows_no_digit() {
+        let each = |write: fn(u8) -> String| PAN.bytes().map(write).collect::<String>();
+        let texts = [
+            each(|byte| format!("{byte:02x} ")),
+            each(|byte| format!("{byte:02X}:")),
+            each(|byte| format!("0x{byte:02x}, ")),
+            each(|byte| format!("={byte:02X}")),
+            each(|byte| format!("\\{byte:03o}")),
+            each(|byte| format!("\\{byte:02x} ")),
+            each(|byte| format!("{byte},")),
+        ];
+        for text in texts {
+            let clean = scrubbed(PAN, &format!("bytes: {text}."));
+            let digits = |text: &str| text.bytes().filter(u8::is_ascii_digit).count();
+            assert_eq!(digits(&clean), 0, "{clean}");
+            let other = text.replace('8', "7").replace('5', "4");
+            assert_eq!(scrubbed(PAN, &other), other);
+        }
     }
 
     #[test]
