@@ -81,6 +81,8 @@ pub(super) struct Journal {
     length: u64,
     /// The file holds, or may hold, half a line that could not be taken back.
     spoilt: bool,
+    /// The next file, made by an attempt to begin it that failed afterwards.
+    next: Option<File>,
     _lock: File,
 }
 
@@ -105,7 +107,8 @@ impl Journal {
         let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         let folder = folder.to_owned();
         let file = Arc::new(file);
-        Ok((Self { folder, number, file, length, spoilt: false, _lock: lock }, walk.end()))
+        let journal = Self { folder, number, file, length, spoilt: false, next: None, _lock: lock };
+        Ok((journal, walk.end()))
     }
 
     /// The file that lines go to, for whoever brings it to the disk.
@@ -140,12 +143,17 @@ impl Journal {
         self.file.sync_data().map_err(|_| Unwritten)
     }
 
-    /// Begins the next file.
+    /// Begins the next file. One that was made and whose folder could not be synced is kept: it
+    /// would be in the way of the next attempt.
     pub(super) fn rotate(&mut self) -> Result<(), Unwritten> {
         self.sync()?;
         let number = self.number + 1;
-        let file = open(&path_of(&self.folder, number), true).map_err(|_| Unwritten)?;
-        sync_folder(&self.folder).map_err(|_| Unwritten)?;
+        let made = self.next.take().map_or_else(|| open(&path_of(&self.folder, number), true), Ok);
+        let file = made.map_err(|_| Unwritten)?;
+        if sync_folder(&self.folder).is_err() {
+            self.next = Some(file);
+            return Err(Unwritten);
+        }
         self.number = number;
         self.file = Arc::new(file);
         self.length = 0;

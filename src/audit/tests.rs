@@ -298,6 +298,43 @@ async fn without_room_on_the_disk_nothing_is_recorded_and_the_file_stays_whole()
     assert_eq!((proof.events["reveal"], proof.events["outcome"]), (1, 1));
 }
 
+/// Set in a process of its own, whose descriptors run out.
+const FEW_DESCRIPTORS: &str = "PORTCULLIS_FEW_DESCRIPTORS";
+
+#[tokio::test]
+async fn a_next_file_whose_folder_could_not_be_synced_is_no_hindrance_to_the_next_attempt() {
+    if std::env::var_os(FEW_DESCRIPTORS).is_none() {
+        let test = concat!(
+            "audit::tests::",
+            "a_next_file_whose_folder_could_not_be_synced_is_no_hindrance_to_the_next_attempt"
+        );
+        let limited = "ulimit -n 64 && exec \"$0\" --exact \"$1\" --nocapture";
+        let mut apart = std::process::Command::new("sh");
+        apart.args(["-c", limited]).arg(std::env::current_exe().unwrap()).arg(test);
+        let output = apart.env(FEW_DESCRIPTORS, "1").output().unwrap();
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success() && told.contains("1 passed"), "{output:?}");
+        return;
+    }
+    let folder = TempDir::new().unwrap();
+    let audit = start(&Settings { file_bytes: 1, ..settings(folder.path()) }).unwrap();
+    let mut open: Vec<File> = std::iter::from_fn(|| File::open("/dev/null").ok()).collect();
+    // One is left: it makes the next file, and the folder is not opened.
+    open.pop();
+    for _ in 0..3 {
+        assert_eq!(audit.record(&reveal("a"), NOW).await, Err(NotRecorded));
+        assert!(!audit.is_up());
+        assert!(folder.path().join("audit-000002.jsonl").exists());
+    }
+    drop(open);
+    assert_eq!(audit.record(&reveal("b"), NOW).await, Ok(()));
+    assert!(audit.is_up());
+    audit.close(NOW);
+    let proof = proved(folder.path()).unwrap();
+    assert!(proof.is_whole(), "{proof:?}");
+    assert_eq!(proof.events["reveal"], 1);
+}
+
 #[tokio::test]
 async fn what_comes_after_the_end_is_refused() {
     let folder = TempDir::new().unwrap();
