@@ -98,7 +98,8 @@ fn key_hashes(table: &Table<'_>) -> Vec<[u8; 32]> {
 }
 
 fn sha256(text: &str) -> Option<[u8; 32]> {
-    if text.len() != 64 || !text.is_ascii() {
+    // What reads a number takes a sign, too.
+    if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
     }
     let mut hash = [0; 32];
@@ -300,6 +301,19 @@ pub(super) fn check_grants(root: &Table<'_>, apps: &Apps, registry: &Registry) {
                 }
                 Some(_) => {}
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hash_is_64_hexadecimal_digits_and_nothing_else() {
+        assert_eq!(sha256(&"aB".repeat(32)), Some([0xab; 32]));
+        for wrong in ["+a".repeat(32), "ab".repeat(31), "ab".repeat(33), "ag".repeat(32)] {
+            assert_eq!(sha256(&wrong), None, "{wrong}");
         }
     }
 }

@@ -201,7 +201,14 @@ impl Gathering {
             return Err(ShareError::Twice);
         }
         self.shares.push(share);
-        if self.missing() > 0 { Ok(None) } else { self.key().map(Some) }
+        if self.missing() > 0 {
+            return Ok(None);
+        }
+        let key = self.key();
+        if key.is_err() {
+            self.shares.pop();
+        }
+        key.map(Some)
     }
 
     fn key(&self) -> Result<SecretBytes, ShareError> {
@@ -313,6 +320,12 @@ mod tests {
         share.0[LINE_BYTES - SUM_BYTES..].copy_from_slice(&sum);
         let altered = share.line().to_string();
         assert_eq!(gathered(&[&altered, &lines[1]]), Err(ShareError::Altered));
+        // The last line is refused, and the right one gives the key.
+        let mut gathering = Gathering::of(2);
+        assert!(gathering.add(lines[1].as_bytes()).unwrap().is_none());
+        assert_eq!(gathering.add(altered.as_bytes()).err(), Some(ShareError::Altered));
+        assert_eq!(gathering.missing(), 1);
+        assert!(gathering.add(lines[0].as_bytes()).unwrap().is_some());
     }
 
     #[test]
