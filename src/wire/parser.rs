@@ -277,7 +277,7 @@ impl Parser<'_> {
     }
 }
 
-/// [`check_characters`] has made sure that every offset fits.
+/// [`characters`] has made sure that every offset fits.
 fn offset(value: usize) -> u32 {
     u32::try_from(value).unwrap_or(u32::MAX)
 }
