@@ -1,5 +1,6 @@
 //! Assembly: a checked configuration becomes listeners on Pingora's server.
 
+mod begin;
 mod drain;
 mod export;
 mod reload;
@@ -43,6 +44,7 @@ use crate::telemetry::{
 };
 use crate::vault::{Keyring, Vault};
 
+use begin::{Begin, rehearse, threads};
 use drain::{Ending, Last, Stop};
 use reload::{Reload, of_keys, versioned};
 use serving::Lasting;
@@ -112,6 +114,7 @@ pub fn run(mut config: Config, guarded: Guarded, upgrade: bool) -> Result<(), St
     let supervisor = Arc::new(Supervisor::of_environment());
     // Before the first thread: threads have what their parent had.
     let applied = guarded.confine(config.process, &config.reach()).map_err(StartError::Process)?;
+    rehearse(threads).map_err(|_| StartError::Threads)?;
     let random_root_key = config.root_keys.is_empty();
     let keyring = keyring(&config)?;
     // Taken out: from here on they are in the keyring alone.
@@ -131,16 +134,23 @@ pub fn run(mut config: Config, guarded: Guarded, upgrade: bool) -> Result<(), St
     upgrade.take(&vault, &fixed, &config)?;
     metrics.vault_began(vault.began().as_secs());
     let audit = Arc::new(audit(&config, random_root_key, &key_id, &log)?);
-    let (tracing, export) =
-        export::start(way, &config, &metrics, (copies, levels(&vault, &audit)))?;
-    let (predecessor, over) = upgrade.go(&vault, fixed.names(), &audit, &log)?;
+    let (tracing, export) = export::start(way, &config, &metrics, (copies, levels(&vault, &audit)))?;
+    let ready = upgrade.ready(&vault, fixed.names(), &audit, &log);
+    let (predecessor, over, step) = ready.map_err(|_| StartError::Threads)?;
     let missing = supervisor.is_unreachable().then_some(Warning::NoSupervisor);
-    let warned = missing.into_iter().chain(not_valid(&listeners));
-    announce(&log, &config, &applied, random_root_key, warned);
-    if predecessor.is_none() {
-        // Who reaches the process finds in the log how it began. After a hand-over requests wait.
-        log.flush();
-    }
+    let warned = missing.into_iter().chain(not_valid(&listeners)).collect();
+    let announce = announcement(&config, &applied, random_root_key, warned);
+    let (told, took_over) = (log.clone(), predecessor.is_some());
+    let begin = Begin::with(move || {
+        step.go()?;
+        announce(&told);
+        if !took_over {
+            // Who reaches the process finds in the log how it began. After a hand-over requests
+            // wait.
+            told.flush();
+        }
+        Ok(())
+    });
     let tracing = Arc::new(tracing);
     let lasting = Lasting { vault, signers, audit, metrics, log, tracing, supervisor, export };
 
@@ -159,16 +169,18 @@ pub fn run(mut config: Config, guarded: Guarded, upgrade: bool) -> Result<(), St
     let open = vec![public, private, to_admin];
     let reload = Reload::new(file, fixed, lasting.clone(), desks.clone(), listeners, open, asked);
     let (log, supervisor) = (lasting.log.clone(), lasting.supervisor.clone());
-    let stop = Stop { drain, grace, log, supervisor, heard: reload.stops(), over };
+    let heard = reload.stops();
+    let stop = Stop { begin: begin.clone(), drain, grace, log, supervisor, heard, over };
+    // Who is told that this process is ready may send it SIGHUP or SIGTERM; and nothing is done
+    // before serving begins.
     let reload = server.add_service(background_service("reload", reload));
     server.add_service(background_service("ending", ending));
-    // Who is told that this process is ready may send it SIGHUP or SIGTERM.
-    listeners_begun[2].add_dependency(reload);
-    let took_over = predecessor.is_some();
-    look_after(&mut server, lasting.vault, desks, predecessor);
+    listeners_begun.iter().for_each(|listener| listener.add_dependency(&reload));
+    look_after(&mut server, &reload, (lasting.vault, desks, predecessor));
     supervised(&mut server, lasting.supervisor, took_over, &listeners_begun);
     server.bootstrap();
     server.run(RunArgs { shutdown_signal: Box::new(stop) });
+    begin.outcome()?;
     last.lines();
     Ok(())
 }
@@ -195,7 +207,7 @@ fn listen(
     let begun = [
         server.add_service(public.into_service("public", public_socket)),
         server.add_service(private.into_service("private", private_socket)),
-        server.add_service(admin.into_service("admin", admin_socket)),
+        server.add_service(admin.into_service("admin", admin_socket).on_one_thread()),
     ];
     (open, begun)
 }
@@ -214,18 +226,18 @@ fn supervised(
     }
 }
 
-/// Adds what works beside the listeners.
+/// Adds what works beside the listeners, from when these have begun to.
 fn look_after(
     server: &mut Server,
-    vault: Arc<Vault>,
-    desks: Arc<Desks>,
-    predecessor: Option<Predecessor>,
+    begun: &ServiceHandle,
+    (vault, desks, predecessor): (Arc<Vault>, Arc<Desks>, Option<Predecessor>),
 ) {
-    server.add_service(background_service("sweep", Sweep(vault)));
-    server.add_service(background_service("forget", Forget(desks.clone())));
-    server.add_service(background_service("hosts", Hosts(desks)));
+    server.add_service(background_service("sweep", Sweep(vault))).add_dependency(begun);
+    server.add_service(background_service("forget", Forget(desks.clone()))).add_dependency(begun);
+    server.add_service(background_service("hosts", Hosts(desks))).add_dependency(begun);
     if let Some(predecessor) = predecessor {
-        server.add_service(background_service("predecessor", predecessor));
+        let before = server.add_service(background_service("predecessor", predecessor));
+        before.add_dependency(begun);
     }
 }
 
@@ -259,14 +271,6 @@ fn keyring(config: &Config) -> Result<Keyring, StartError> {
     }
     let keys = versioned(&config.root_keys);
     Keyring::of(&keys).map_err(|error| StartError::Unusable(vec![of_keys(config, error).problem]))
-}
-
-/// As many as there are cores where the configuration leaves it open.
-fn threads(given: usize) -> usize {
-    match given {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        given => given,
-    }
 }
 
 /// The log, and where it leaves its lines if they are exported.
@@ -311,24 +315,22 @@ fn tell_end(metrics: &Metrics, listener: &str, tls: &TlsSetup) {
 }
 
 /// Says what starts, and how well it is protected.
-fn announce(
-    log: &Log,
+fn announcement(
     config: &Config,
     applied: &Applied,
     random_root_key: bool,
-    warned: impl Iterator<Item = Warning>,
-) {
-    log.write(&Event::Started {
-        version: env!("CARGO_PKG_VERSION"),
-        public: config.public.address.to_string(),
-        private: config.private.address.to_string(),
-        admin: config.admin.to_string(),
-        dangers: &config.dangers,
-        random_root_key,
-        process: protection(applied),
-    });
-    for warning in warnings(applied, config).into_iter().chain(warned) {
-        log.write(&Event::Warned { warning });
+    warned: Vec<Warning>,
+) -> impl FnOnce(&Log) + Send + use<> {
+    let addresses = [config.public.address, config.private.address, config.admin];
+    let [public, private, admin] = addresses.map(|address| address.to_string());
+    let (dangers, process) = (config.dangers.clone(), protection(applied));
+    let warnings: Vec<_> = warnings(applied, config).into_iter().chain(warned).collect();
+    move |log| {
+        let (version, dangers) = (env!("CARGO_PKG_VERSION"), dangers.as_slice());
+        let started =
+            Event::Started { version, public, private, admin, dangers, random_root_key, process };
+        log.write(&started);
+        warnings.into_iter().for_each(|warning| log.write(&Event::Warned { warning }));
     }
 }
 

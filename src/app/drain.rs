@@ -20,12 +20,15 @@ use crate::proxy::desk::Desks;
 use crate::proxy::drain::Drain;
 use crate::telemetry::{Event, Log};
 
+use super::begin::Begin;
 use super::export::Export;
 use super::reload::next;
 use super::upgrade::Over;
 
-/// Waits for a signal that ends the process, or for an operator who asks it to stop.
+/// Has serving begin; then waits for a signal that ends the process, or for an operator who asks it
+/// to stop.
 pub(super) struct Stop {
+    pub(super) begin: Arc<Begin>,
     pub(super) drain: Arc<Drain>,
     /// How long everybody is still served.
     pub(super) grace: Duration,
@@ -43,6 +46,10 @@ impl ShutdownSignalWatch for Stop {
         let [mut terminate, mut interrupt, mut quit] =
             [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::quit()]
                 .map(|kind| signal(kind).ok());
+        // Pingora has made every thread when it asks for this.
+        if !self.begin.begin() {
+            return ShutdownSignal::FastShutdown;
+        }
         self.heard.notify_one();
         let mut asked_by_call = false;
         tokio::select! {

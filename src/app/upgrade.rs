@@ -15,7 +15,7 @@
 //! | `Keys`, `Names`, `Records`, `End` | → | names stand for the same as before |
 //! | | ← | `Taken` |
 //! | closes the audit record; `Released` | → | opens it |
-//! | | ← | `Serving` |
+//! | | ← | `Serving`, once it has all of its threads |
 //! | `Go` | → | serves |
 //!
 //! Until `Go` is sent the giver takes everything back when anything fails. From then on there is
@@ -31,12 +31,14 @@ pub(super) use giver::Over;
 pub(super) use taker::Predecessor;
 
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use crate::audit::Audit;
@@ -46,7 +48,7 @@ use crate::telemetry::{Event, Log};
 use crate::vault::{TransferError, Vault};
 
 use giver::Giver;
-use taker::{Prepared, Taker};
+use taker::{Prepared, Takeover, Taker};
 use words::{Broken, Refused};
 
 /// The form of what goes over. Another form gets another number.
@@ -130,7 +132,7 @@ impl Start {
     }
 
     /// Fills the vault, and has the process that runs give up its audit record. Its requests wait
-    /// from here to [`Self::go`].
+    /// from here to [`LastStep::go`].
     pub(super) fn take(
         &mut self,
         vault: &Vault,
@@ -145,28 +147,27 @@ impl Start {
         Ok(())
     }
 
-    /// Takes over for good, and waits for the process after this one. What is returned serves the
-    /// last requests of the one before, and what says that this one has handed over.
-    pub(super) fn go(
+    /// What serves the last requests of the process before, what says that this one has handed
+    /// over, and the last step. Whatever can fail at it here is done: the thread that waits for the
+    /// process after this one is there, and waits for the step.
+    pub(super) fn ready(
         self,
         vault: &Arc<Vault>,
         names: Names,
         audit: &Arc<Audit>,
         log: &Arc<Log>,
-    ) -> Result<(Option<Predecessor>, Over), UpgradeError> {
+    ) -> io::Result<(Option<Predecessor>, Over, LastStep)> {
         let over = Over::default();
-        let (predecessor, meeting) = match self.from {
-            Before::Nobody(meeting) => (None, meeting),
-            Before::Agreed(taker) => (None, Some(taker.meeting)),
+        let (predecessor, meeting, takeover) = match self.from {
+            Before::Nobody(meeting) => (None, meeting, None),
+            Before::Agreed(taker) => (None, Some(taker.meeting), None),
             Before::Taken(prepared) => {
-                let records = prepared.records;
-                let (predecessor, meeting) = prepared.go(vault.clone(), audit.clone())?;
-                log.write(&Event::TakenOver { records });
-                (Some(predecessor), Some(meeting))
+                let (predecessor, meeting, takeover) = prepared.apart(vault.clone(), audit.clone());
+                (Some(predecessor), Some(meeting), Some(takeover))
             }
         };
         let finishing = predecessor.as_ref().map(|before| Arc::clone(&before.finishing));
-        if let Some(meeting) = meeting {
+        let giver = meeting.map(|meeting| {
             let giver = Giver {
                 meeting,
                 sockets: self.sockets,
@@ -177,10 +178,30 @@ impl Start {
                 finishing: finishing.unwrap_or_else(|| Arc::new(AtomicBool::new(false))),
                 over: over.clone(),
             };
-            // Without the thread nobody can take over, and everything else goes on.
-            giver.start().map_err(|error| UpgradeError::Broken(error.into()))?;
+            giver.ready()
+        });
+        Ok((predecessor, over, LastStep { takeover, giver: giver.transpose()?, log: log.clone() }))
+    }
+}
+
+/// The last step of a start: from then on there is no other process.
+pub(super) struct LastStep {
+    takeover: Option<Takeover>,
+    /// Has the thread wait for the process after this one.
+    giver: Option<Sender<()>>,
+    log: Arc<Log>,
+}
+
+impl LastStep {
+    /// Takes over for good, where there is something to take over.
+    pub(super) fn go(self) -> Result<(), UpgradeError> {
+        if let Some(takeover) = self.takeover {
+            let records = takeover.go()?;
+            self.log.write(&Event::TakenOver { records });
         }
-        Ok((predecessor, over))
+        // A thread that is gone waits for nobody, and everything else goes on.
+        self.giver.map(|giver| giver.send(()));
+        Ok(())
     }
 }
 

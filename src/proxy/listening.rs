@@ -64,11 +64,18 @@ pub struct Listening<D> {
     name: &'static str,
     listener: Arc<Listener<D>>,
     bound: Option<Bound>,
+    threads: Option<usize>,
 }
 
 impl<D: Door> Listening<D> {
     pub(super) fn new(name: &'static str, listener: Listener<D>, bound: Bound) -> Self {
-        Self { name, listener: Arc::new(listener), bound: Some(bound) }
+        Self { name, listener: Arc::new(listener), bound: Some(bound), threads: None }
+    }
+
+    /// The same on one thread, for a listener of few.
+    #[must_use]
+    pub fn on_one_thread(self) -> Self {
+        Self { threads: Some(1), ..self }
     }
 
     async fn accept(&self, socket: &TcpListener, shutdown: &ShutdownWatch) {
@@ -113,5 +120,9 @@ impl<D: Door> Service for Listening<D> {
 
     fn name(&self) -> &str {
         self.name
+    }
+
+    fn threads(&self) -> Option<usize> {
+        self.threads
     }
 }

@@ -10,12 +10,19 @@ use super::log::line_of;
 /// Where a collector finds them, too.
 static COPIES: OnceLock<Copies> = OnceLock::new();
 
+/// What a program ends with whose main thread panics.
+const PANICKED: i32 = 101;
+
 /// From now on a panic is one line with its place in the source. A message could quote what was
-/// being worked on: an error's text, a piece of a body.
+/// being worked on: an error's text, a piece of a body. One of the main thread ends the process at
+/// once: unwinding it could wait for ever for threads that were to serve.
 pub fn tell_places_only() {
     std::panic::set_hook(Box::new(|panic| {
         let (file, line) = panic.location().map_or(("", 0), |at| (at.file(), at.line()));
         tell(file, line);
+        if std::thread::current().name() == Some("main") {
+            std::process::exit(PANICKED);
+        }
     }));
 }
 

@@ -442,6 +442,30 @@ async fn three_upgrades_under_load_fail_no_payment_reset_no_connection_and_lose_
     up.assert_whole();
 }
 
+/// Threads take room for their stacks: with less than that, some of them cannot be made.
+#[tokio::test]
+async fn a_process_that_may_not_have_all_of_its_threads_neither_serves_nor_takes_over() {
+    let up = Upgrading::open().await;
+    let ready = up.house.ready("paymega").await;
+    let text = fs::read_to_string(up.house.world.config()).unwrap();
+    let threads = text.replacen("[server]\n", "[server]\nthreads = 256\n", 1);
+    assert_ne!(threads, text);
+    let config = up.house.world.folder().join("threads.toml");
+    let limited = r#"ulimit -v 1000000 && exec "$0" "$@""#;
+    for (socket, upgrade) in [("upgrade.sock", Some("--upgrade")), ("other.sock", None)] {
+        fs::write(&config, threads.replace("upgrade.sock", socket)).unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", limited, env!("CARGO_BIN_EXE_portcullis"), "run", "--config"]);
+        command.arg(&config).args(upgrade).kill_on_drop(true);
+        let output = timeout(SOON, command.output()).await.expect("it lives on").unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(1), "{told}");
+        assert!(told.contains("threads could not be started"), "{told}");
+    }
+    up.house.assert_pays(&mut up.house.private(Version::Http1).await, &ready).await;
+    assert_eq!(up.refused(1).await, ["gone"]);
+}
+
 /// A pipe that is full and that nobody reads.
 fn full_pipe() -> (PipeReader, PipeWriter) {
     let (reader, mut writer) = std::io::pipe().unwrap();

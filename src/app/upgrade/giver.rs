@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -94,10 +95,17 @@ struct Handed {
 }
 
 impl Giver {
-    /// Serves whoever comes, one after the other, until one has taken over.
-    pub(in crate::app) fn start(self) -> std::io::Result<()> {
+    /// Makes the thread that serves whoever comes, one after the other, until one has taken over.
+    /// It waits until it is told to; where that is never said, it ends.
+    pub(in crate::app) fn ready(self) -> std::io::Result<Sender<()>> {
+        let (begin, begun) = channel();
         let thread = std::thread::Builder::new().name("upgrade".to_owned());
-        thread.spawn(move || self.serve()).map(drop)
+        let wait = move || {
+            if begun.recv().is_ok() {
+                self.serve();
+            }
+        };
+        thread.spawn(wait).map(|_| begin)
     }
 
     fn serve(self) {

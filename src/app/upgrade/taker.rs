@@ -162,30 +162,51 @@ fn answered(wire: &mut Wire, word: Word) -> Result<Vec<u8>, UpgradeError> {
 pub(in crate::app) struct Prepared {
     wire: Wire,
     lines: UnixStream,
-    pub(in crate::app) meeting: UnixListener,
-    pub(in crate::app) records: usize,
+    meeting: UnixListener,
+    records: usize,
 }
 
 impl Prepared {
-    /// Ends the other process' part, as soon as it says so; its last requests are served by what
-    /// this returns.
-    pub(in crate::app) fn go(
-        mut self,
+    /// What will serve the other process' last requests, where the one after this one will come,
+    /// and the last step.
+    pub(in crate::app) fn apart(
+        self,
         vault: Arc<Vault>,
         audit: Arc<Audit>,
-    ) -> Result<(Predecessor, UnixListener), UpgradeError> {
+    ) -> (Predecessor, UnixListener, Takeover) {
+        let Self { wire, lines, meeting, records } = self;
+        let streams = Streams::default();
+        let finishing = Arc::new(AtomicBool::new(true));
+        let predecessor = Predecessor { streams: Arc::clone(&streams), vault, audit, finishing };
+        (predecessor, meeting, Takeover { wire, lines, streams, records })
+    }
+}
+
+/// For questions, and for lines; none before the last step.
+type Streams = Arc<Mutex<Option<[UnixStream; 2]>>>;
+
+/// The last step.
+pub(in crate::app) struct Takeover {
+    wire: Wire,
+    lines: UnixStream,
+    streams: Streams,
+    records: usize,
+}
+
+impl Takeover {
+    /// Ends the other process' part, as soon as it says so. Returns how many records came.
+    pub(in crate::app) fn go(mut self) -> Result<usize, UpgradeError> {
         self.wire.within(PAUSE_MAX).send(Word::Serving, &[])?;
         answered(&mut self.wire, Word::Go)?;
-        let streams = Mutex::new(Some([self.wire.into_stream(), self.lines]));
-        let finishing = Arc::new(AtomicBool::new(true));
-        Ok((Predecessor { streams, vault, audit, finishing }, self.meeting))
+        let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        *streams = Some([self.wire.into_stream(), self.lines]);
+        Ok(self.records)
     }
 }
 
 /// Answers the process before, which still finishes requests, until it is gone.
 pub(in crate::app) struct Predecessor {
-    /// For questions, and for lines.
-    streams: Mutex<Option<[UnixStream; 2]>>,
+    streams: Streams,
     vault: Arc<Vault>,
     audit: Arc<Audit>,
     pub(in crate::app) finishing: Arc<AtomicBool>,
