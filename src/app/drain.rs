@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use pingora::server::{ShutdownSignal, ShutdownSignalWatch, ShutdownWatch};
 use pingora::services::background::BackgroundService;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
@@ -53,13 +53,12 @@ impl ShutdownSignalWatch for Stop {
         self.heard.notify_one();
         let mut asked_by_call = false;
         tokio::select! {
-            () = next(&mut terminate) => {}
+            () = either(&mut terminate, &mut quit) => {}
             () = self.drain.begun() => asked_by_call = true,
             () = next(&mut interrupt) => {
                 self.supervisor.stopping();
                 return ShutdownSignal::FastShutdown;
             }
-            () = next(&mut quit) => return ShutdownSignal::GracefulUpgrade,
             // Said of the process that serves now, if both are of one unit: it is not said.
             () = self.over.over() => return ShutdownSignal::GracefulTerminate,
         }
@@ -69,10 +68,10 @@ impl ShutdownSignalWatch for Stop {
         let hurried = async {
             // What stops processes sends its signal after its hook has called.
             if asked_by_call {
-                next(&mut terminate).await;
+                either(&mut terminate, &mut quit).await;
             }
             // Whoever asks twice is in a hurry.
-            next(&mut terminate).await;
+            either(&mut terminate, &mut quit).await;
         };
         tokio::select! {
             () = sleep(self.grace) => {}
@@ -81,6 +80,14 @@ impl ShutdownSignalWatch for Stop {
             () = self.over.over() => {}
         }
         ShutdownSignal::GracefulTerminate
+    }
+}
+
+/// SIGTERM, or SIGQUIT, which some send for a stop that finishes what runs.
+async fn either(terminate: &mut Option<Signal>, quit: &mut Option<Signal>) {
+    tokio::select! {
+        () = next(terminate) => {}
+        () = next(quit) => {}
     }
 }
 

@@ -18,7 +18,11 @@ const SOON: Duration = Duration::from_secs(10);
 
 impl House {
     pub(super) fn terminate(&self) {
-        kill(Pid::from_raw(self.pid().cast_signed()), Signal::SIGTERM).unwrap();
+        self.signal(Signal::SIGTERM);
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.pid().cast_signed()), signal).unwrap();
     }
 
     /// Waits until the last line of its log says that it has stopped.
@@ -97,6 +101,17 @@ async fn whoever_asks_twice_does_not_wait() {
     house.terminate();
     house.told_soon("draining", 1).await;
     house.terminate();
+    house.stopped().await;
+}
+
+#[tokio::test]
+async fn sigquit_stops_it_as_sigterm_does() {
+    let house = draining_for(300).await;
+    house.signal(Signal::SIGQUIT);
+    house.told_soon("draining", 1).await;
+    let answer = house.operate(Method::GET, "/readyz").await;
+    assert_eq!((answer.status, answer.text().as_str()), (503, "draining\n"));
+    house.signal(Signal::SIGQUIT);
     house.stopped().await;
 }
 
