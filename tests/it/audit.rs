@@ -83,19 +83,23 @@ impl House {
 }
 
 /// Portcullis as a service manager starts it that ignores the signal for files over the limit, so
-/// that a test can make the disk full and empty again.
-async fn with_a_small_disk() -> House {
-    let folder = tempfile::tempdir().unwrap();
-    let script = folder.path().join("portcullis");
+/// that a test can make the disk full and empty again. The folder is needed for the start alone.
+pub(super) fn on_a_small_disk(folder: &std::path::Path) -> Proxy {
+    let script = folder.join("portcullis");
     let binary = env!("CARGO_BIN_EXE_portcullis");
     let text = format!("#!/bin/sh\ntrap '' XFSZ\nexec {binary} \"$@\"\n");
     std::fs::write(&script, text).unwrap();
     std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o700)).unwrap();
-    House::with_proxy(Proxy::Binary(script), Options::default()).await
+    Proxy::Binary(script)
+}
+
+async fn with_a_small_disk() -> House {
+    let folder = tempfile::tempdir().unwrap();
+    House::with_proxy(on_a_small_disk(folder.path()), Options::default()).await
 }
 
 /// From now on no file of the process may get larger than this.
-fn limit_files(house: &House, limit: &str) {
+pub(super) fn limit_files(house: &House, limit: &str) {
     let output = Command::new("prlimit")
         .args(["--pid", &house.portcullis(), &format!("--fsize={limit}")])
         .output()

@@ -32,6 +32,7 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
+use super::audit::{limit_files, on_a_small_disk};
 use super::drain::leave_a_sale;
 use super::house::{House, Ready, assert_problem, card, invoice_of, session_of};
 use super::line::{Ask, Line, Version};
@@ -59,6 +60,7 @@ fn keygen(file: PathBuf) {
 impl Upgrading {
     pub(super) async fn open() -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let proxy = on_a_small_disk(folder.path());
         fs::set_permissions(folder.path(), Permissions::from_mode(0o700)).unwrap();
         keygen(folder.path().join("1.key"));
         let vault = format!("[vault]\nroot_key = {{ file = {:?} }}\n", folder.path().join("1.key"));
@@ -72,7 +74,7 @@ impl Upgrading {
             upstream_timeout: Duration::from_secs(10),
             ..Options::default()
         };
-        let house = Arc::new(House::with(options).await);
+        let house = Arc::new(House::with_proxy(proxy, options).await);
         Self { house, folder, running: None, upgrades: 0 }
     }
 
@@ -439,6 +441,20 @@ async fn three_upgrades_under_load_fail_no_payment_reset_no_connection_and_lose_
     let reveals = up.house.audited("reveal").len();
     assert_eq!(up.house.audited_soon("outcome", reveals).await.len(), reveals);
     assert_eq!(up.house.audited("lost").len(), 0);
+    up.assert_whole();
+}
+
+#[tokio::test]
+async fn whoever_is_refused_for_the_audit_record_is_told_so_and_may_come_again() {
+    let mut up = Upgrading::open().await;
+    let ready = up.house.ready("paymega").await;
+    limit_files(&up.house, "1:unlimited");
+    let words = up.in_vain("full.toml", |text| text).await;
+    assert!(words.contains("it cannot close its audit record"), "{words}");
+    limit_files(&up.house, "unlimited:unlimited");
+    let old = up.upgrade().await;
+    up.ends(old).await;
+    up.house.assert_pays(&mut up.house.private(Version::Http1).await, &ready).await;
     up.assert_whole();
 }
 

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 
 use super::words::{Broken, Hello, Refused, Wire, Word, read_proofs, write_proofs};
 use super::{ANSWER_MAX, FORMAT, PAUSE_MAX, START_MAX, STEP_MAX};
-use crate::audit::{Audit, Record};
+use crate::audit::{Audit, Record, Released};
 use crate::card::Timestamp;
 use crate::config::Names;
 use crate::process::passing;
@@ -136,11 +136,7 @@ impl Giver {
         }
         let mut wire = Wire::new(stream);
         let agreed = self.agree(wire.within(STEP_MAX));
-        if let Err(Failure::Refused(refused)) = &agreed {
-            let hello = Hello { format: FORMAT, version: env!("CARGO_PKG_VERSION"), more: &[] };
-            wire.send(Word::Refused, &[&[*refused as u8], &hello.write()])?;
-        }
-        let agreed = agreed?;
+        let agreed = told(&mut wire, agreed)?;
         wire.within(START_MAX).expect(Word::Ready)?;
         self.transfer(wire, agreed)
     }
@@ -195,11 +191,14 @@ impl Giver {
         Ok(lines)
     }
 
-    fn transfer(&self, mut wire: Wire, agreed: Agreed) -> Result<Handed, Failure> {
-        wire.within(PAUSE_MAX);
-        let begun = Instant::now();
-        let held = self.vault.hold();
-        let records = match send_vault(&mut wire, &held, &self.names, &agreed.nonces) {
+    /// The vault, and once that was taken the audit record.
+    fn give(
+        &self,
+        wire: &mut Wire,
+        held: &HeldVault<'_>,
+        nonces: &[u8],
+    ) -> Result<(usize, Released<'_>), Failure> {
+        let records = match send_vault(wire, held, &self.names, nonces) {
             // Whoever says no does not read to the end.
             Err(Failure::Broken(Broken::Gone))
                 if matches!(wire.receive(), Ok((Word::Refused, _))) =>
@@ -214,6 +213,15 @@ impl Giver {
             _ => return Err(Broken::Unexpected.into()),
         }
         let released = self.audit.release().ok_or(Failure::Refused(Refused::Audit))?;
+        Ok((records, released))
+    }
+
+    fn transfer(&self, mut wire: Wire, agreed: Agreed) -> Result<Handed, Failure> {
+        wire.within(PAUSE_MAX);
+        let begun = Instant::now();
+        let held = self.vault.hold();
+        let given = self.give(&mut wire, &held, &agreed.nonces);
+        let (records, released) = told(&mut wire, given)?;
         if let Err(broken) = settle(&mut wire) {
             // The taker learns that it comes to nothing, and ends: it may have the record's lock.
             drop(wire);
@@ -230,6 +238,15 @@ impl Giver {
         released.give_up(Box::new(written));
         Ok(Handed { records, pause: begun.elapsed(), left })
     }
+}
+
+/// Has the other side told why, where it is refused.
+fn told<T>(wire: &mut Wire, outcome: Result<T, Failure>) -> Result<T, Failure> {
+    if let Err(Failure::Refused(refused)) = &outcome {
+        let hello = Hello { format: FORMAT, version: env!("CARGO_PKG_VERSION"), more: &[] };
+        wire.send(Word::Refused, &[&[*refused as u8], &hello.write()])?;
+    }
+    outcome
 }
 
 /// What names stand for, then every record that lives, behind its length, in messages of some size.
