@@ -12,9 +12,15 @@ use crate::provider::{HostPort, Registry};
 use crate::proxy::exchange::Terms;
 use crate::proxy::peer::{Check, CheckKind, HealthRules, PeerSettings};
 use crate::proxy::way_out::{ClientCertificate, Egress, Proxy, ProxyCredentials, WayOut};
+use crate::vault::CLAIM_LIFE;
 
 use super::reader::Table;
 use super::secrets;
+
+/// The longest deadline of an exchange. A callback is claimed for longer, or it could be delivered
+/// twice at once.
+const MILLIS_MAX: u64 = 300_000;
+const _: () = assert!(MILLIS_MAX / 1000 < CLAIM_LIFE.as_secs());
 
 /// How providers and applications are called.
 #[derive(Debug, Clone)]
@@ -108,7 +114,7 @@ pub(super) fn upstream(table: &Table<'_>) -> Upstream {
 fn terms(table: &Table<'_>, all: Option<&Terms>) -> Terms {
     let millis = |key, default: Duration| {
         let default = u64::try_from(default.as_millis()).unwrap_or(u64::MAX);
-        Duration::from_millis(table.number(key, default, 10..=300_000))
+        Duration::from_millis(table.number(key, default, 10..=MILLIS_MAX))
     };
     let usual = all.copied().unwrap_or_default();
     let connect = millis("connect_timeout_ms", usual.connect);

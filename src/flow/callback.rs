@@ -87,6 +87,7 @@ pub struct Delivery {
     key: Vec<u8>,
     subject: Vec<u8>,
     updated: Option<u64>,
+    claimed: Timestamp,
 }
 
 impl Flow {
@@ -145,7 +146,7 @@ impl Flow {
 
     /// Decides whether a callback is delivered, and makes what the application is sent.
     pub fn judge(&self, callback: Verified<'_>, now: Timestamp) -> Result<Verdict, Refusal> {
-        let delivery = name(&callback)?.ok_or(Refusal::CallbackUnreadable)?;
+        let delivery = name(&callback, now)?.ok_or(Refusal::CallbackUnreadable)?;
         let soon = now.as_secs().saturating_add(86_400);
         if delivery.updated.is_some_and(|updated| updated > soon) {
             return Err(Refusal::CallbackUnreadable);
@@ -163,7 +164,7 @@ impl Flow {
         match self.notification(&callback, now) {
             Ok(draft) => Ok(Verdict::Deliver(Box::new(draft), delivery)),
             Err(refusal) => {
-                self.vault.release(&delivery.key, now);
+                self.vault.release(&delivery.key, delivery.claimed);
                 Err(refusal)
             }
         }
@@ -182,7 +183,7 @@ impl Flow {
             let _ = self.vault.mark_done(&delivery.key, REMEMBERED, now);
             return Ok(());
         }
-        self.vault.release(&delivery.key, now);
+        self.vault.release(&delivery.key, delivery.claimed);
         Err(Refusal::CallbackNotTaken)
     }
 
@@ -411,7 +412,7 @@ fn read_callback(encoding: Encoding, body: &[u8]) -> Result<Fields<'_>, Refusal>
 }
 
 /// What the callback is about and how new it is.
-fn name(callback: &Verified<'_>) -> Result<Option<Delivery>, Refusal> {
+fn name(callback: &Verified<'_>, now: Timestamp) -> Result<Option<Delivery>, Refusal> {
     let fields = read_callback(callback.encoding, callback.body.as_bytes())?;
     let rules = callback.rules;
     let put = |packer: Packer, pointers: &[Pointer], may_lack: bool| {
@@ -443,5 +444,5 @@ fn name(callback: &Verified<'_>) -> Result<Option<Delivery>, Refusal> {
     let Some(state) = put(Packer::default(), &rules.state, true) else { return Ok(None) };
     let mut key = subject.clone();
     state.close().reveal(|state| key.extend_from_slice(state));
-    Ok(Some(Delivery { key, subject, updated }))
+    Ok(Some(Delivery { key, subject, updated, claimed: now }))
 }

@@ -17,8 +17,9 @@ use crate::secret::Random;
 
 const IN_FLIGHT: u8 = 1;
 const DONE: u8 = 2;
-/// Longer than an exchange may take by default, and short enough for a provider's next attempt.
-const CLAIM_LIFE: Duration = Duration::from_secs(180);
+/// How long dealing with something may take. Longer than any exchange that a configuration allows,
+/// and short enough for a provider's next attempt.
+pub const CLAIM_LIFE: Duration = Duration::from_secs(360);
 /// More callers than this never race for one key.
 const ROUNDS: usize = 1000;
 
@@ -35,7 +36,7 @@ pub enum Mark {
 
 impl Vault {
     /// Claims a key for as long as dealing with it may take: of any number of callers, one is told
-    /// [`Mark::New`]. A claim whose holder is never heard of again ends after three minutes.
+    /// [`Mark::New`]. A claim whose holder is never heard of again ends after [`CLAIM_LIFE`].
     ///
     /// # Errors
     /// No room.
@@ -88,12 +89,14 @@ impl Vault {
         self.set_state(self.mark_name("mark", key), DONE, now.plus(ttl))
     }
 
-    /// Gives a claim up: the next caller is told [`Mark::New`]. A key that was dealt with
-    /// meanwhile, by a caller who claimed it later, stays so.
-    pub fn release(&self, key: &[u8], now: Timestamp) {
+    /// Gives up the claim that was made at that time: the next caller is told [`Mark::New`]. A key
+    /// that was dealt with meanwhile stays so, and so does the claim of a caller who came when this
+    /// one had ended: it ends later.
+    pub fn release(&self, key: &[u8], claimed: Timestamp) {
         let name = self.mark_name("mark", key);
-        if let Some(claim) = self.marks.get(&name, now)
+        if let Some(claim) = self.marks.get(&name, claimed)
             && claim.state() == Some(IN_FLIGHT)
+            && claim.expires() == claimed.plus(CLAIM_LIFE)
         {
             self.marks.take_if(&name, claim.stamp());
         }

@@ -35,7 +35,7 @@ pub use bearer::Bearer;
 pub use cards::{CvvLease, Found, KeptCard, Metadata, Preview, Redeemed};
 pub use fingerprint::Fingerprint;
 pub use keyring::{Keyring, KeyringError, Rotation, Versioned};
-pub use mark::Mark;
+pub use mark::{CLAIM_LIFE, Mark};
 pub use once::{Claim, Once};
 pub use payment::{Guarded, Payment};
 pub use relay::{Begun, Relay, RelayState};

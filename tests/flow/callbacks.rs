@@ -1,8 +1,11 @@
 //! Callbacks: believed when signed, delivered once, acknowledged after the application has
 //! answered.
 
+use std::time::Duration;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use portcullis::card::Timestamp;
 use portcullis::flow::{Delivery, Refusal, Unverified, Verdict};
 use sha1::{Digest as _, Sha1};
 
@@ -28,14 +31,28 @@ fn judged(
     raw: &[u8],
     signature: &str,
 ) -> Result<Verdict, Refusal> {
+    judged_at(bench, sealed, raw, signature, NOW)
+}
+
+fn judged_at(
+    bench: &Bench,
+    sealed: Option<&str>,
+    raw: &[u8],
+    signature: &str,
+    now: Timestamp,
+) -> Result<Verdict, Refusal> {
     let map = headers(&[("x-signature", signature), ("content-type", "application/json")]);
     let callback = Unverified { account: "paymega", sealed, headers: &map, body: body(raw) };
-    let verified = bench.flow.verify(callback, NOW)?;
-    bench.flow.judge(verified, NOW)
+    let verified = bench.flow.verify(callback, now)?;
+    bench.flow.judge(verified, now)
 }
 
 fn signed(bench: &Bench, raw: &str) -> Result<Verdict, Refusal> {
-    judged(bench, None, raw.as_bytes(), &sign("live_secret", raw.as_bytes()))
+    signed_at(bench, raw, NOW)
+}
+
+fn signed_at(bench: &Bench, raw: &str, now: Timestamp) -> Result<Verdict, Refusal> {
+    judged_at(bench, None, raw.as_bytes(), &sign("live_secret", raw.as_bytes()), now)
 }
 
 fn delivery(verdict: Result<Verdict, Refusal>) -> (Sent, Delivery) {
@@ -136,6 +153,22 @@ fn a_repeated_callback_is_delivered_once() {
     for _ in 0..100 {
         assert!(acknowledged(signed(&bench, &raw)));
     }
+}
+
+#[test]
+fn a_slow_delivery_gives_up_no_claim_but_its_own() {
+    let bench = Bench::with(DEFAULT, "");
+    let raw = notice("cpi_1", "processed", 10);
+    let (_, slow) = delivery(signed_at(&bench, &raw, NOW));
+    // As long as total_timeout_ms may be.
+    let late = NOW.plus(Duration::from_secs(300));
+    assert_eq!(refusal(signed_at(&bench, &raw, late)), "CallbackInFlight");
+    let later = NOW.plus(Duration::from_secs(360));
+    let (_, second) = delivery(signed_at(&bench, &raw, later));
+    assert_eq!(refusal(bench.flow.delivered(slow, None, later)), "CallbackNotTaken");
+    assert_eq!(refusal(signed_at(&bench, &raw, later)), "CallbackInFlight");
+    bench.flow.delivered(second, Some(200), later).unwrap();
+    assert!(acknowledged(signed_at(&bench, &raw, later)));
 }
 
 #[test]
