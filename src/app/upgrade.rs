@@ -232,7 +232,7 @@ impl fmt::Display for UpgradeError {
             Self::NotConfigured => {
                 out.write_str("upgrade.socket: is not set; --upgrade needs it, on both sides")
             }
-            Self::Local(error) => write!(out, "upgrade.socket: {}", local(*error)),
+            Self::Local(error) => write!(out, "upgrade.socket: {}", local(error)),
             Self::Refused(refused, version) => {
                 write!(out, "upgrade: refused by the running Portcullis {version}: {refused}")
             }
@@ -272,7 +272,7 @@ impl From<TransferError> for UpgradeError {
     }
 }
 
-fn local(error: LocalError) -> String {
+fn local(error: &LocalError) -> String {
     match error {
         LocalError::Folder => {
             "its folder has to be there, and this user's alone (mode 0700)".into()
@@ -280,6 +280,6 @@ fn local(error: LocalError) -> String {
         LocalError::Occupied => "something that is no socket is in its place".into(),
         LocalError::InUse => "another Portcullis answers there; take over with --upgrade".into(),
         LocalError::Stranger => "a process of another user answers there".into(),
-        LocalError::Io(kind) => kind.to_string(),
+        LocalError::Io(words) => words.clone(),
     }
 }

@@ -43,7 +43,7 @@ pub enum JournalError {
     /// Another process writes it.
     Taken(PathBuf),
     /// The system refuses.
-    Io(PathBuf, io::ErrorKind),
+    Io(PathBuf, io::Error),
     /// The thread that writes cannot be started.
     Thread,
 }
@@ -59,7 +59,7 @@ impl fmt::Display for JournalError {
             Self::Taken(folder) => {
                 write!(out, "audit.folder: {}: another process writes there", folder.display())
             }
-            Self::Io(path, kind) => write!(out, "audit.folder: {}: {kind}", path.display()),
+            Self::Io(path, error) => write!(out, "audit.folder: {}: {error}", path.display()),
             Self::Thread => out.write_str("audit: the writing thread cannot be started"),
         }
     }
@@ -90,20 +90,20 @@ impl Journal {
     /// Opens the last file, after its whole content was walked through; or the first one.
     pub(super) fn open(folder: &Path, key: &AnchorKey) -> Result<(Self, End), JournalError> {
         let lock = lock(folder)?;
-        let numbers = numbers_in(folder).map_err(|error| failed(folder, &error))?;
+        let numbers = numbers_in(folder).map_err(|error| failed(folder, error))?;
         let mut walk = Walk::new(Some(key));
         // The chain comes from the file before, and its last line is enough to know it.
         if let [.., before, _] = numbers.as_slice() {
             let path = path_of(folder, *before);
-            let bytes = fs::read(&path).map_err(|error| failed(&path, &error))?;
+            let bytes = fs::read(&path).map_err(|error| failed(&path, error))?;
             walk.begin_behind(&path, &bytes).map_err(JournalError::Broken)?;
         }
         let number = numbers.last().copied().unwrap_or(1);
         let path = path_of(folder, number);
-        let file = open(&path, numbers.is_empty()).map_err(|error| failed(&path, &error))?;
-        let bytes = fs::read(&path).map_err(|error| failed(&path, &error))?;
+        let file = open(&path, numbers.is_empty()).map_err(|error| failed(&path, error))?;
+        let bytes = fs::read(&path).map_err(|error| failed(&path, error))?;
         walk.file(&path, &bytes).map_err(JournalError::Broken)?;
-        sync_folder(folder).map_err(|error| failed(folder, &error))?;
+        sync_folder(folder).map_err(|error| failed(folder, error))?;
         let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         let folder = folder.to_owned();
         let file = Arc::new(file);
@@ -194,11 +194,11 @@ fn open(path: &Path, new: bool) -> io::Result<File> {
 fn lock(folder: &Path) -> Result<File, JournalError> {
     let path = folder.join("audit.lock");
     let file = File::options().create(true).append(true).mode(0o640).open(&path);
-    let file = file.map_err(|error| failed(&path, &error))?;
+    let file = file.map_err(|error| failed(&path, error))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(JournalError::Taken(folder.to_owned())),
-        Err(TryLockError::Error(error)) => Err(failed(&path, &error)),
+        Err(TryLockError::Error(error)) => Err(failed(&path, error)),
     }
 }
 
@@ -207,6 +207,6 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-fn failed(path: &Path, error: &io::Error) -> JournalError {
-    JournalError::Io(path.to_owned(), error.kind())
+fn failed(path: &Path, error: io::Error) -> JournalError {
+    JournalError::Io(path.to_owned(), error)
 }

@@ -179,6 +179,18 @@ async fn a_second_process_does_not_write_the_same_record() {
 }
 
 #[tokio::test]
+async fn what_the_system_refuses_is_told_in_its_own_words() {
+    let folder = TempDir::new().unwrap();
+    let words = "No such device or address (os error 6)";
+    let path = folder.path().join("audit.lock");
+    let _socket = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    let refused = start(&settings(folder.path())).unwrap_err().to_string();
+    assert!(refused.ends_with(&format!("audit.lock: {words}")), "{refused}");
+    let broken = verify(&[path], Some(&key()), None).unwrap_err().to_string();
+    assert!(broken.ends_with(&format!("cannot be read: {words}")), "{broken}");
+}
+
+#[tokio::test]
 async fn files_that_somebody_else_keeps_are_taken_back_and_lines_wait_for_them_a_while() {
     for flush in [Flush::EveryRecord, Flush::Interval(Duration::from_millis(10))] {
         let folder = TempDir::new().unwrap();
@@ -499,7 +511,10 @@ fn a_file_that_is_not_a_record_is_named() {
     assert_eq!(proved(folder.path()).unwrap_err().fault, Fault::Altered);
     let missing = vec![folder.path().join("none")];
     let broken = verify(&missing, None, None).unwrap_err();
-    assert!(broken.to_string().ends_with("cannot be read: entity not found"), "{broken}");
+    assert!(
+        broken.to_string().ends_with("cannot be read: No such file or directory (os error 2)"),
+        "{broken}"
+    );
 }
 
 #[test]

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use super::chain::{AnchorKey, End, Hash, Line};
@@ -55,7 +54,7 @@ pub struct Broken {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
     /// The file cannot be read.
-    Unreadable(io::ErrorKind),
+    Unreadable(String),
     /// The line does not end: the machine stopped while it was written, or the end was cut off.
     CutShort,
     /// It is not what was written: the lines around it say so.
@@ -91,7 +90,7 @@ impl fmt::Display for Broken {
         let Self { file, line, fault } = self;
         write!(out, "{}:{line}: ", file.display())?;
         match fault {
-            Fault::Unreadable(kind) => write!(out, "cannot be read: {kind}"),
+            Fault::Unreadable(words) => write!(out, "cannot be read: {words}"),
             Fault::CutShort => out.write_str("the line is cut short"),
             Fault::Altered => out.write_str("the line was altered"),
             Fault::AlteredHereOrBefore => out.write_str("this line or the one before was altered"),
@@ -150,7 +149,7 @@ fn read(file: &Path) -> Result<Vec<u8>, Broken> {
     std::fs::read(file).map_err(|error| Broken {
         file: file.to_owned(),
         line: 0,
-        fault: Fault::Unreadable(error.kind()),
+        fault: Fault::Unreadable(error.to_string()),
     })
 }
 

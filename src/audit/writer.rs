@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs::File;
+use std::io;
 use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -184,7 +185,8 @@ impl Writer {
         let written = pushed && self.write(&lines, 0, true).is_ok();
         if !written || self.journal.sync().is_err() {
             let folder = self.settings.folder.clone();
-            return Err(JournalError::Io(folder, std::io::ErrorKind::WriteZero));
+            let error = io::Error::other("its first lines cannot be written");
+            return Err(JournalError::Io(folder, error));
         }
         Ok(())
     }

@@ -22,7 +22,7 @@ pub const DESCRIPTORS_MAX: usize = 8;
 const SPACE: usize = rustix::cmsg_space!(ScmRights(DESCRIPTORS_MAX));
 
 /// Why a local socket cannot be used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LocalError {
     /// Its folder is not there, or not this user's alone (mode 0700).
     Folder,
@@ -32,13 +32,13 @@ pub enum LocalError {
     InUse,
     /// The other process is another user's.
     Stranger,
-    /// The system refuses.
-    Io(io::ErrorKind),
+    /// The system refuses, in its own words.
+    Io(String),
 }
 
 impl From<io::Error> for LocalError {
     fn from(error: io::Error) -> Self {
-        Self::Io(error.kind())
+        Self::Io(error.to_string())
     }
 }
 
@@ -74,7 +74,7 @@ pub fn connect(path: &Path) -> Result<Option<UnixStream>, LocalError> {
         Err(error) => {
             return match error.kind() {
                 io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => Ok(None),
-                kind => Err(LocalError::Io(kind)),
+                _ => Err(error.into()),
             };
         }
     };

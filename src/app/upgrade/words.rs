@@ -118,7 +118,7 @@ impl fmt::Display for Refused {
 }
 
 /// Why a transfer cannot go on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Broken {
     /// The other side is gone.
     Gone,
@@ -126,13 +126,13 @@ pub enum Broken {
     Late,
     /// The other side said what nobody expects here.
     Unexpected,
-    /// The system refuses.
-    Io(io::ErrorKind),
+    /// The system refuses, in its own words.
+    Io(String),
 }
 
 impl Broken {
     /// A stable word for the log.
-    pub(super) const fn name(self) -> &'static str {
+    pub(super) const fn name(&self) -> &'static str {
         match self {
             Self::Gone => "gone",
             Self::Late => "late",
@@ -148,7 +148,7 @@ impl fmt::Display for Broken {
             Self::Gone => out.write_str("the other side is gone"),
             Self::Late => out.write_str("the other side took too long"),
             Self::Unexpected => out.write_str("the other side says what is not expected here"),
-            Self::Io(kind) => write!(out, "{kind}"),
+            Self::Io(words) => out.write_str(words),
         }
     }
 }
@@ -161,7 +161,7 @@ impl From<io::Error> for Broken {
             | io::ErrorKind::ConnectionReset => Self::Gone,
             // What a timeout of a socket is called.
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Self::Late,
-            kind => Self::Io(kind),
+            _ => Self::Io(error.to_string()),
         }
     }
 }
