@@ -50,7 +50,7 @@ use reload::{Reload, of_keys, versioned};
 use serving::Lasting;
 use supervised::Supervised;
 use trial::Made;
-use upgrade::{Meeting, Predecessor, Start, UpgradeError};
+use upgrade::{LastStep, Meeting, Predecessor, Start, UpgradeError};
 use upstreams::Hosts;
 
 /// How often a part of the expired records is taken out. They are refused from the moment they
@@ -134,23 +134,15 @@ pub fn run(mut config: Config, guarded: Guarded, upgrade: bool) -> Result<(), St
     upgrade.take(&vault, &fixed, &config)?;
     metrics.vault_began(vault.began().as_secs());
     let audit = Arc::new(audit(&config, random_root_key, &key_id, &log)?);
-    let (tracing, export) = export::start(way, &config, &metrics, (copies, levels(&vault, &audit)))?;
+    let (tracing, export) =
+        export::start(way, &config, &metrics, (copies, levels(&vault, &audit)))?;
     let ready = upgrade.ready(&vault, fixed.names(), &audit, &log);
     let (predecessor, over, step) = ready.map_err(|_| StartError::Threads)?;
     let missing = supervisor.is_unreachable().then_some(Warning::NoSupervisor);
     let warned = missing.into_iter().chain(not_valid(&listeners)).collect();
     let announce = announcement(&config, &applied, random_root_key, warned);
-    let (told, took_over) = (log.clone(), predecessor.is_some());
-    let begin = Begin::with(move || {
-        step.go()?;
-        announce(&told);
-        if !took_over {
-            // Who reaches the process finds in the log how it began. After a hand-over requests
-            // wait.
-            told.flush();
-        }
-        Ok(())
-    });
+    let took_over = predecessor.is_some();
+    let begin = beginning(step, announce, log.clone(), took_over);
     let tracing = Arc::new(tracing);
     let lasting = Lasting { vault, signers, audit, metrics, log, tracing, supervisor, export };
 
@@ -312,6 +304,25 @@ fn tell_end(metrics: &Metrics, listener: &str, tls: &TlsSetup) {
     if let Some(ends) = tls.ends() {
         metrics.certificate_ends(listener, ends);
     }
+}
+
+/// The end of the start: takes over for good, and says so.
+fn beginning(
+    step: LastStep,
+    announce: impl FnOnce(&Log) + Send + 'static,
+    log: Arc<Log>,
+    took_over: bool,
+) -> Arc<Begin> {
+    Begin::with(move || {
+        step.go()?;
+        announce(&log);
+        if !took_over {
+            // Who reaches the process finds in the log how it began. After a hand-over requests
+            // wait.
+            log.flush();
+        }
+        Ok(())
+    })
 }
 
 /// Says what starts, and how well it is protected.

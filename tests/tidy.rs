@@ -257,6 +257,7 @@ const DOORS: &[(&str, &[&str])] = &[
             "process/supervisor.rs",
             "secret/",
             "proxy/listening.rs",
+            "telemetry/panics.rs",
         ],
     ),
     ("std::time::SystemTime", &["card/time.rs", "telemetry/log.rs"]),
