@@ -51,13 +51,14 @@ fn hex_text(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// A number in every disguise that is found without knowing the number.
+/// A number in every disguise that is found without knowing the number: what there is of those that
+/// are not is found only where the number was put in, as the tests here prove of all of them.
 pub(crate) fn disguised(pan: &str) -> Vec<(&'static str, String)> {
     let found = DISGUISES.iter().filter(|disguise| disguise.2);
     found.map(|Disguise(name, write, _)| (*name, write(pan))).collect()
 }
 
-const DISGUISES: [Disguise; 59] = [
+const DISGUISES: [Disguise; 70] = [
     Disguise("plain", |pan| pan.into(), true),
     Disguise("in a sentence", |pan| format!("Card {pan} was declined."), true),
     Disguise("glued to a word", |pan| format!("pan{pan}x"), true),
@@ -75,6 +76,17 @@ const DISGUISES: [Disguise; 59] = [
     Disguise("spaces all over", |pan| each(pan, |c| format!("{c} ")), false),
     Disguise("odd separators", |pan| grouped(pan, " / "), false),
     Disguise("in a longer row", |pan| format!("0042{pan}7"), false),
+    Disguise("slashes", |pan| grouped(pan, "/"), true),
+    Disguise("commas", |pan| grouped(pan, ","), true),
+    Disguise("colons", |pan| grouped(pan, ":"), true),
+    Disguise("double hyphens", |pan| grouped(pan, "--"), true),
+    Disguise("four spaces", |pan| grouped(pan, "    "), true),
+    Disguise("blanks all over", |pan| each(pan, |c| format!(" {c}")), true),
+    Disguise("a track", |pan| format!("%B{pan}^DOE/J^3012101"), true),
+    Disguise("lines far in", |pan| grouped(pan, "\n            "), false),
+    Disguise("joiners", |pan| grouped(pan, "&zwnj;"), true),
+    Disguise("dingbats", |pan| each(pan, |c| shifted(c, 0x1f101)), true),
+    Disguise("bytes", |pan| each(pan, |c| format!("0x{:02x}, ", c as u32)), false),
     Disguise("with one star", |pan| format!("{}*{}", &pan[..10], &pan[11..]), false),
     Disguise("without its end", |pan| pan[..15].into(), false),
     Disguise("without its beginning", |pan| format!("***{}", &pan[3..]), false),
@@ -425,6 +437,8 @@ fn harmless_bodies_come_back_byte_for_byte() {
         r#"{"long":"41111111111111110","n":41111111111111110,"twenty":"41111111111111111111"}"#,
         r#"{"uuid":"41111111-1111-1111-1111-411111111111"}"#,
         r#"{"uuid":"00000000-0000-0000-4111-111111111111"}"#,
+        r#"{"list":"4111,1111,1111,1111,2","of":"1,4111,1111,1111,1111","id":"x4111:1111:1111:1111"}"#,
+        r#"{"digits":"4 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 1 2 3 4","v6":"2001:4111:1111:1111:1111::1"}"#,
         r#"{"phone":"+44 20 7946 0958","ip":"192.168.100.200","iban":"DE89370400440532013000"}"#,
         r#"{"date":"2024-01-15 10:20:30.123456","iso":"20240115T102030Z","range":"2024-2035"}"#,
         r#"{"ua":"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 Chrome/84.0.4147.135"}"#,

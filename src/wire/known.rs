@@ -14,7 +14,8 @@ pub(super) const PART_MIN: usize = 11;
 const GAP_MAX: usize = 256;
 /// A piece of a number with fewer different digits is a row of zeros, or a test number's.
 const DIFFERENT_MIN: u32 = 3;
-/// What PCI DSS lets a mask show of a number of sixteen digits and more: eight and four.
+/// What PCI DSS lets a mask show of a number: six and four digits, of sixteen and more eight and four.
+const FIRST: usize = 6;
 const FIRST_MAX: usize = 8;
 const LAST_MAX: usize = 4;
 const LONG_MIN: usize = 16;
@@ -131,11 +132,11 @@ fn search(bytes: &[u8], part: Part, pan: &[u8], hit: &mut dyn FnMut(Hit)) {
         }
         let number = number.get_or_insert_with(|| Number::of(pan));
         let trail = number.follow(bytes, at, part.is_text);
-        if !number.counts(bytes, &trail, part.is_text) {
-            continue;
+        let is_well_masked = number.is_well_masked(bytes, &trail);
+        if is_well_masked {
+            searched = trail.span.end;
         }
-        searched = trail.span.end;
-        if number.is_well_masked(bytes, &trail) {
+        if is_well_masked || !number.counts(bytes, &trail, part.is_text) {
             continue;
         }
         let span = whole_row(bytes, trail.span);
@@ -200,6 +201,12 @@ impl<'k> Number<'k> {
             let digits = trail.digits + 1;
             trail = Trail { span: Span { start, end: at }, digits, masks, ahead };
             let Some(gap) = Gap::at(bytes, at, is_text) else { break };
+            // A number that is shown as it may be ends here, even if its last digits stand in it twice.
+            let is_last = masks == 1 && digits - ahead == LAST_MAX && gap.end > at;
+            let may_end = is_last && next >> self.pan.len() & 1 == 1;
+            if may_end && self.is_well_masked(bytes, &trail) {
+                break;
+            }
             at = gap.end;
             if gap.is_mask {
                 (masks, ahead) = (masks + 1, digits);
@@ -221,13 +228,14 @@ impl<'k> Number<'k> {
         is_told && different.count_ones() >= DIFFERENT_MIN
     }
 
-    /// Whether no more is shown than first eight and last four digits, with a mask between them.
+    /// Whether first and last digits are shown with a mask between them, and no more than may be.
     fn is_well_masked(&self, bytes: &[u8], trail: &Trail) -> bool {
         let (first, last) = (trail.ahead, trail.digits - trail.ahead);
-        let is_usual = trail.masks == 1 && first <= FIRST_MAX && last <= LAST_MAX;
+        let first_max = if self.pan.len() < LONG_MIN { FIRST } else { FIRST_MAX };
+        let is_usual = trail.masks == 1 && (FIRST..=first_max).contains(&first) && last <= LAST_MAX;
         let behind = self.pan.len().checked_sub(last).and_then(|from| self.pan.get(from..));
         let shown = self.pan.iter().take(first).chain(behind.unwrap_or_default());
-        is_usual && self.pan.len() >= LONG_MIN && digits(bytes, trail.span).eq(shown.copied())
+        is_usual && digits(bytes, trail.span).eq(shown.copied())
     }
 }
 
@@ -344,6 +352,8 @@ mod tests {
             assert_eq!(scrubbed(PAN, text), text);
         }
         assert_eq!(scrubbed(AMEX, "378282*****0005"), "378282*****0005");
+        let twice = "9999 12** **** 1234 ... 3 and 999912******1234, 34";
+        assert_eq!(scrubbed("9999123412341234", twice), twice);
     }
 
     #[test]

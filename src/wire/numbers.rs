@@ -12,6 +12,10 @@ use super::{Span, glance, issuer, known};
 const CVV_MIN: usize = 3;
 /// All groups of a number but the last have at least this many digits.
 const GROUP_MIN: usize = 4;
+/// Fewer digits in rarer groups are no number.
+const EVEN_MIN: usize = 15;
+/// So many blanks may stand between them.
+const BLANKS_MAX: usize = 4;
 /// A word of this length around digits is taken for an id without looking further.
 const WORD_MAX: usize = 64;
 /// The most digits a mask takes out of a number.
@@ -58,6 +62,9 @@ pub(super) fn each_hit(bytes: &[u8], known: &Known<'_>, is_text: bool, hit: &mut
         while let Some(run) = next_run(bytes, from).filter(|run| run.end <= span.end) {
             from = run.end;
             each_candidate(bytes, run, hit);
+            if let Some(span) = even_groups(bytes, run) {
+                hit(Hit { span, is: Is::Number });
+            }
         }
     });
     known.cvvs.iter().for_each(|cvv| each_cvv(bytes, cvv, is_text, hit));
@@ -109,6 +116,47 @@ fn next_group(bytes: &[u8], group: Span) -> Option<Span> {
     (end > start).then_some(Span { start, end })
 }
 
+/// A card number in groups of four with one rarer separator between all of them, or in single digits
+/// with blanks, if it is no part of a longer list: lists of numbers are written so, too.
+fn even_groups(bytes: &[u8], first: Span) -> Option<Span> {
+    let separator = rare_separator(bytes.get(first.end..)?, first.len())?;
+    let (mut end, mut digits) = (first.end, first.len());
+    while let Some(rest) = bytes.get(end..)?.strip_prefix(separator) {
+        let group = digits_end(rest, 0);
+        if group == 0 {
+            break;
+        }
+        digits += group;
+        end += separator.len() + group;
+        if group != first.len() || digits > issuer::LEN_MAX {
+            break;
+        }
+    }
+    let span = Span { start: first.start, end };
+    let ahead = bytes.get(..first.start)?;
+    let goes_on = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric());
+    let is_listed = goes_on(ahead.strip_suffix(separator).and_then(|ahead| ahead.last().copied()))
+        || goes_on(
+            bytes.get(end..)?.strip_prefix(separator).and_then(|rest| rest.first().copied()),
+        );
+    let is_joined = goes_on(before(bytes, span)) || goes_on(after(bytes, span));
+    (digits >= EVEN_MIN && !is_listed && !is_joined && is_card(bytes, span)).then_some(span)
+}
+
+fn rare_separator(behind: &[u8], group: usize) -> Option<&[u8]> {
+    // Forms write a plus for a blank.
+    let first = behind.first()?;
+    let blanks = behind.iter().take(BLANKS_MAX).take_while(|byte| *byte == first).count();
+    let len = match (group, first) {
+        (1, b' ' | b'+') => blanks,
+        (4, b' ' | b'+') if blanks > 1 => blanks,
+        (4, b'/' | b',' | b':') => 1,
+        (4, b'-') if behind.starts_with(b"--") => 2,
+        _ => return None,
+    };
+    behind.get(..len)
+}
+
 /// What is left of a masked number belongs to no other. A whole number may stand between stars, as
 /// bold text has it, unless the stars lead to further digits.
 fn is_masked(bytes: &[u8], group: Span) -> bool {
@@ -149,7 +197,8 @@ fn is_hex_word(bytes: &[u8], span: Span) -> bool {
     let is_hex = |byte: &&u8| byte.is_ascii_hexdigit();
     let ahead = left.iter().rev().take(WORD_MAX).take_while(is_hex).count();
     let behind = right.iter().take(WORD_MAX).take_while(is_hex).count();
-    if ahead + behind == 0 {
+    // A track of a card has its number between a B and a caret.
+    if ahead + behind == 0 || right.first() == Some(&b'^') {
         return false;
     }
     let letter = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphabetic);

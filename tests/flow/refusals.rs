@@ -84,6 +84,13 @@ fn card_data_in_clear_is_refused_in_every_place_and_disguise() {
         sale_json("4111111111111112", &cvv),
         sale_json(&token, &cvv).replace("Card Holder", PAN),
         sale_json(&token, &cvv).replace("Card Holder", &format!("x {PAN} y")),
+        sale_json(&token, &cvv).replace("Card Holder", "5519/2838/1203/0000"),
+        sale_json(&token, &cvv).replace("Card Holder", "5519,2838,1203,0000"),
+        sale_json(&token, &cvv).replace("Card Holder", "5519:2838:1203:0000"),
+        sale_json(&token, &cvv).replace("Card Holder", "5519--2838--1203--0000"),
+        sale_json(&token, &cvv).replace("Card Holder", "5519    2838    1203    0000"),
+        sale_json(&token, &cvv).replace("Card Holder", "5 5 1 9 2 8 3 8 1 2 0 3 0 0 0 0"),
+        sale_json(&token, &cvv).replace("Card Holder", &format!("%B{PAN}^DOE/J^3012101?")),
         sale_json(&token, &cvv).replace("\"browser_tz\": \"-60\"", &format!("\"{PAN}\": 1")),
     ] {
         let seen = refusal(bench.sale("paymega", &handle, &json));
