@@ -15,6 +15,8 @@ pub(super) struct Glance {
     /// The most ASCII digits with neither a letter other than x, which masks are made of, nor a byte
     /// of another script between them; below [`known::PART_MIN`] it may be said too high.
     pub(super) digits: usize,
+    /// Where the only row of at least so many digits begins, if the text is short enough to say.
+    pub(super) row: Option<usize>,
     /// Whether a run of base64 characters may be long enough to hold anything.
     pub(super) has_run: bool,
 }
@@ -23,7 +25,9 @@ impl Glance {
     pub(super) fn of(bytes: &[u8]) -> Self {
         let mut walk = Walk::default();
         lanes::each_block(bytes, |classes| walk.take(classes));
-        Self { digits: walk.most as usize, has_run: walk.has_run }
+        let is_known = walk.rows == 1 && bytes.len() <= lanes::BLOCK;
+        let row = is_known.then_some(walk.row as usize);
+        Self { digits: walk.most as usize, row, has_run: walk.has_run }
     }
 }
 
@@ -38,6 +42,9 @@ struct Walk {
     /// Digits since the last letter.
     digits: u32,
     most: u32,
+    /// How many long rows were seen inside blocks, and the last one's place in its block.
+    rows: u32,
+    row: u32,
     /// Characters of base64 at the end of the last block.
     run: u32,
     has_run: bool,
@@ -73,7 +80,11 @@ impl Walk {
         while places != 0 {
             let start = places.trailing_zeros();
             let stretch = below_lowest(breaks >> start) << start;
-            self.most = self.most.max((digits & stretch).count_ones());
+            let count = (digits & stretch).count_ones();
+            self.most = self.most.max(count);
+            if count >= ROW_MIN {
+                (self.rows, self.row) = (self.rows + 1, start);
+            }
             places &= !stretch;
         }
     }
@@ -480,7 +491,11 @@ mod tests {
             each_row(&bytes, |span, count| told.push((&bytes[span.start..span.end], count)));
             let rows = bytes.split(letter).map(|row| (row, digits(row)));
             let rows: Vec<_> = rows.filter(|(_, digits)| *digits >= known::PART_MIN).collect();
-            prop_assert_eq!(told, rows);
+            prop_assert_eq!(&told, &rows);
+            if let Some(at) = glance.row {
+                prop_assert_eq!(rows.len(), 1);
+                prop_assert!(bytes[at..].starts_with(rows[0].0));
+            }
         }
     }
 }

@@ -58,6 +58,9 @@ pub(super) fn each_hit(bytes: &[u8], known: &Known<'_>, is_text: bool, hit: &mut
         if foreign.is_none() {
             known::each_hit(bytes, Part { span, digits, is_text }, known, hit);
         }
+        if digits < issuer::LEN_MIN {
+            return;
+        }
         let mut from = span.start;
         while let Some(run) = next_run(bytes, from).filter(|run| run.end <= span.end) {
             from = run.end;
@@ -116,8 +119,8 @@ fn next_group(bytes: &[u8], group: Span) -> Option<Span> {
     (end > start).then_some(Span { start, end })
 }
 
-/// A card number in groups of four with one rarer separator between all of them, or in single digits
-/// with blanks, if it is no part of a longer list: lists of numbers are written so, too.
+/// A card number in groups of four with one rarer separator between all of them, or in single
+/// digits with blanks, if it is no part of a longer list: lists of numbers are written so, too.
 fn even_groups(bytes: &[u8], first: Span) -> Option<Span> {
     let separator = rare_separator(bytes.get(first.end..)?, first.len())?;
     let (mut end, mut digits) = (first.end, first.len());

@@ -250,7 +250,8 @@ impl<'k> Scan<'k> {
             return;
         }
         let glance = Glance::of(raw);
-        let has_numbers = glance.digits >= self.known.pan_len_min()
+        let has_numbers = (glance.digits >= self.known.pan_len_min()
+            && known::may_hold(raw, &glance, self.known))
             || self.cvvs.iter_mut().any(|cvv| cvv.is_in(self.body, offset, raw.len()));
         let is_disguised = self.has_disguises && fold::may_disguise(raw);
         let has_tags = self.has_tags && memchr::memchr(b'<', raw).is_some();
