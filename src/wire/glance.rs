@@ -12,10 +12,10 @@ use crate::secret::wipe;
 /// What a text is made of, as far as it says whether a search can find anything.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Glance {
-    /// The most ASCII digits with neither a letter other than x, which masks are made of, nor a byte
-    /// of another script between them; below [`known::PART_MIN`] it may be said too high.
+    /// The most ASCII digits with no byte of another script between them and no letter but x, which
+    /// masks are made of; below [`known::PART_MIN`] it may be said too high.
     pub(super) digits: usize,
-    /// Where the only row of at least so many digits begins, if the text is short enough to say.
+    /// Where the only row of at least so many digits begins, if the text is short enough.
     pub(super) row: Option<usize>,
     /// Whether a run of base64 characters may be long enough to hold anything.
     pub(super) has_run: bool,

@@ -10,6 +10,9 @@ const SHOWN_FIRST: usize = 6;
 /// How many digits may be shown at the end.
 const SHOWN_LAST: usize = 4;
 
+/// What a card number begins with: no range has another first digit.
+pub(super) const BEGINS: [u8; 7] = *b"2345689";
+
 /// Six leading digits, both ends included, and the lengths as a set of bits.
 struct Range(u32, u32, u32);
 
@@ -87,6 +90,8 @@ const fn lengths(least: usize) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use serde_json::Value;
 
     use super::*;
@@ -159,6 +164,13 @@ mod tests {
         let stem = format!("{prefix:0<width$}", width = len - 1);
         let with = |check: char| format!("{stem}{check}");
         ('0'..='9').map(with).find(|number| luhn(number.bytes())).unwrap()
+    }
+
+    #[test]
+    fn every_range_begins_with_a_digit_that_numbers_begin_with() {
+        let firsts = RANGES.iter().flat_map(|Range(low, high, _)| low / 100_000..=high / 100_000);
+        let firsts: HashSet<u32> = firsts.collect();
+        assert_eq!(firsts, BEGINS.map(value).into_iter().collect());
     }
 
     #[test]

@@ -4,10 +4,10 @@
 //! any of them may be missing, and so may its beginning and its end. It is found from the eleventh
 //! digit on that stands in its place; what first six and last four digits say is left as it is.
 
-use super::Span;
 use super::glance::Glance;
 use super::numbers::{Hit, Is, digits_end};
 use super::scan::Known;
+use super::{Span, issuer};
 
 /// More digits in their places than first six and last four are.
 pub(super) const PART_MIN: usize = 11;
@@ -148,21 +148,24 @@ fn search(bytes: &[u8], part: Part, pan: &[u8], hit: &mut dyn FnMut(Hit)) {
     }
 }
 
-/// Whether a text may hold a number or a piece of one, as far as a glance tells. A row of no more
-/// digits than a piece must begin like one.
+/// Whether a text may hold a number or a piece of one, as far as a glance tells: of its only row,
+/// one digit that has enough of them behind it must begin like one.
 pub(super) fn may_hold(bytes: &[u8], glance: &Glance, known: &Known<'_>) -> bool {
-    let row = glance.row.filter(|_| glance.digits == PART_MIN);
-    let Some(mut row) = row.and_then(|start| bytes.get(start..)) else { return true };
-    while let [byte, rest @ ..] = row {
-        if byte.is_ascii_digit() {
-            let begins = |pan: &&[u8]| {
-                let len = pan.len().saturating_sub(PART_MIN) + 2;
-                pan.len() < PART_MIN
-                    || may_begin(pan.get(..len).unwrap_or(pan), *byte, rest.first())
-            };
-            return known.pans.iter().any(begins);
+    let Some(row) = glance.row.and_then(|start| bytes.get(start..)) else { return true };
+    let mut left = glance.digits;
+    for (at, byte) in row.iter().enumerate().filter(|(_, byte)| byte.is_ascii_digit()) {
+        let may_begin = |pan: &&[u8]| {
+            let begins = pan.len().checked_sub(PART_MIN).and_then(|last| pan.get(..last + 2));
+            begins.is_none_or(|begins| may_begin(begins, *byte, row.get(at + 1)))
+        };
+        if left < PART_MIN {
+            return false;
         }
-        row = rest;
+        let may_be_card = left >= issuer::LEN_MIN && issuer::BEGINS.contains(byte);
+        if may_be_card || known.pans.iter().any(may_begin) {
+            return true;
+        }
+        left -= 1;
     }
     true
 }
@@ -345,7 +348,7 @@ mod tests {
         for text in texts {
             let clean = scrubbed(PAN, text);
             let shown = |piece: &&str| clean.contains(*piece);
-            assert!(!["55", "92", "83", "03", "00"].iter().any(|piece| shown(piece)), "{clean}");
+            assert!(!["55", "92", "83", "03", "00"].iter().any(shown), "{clean}");
             assert_ne!(clean, text);
             let sentence = format!("Card {text} was declined, 12/30.");
             assert!(!scrubbed(PAN, &sentence).contains(text), "{sentence}");
@@ -421,6 +424,32 @@ mod tests {
             let is_usual = usual.contains(&hidden);
             let found = contains_card(text.as_bytes(), &super::tests::known(&known));
             assert_eq!(found, shown >= PART_MIN && !is_usual, "{text}");
+        }
+    }
+
+    #[test]
+    fn no_row_is_let_pass_in_which_something_is_found() {
+        let pans: [&[u8]; 1] = [PAN.as_bytes()];
+        for text in [
+            PAN,
+            "0551928381203",
+            "55192838120",
+            "28381203000",
+            "0 501800000009",
+            "00 6304000000000000",
+        ] {
+            let glance = Glance::of(text.as_bytes());
+            assert!(
+                glance.row.is_some() && may_hold(text.as_bytes(), &glance, &known(&pans)),
+                "{text}"
+            );
+        }
+        for text in ["-000000000001", "17951328001", "x1795132800xx", "179513280012"] {
+            let glance = Glance::of(text.as_bytes());
+            assert!(
+                !may_hold(text.as_bytes(), &glance, &known(&pans)) || glance.row.is_none(),
+                "{text}"
+            );
         }
     }
 
