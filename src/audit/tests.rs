@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::thread;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -22,7 +23,15 @@ fn settings(folder: &Path) -> Settings {
 }
 
 fn start(settings: &Settings) -> Result<Audit, JournalError> {
-    Audit::start(settings, &[Record::Started { version: "1" }], |_, _| {})
+    let start = || Audit::start(settings, &[Record::Started { version: "1" }], |_, _| {});
+    // A process that another test begins has what is open here until it runs its own program.
+    for _ in 0..50 {
+        match start() {
+            Err(JournalError::Taken(_)) => thread::sleep(Duration::from_millis(10)),
+            started => return started,
+        }
+    }
+    start()
 }
 
 fn reveal(request_id: &str) -> Record<'_> {
