@@ -59,6 +59,15 @@ fn begin(
     bench.flow.begin_return(id, back, NOW).unwrap()
 }
 
+/// What a browser is told that came back from the bank, where the provider answers so.
+fn returned(bench: &Bench, answer: Answer) -> Relayed {
+    let seen = text(answered(bench, "paymega", ANSWER).unwrap());
+    let id = way_back(bench, &seen);
+    let step = begin(bench, &id, &Method::POST, None, b"PaRes=1", &HeaderMap::new());
+    let Step::Send(_, ticket) = step else { panic!("not sent") };
+    bench.flow.finish_return(ticket, Ok(answer), NOW).unwrap()
+}
+
 fn reply(status: u16, pairs: &[(&str, &str)], raw: &[u8]) -> Answer {
     Answer { status, headers: headers(pairs), body: body(raw) }
 }
@@ -173,16 +182,10 @@ fn a_return_that_was_not_sent_can_be_tried_again_and_one_in_doubt_cannot() {
 #[test]
 fn a_page_of_the_provider_is_passed_back_clean() {
     let bench = Bench::with(LISTED, "");
-    let seen = text(answered(&bench, "paymega", ANSWER).unwrap());
-    let id = way_back(&bench, &seen);
-    let map = HeaderMap::new();
-    let Step::Send(_, ticket) = begin(&bench, &id, &Method::POST, None, b"PaRes=1", &map) else {
-        panic!()
-    };
     let html = format!("<p>card {PAN} done</p>");
     let answer =
         reply(200, &[("content-type", "text/html"), ("set-cookie", "a=b")], html.as_bytes());
-    let told = bench.flow.finish_return(ticket, Ok(answer), NOW).unwrap();
+    let told = returned(&bench, answer);
     assert_eq!(told.body.as_bytes(), b"<p>card 551928******0000 done</p>");
     assert_eq!(told.content_type.as_deref(), Some("text/html"));
 }
@@ -192,24 +195,16 @@ fn a_challenge_on_its_way_to_the_bank_goes_on_as_it_is() {
     let bench = Bench::with(LISTED, "");
     let pareq = member(ANSWER.as_bytes(), "PaReq");
     assert!(contains_card(pareq.as_bytes(), &Known::default()), "the sample's holds a number");
-    let returned = |answer: Answer| {
-        let seen = text(answered(&bench, "paymega", ANSWER).unwrap());
-        let id = way_back(&bench, &seen);
-        let map = HeaderMap::new();
-        let step = begin(&bench, &id, &Method::POST, None, b"PaRes=1", &map);
-        let Step::Send(_, ticket) = step else { panic!("not sent") };
-        bench.flow.finish_return(ticket, Ok(answer), NOW).unwrap()
-    };
     let html = format!(r#"<form action="https://acs.example/"><input value="{pareq}">{PAN}"#);
-    let told = returned(reply(200, &[("content-type", "text/html")], html.as_bytes()));
+    let told = returned(&bench, reply(200, &[("content-type", "text/html")], html.as_bytes()));
     let page = html.replace(PAN, "551928******0000");
     assert_eq!(told.body.as_bytes(), page.as_bytes(), "only what the page shows is masked");
     let to_bank = format!("https://acs.example/?PaReq={pareq}");
-    let told = returned(reply(302, &[("location", &to_bank)], b""));
+    let told = returned(&bench, reply(302, &[("location", &to_bank)], b""));
     assert_eq!(told.location.as_deref(), Some(to_bank.as_str()));
     let to_shop = format!("https://shop.example/back?x={pareq}");
     for bad in [to_shop, format!("https://acs.example/?pan={PAN}")] {
-        let told = returned(reply(302, &[("location", &bad)], b""));
+        let told = returned(&bench, reply(302, &[("location", &bad)], b""));
         assert_eq!(told.location.as_deref(), Some("https://shop.example/back"), "{bad}");
     }
 }
@@ -217,15 +212,10 @@ fn a_challenge_on_its_way_to_the_bank_goes_on_as_it_is() {
 #[test]
 fn a_page_in_single_bytes_is_passed_back_and_searched() {
     let bench = Bench::with(LISTED, "");
-    let seen = text(answered(&bench, "paymega", ANSWER).unwrap());
-    let id = way_back(&bench, &seen);
-    let map = HeaderMap::new();
-    let step = begin(&bench, &id, &Method::POST, None, b"PaRes=1", &map);
-    let Step::Send(_, ticket) = step else { panic!("not sent") };
     // Windows-1251: "карта", and the number with no-break spaces.
     let html = b"<p>\xea\xe0\xf0\xf2\xe0 5519\xa02838\xa01203\xa00000";
     let kind = [("content-type", "text/html; charset=Windows-1251")];
-    let told = bench.flow.finish_return(ticket, Ok(reply(200, &kind, html)), NOW).unwrap();
+    let told = returned(&bench, reply(200, &kind, html));
     let masked = b"<p>\xea\xe0\xf0\xf2\xe0 5519 28** **** 0000";
     assert_eq!(told.body.as_bytes(), masked);
     assert_eq!(told.content_type.as_deref(), Some(kind[0].1));
@@ -463,15 +453,7 @@ fn a_return_takes_no_card_to_the_shop() {
         "https://user@evil.example/".to_owned(),
         "https://user:pass@evil.example/".to_owned(),
     ] {
-        let seen = text(answered(&bench, "paymega", ANSWER).unwrap());
-        let id = way_back(&bench, &seen);
-        let map = HeaderMap::new();
-        let Step::Send(_, ticket) = begin(&bench, &id, &Method::POST, None, b"PaRes=1", &map)
-        else {
-            panic!()
-        };
-        let answer = reply(302, &[("location", &bad)], b"");
-        let told = bench.flow.finish_return(ticket, Ok(answer), NOW).unwrap();
+        let told = returned(&bench, reply(302, &[("location", &bad)], b""));
         assert_eq!(told.location.as_deref(), Some("https://shop.example/back"), "{bad}");
     }
 }
