@@ -8,6 +8,8 @@
 //! This room must never print, log or serialise what it holds, and it knows no other room.
 
 mod hash;
+#[cfg(test)]
+pub(crate) mod left;
 mod locked;
 mod split;
 mod stack;

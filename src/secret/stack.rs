@@ -2,9 +2,9 @@
 
 use super::wipe;
 
-/// More than a digest or the AEAD takes: that leaves a key 8 KiB below, in a build without
-/// optimisation 20 (`no_key_of_a_record_is_left_in_memory`).
-const USED_MAX: usize = if cfg!(debug_assertions) { 32 } else { 12 } * 1024;
+/// More than a digest or the AEAD takes: that leaves a key 8 KiB below
+/// (`no_key_of_a_record_is_left_in_memory`).
+const USED_MAX: usize = 12 * 1024;
 
 /// What `work` returns. The stack that it used is overwritten: hash functions copy their last block
 /// there, with the end of what was hashed in it, and the AEAD the keys of its rounds.

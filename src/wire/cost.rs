@@ -62,8 +62,8 @@ fn no_input_costs_more_than_its_length() {
         let (scrubbed, _) = scrub(input.as_bytes(), is_json, &known).unwrap();
         drop(scrubbed);
         let took = started.elapsed();
-        // Without optimisation everything takes some twenty times as long.
-        let limit = if cfg!(debug_assertions) { 20 } else { 1 };
+        // A build for tests is slower, and others run beside this one.
+        let limit = if cfg!(debug_assertions) { 5 } else { 1 };
         assert!(took < Duration::from_secs(limit), "{name}: {took:?}");
     }
 }

@@ -35,6 +35,8 @@ pub(crate) mod corpus;
 #[cfg(test)]
 mod cost;
 #[cfg(test)]
+mod left;
+#[cfg(test)]
 mod suites;
 
 use std::fmt;

@@ -5,13 +5,12 @@ use super::super::sealed::NAME_BYTES;
 use super::super::{Account, Accounts, Audience, Owner, Tenant};
 use super::*;
 use crate::card::Mode;
+use crate::secret::left::{invert, is_in_memory, is_left_by};
 use crate::secret::wycheproof::{cases, hex};
 use aes_gcm::KeySizeUser;
 use aes_gcm::aes::{Aes128, Aes192};
 use proptest::prelude::*;
 use serde_json::Value;
-use std::os::unix::fs::FileExt as _;
-use std::sync::mpsc;
 
 const END: Timestamp = Timestamp::from_secs(2_000);
 
@@ -170,47 +169,10 @@ fn a_closed_record_holds_nothing_of_what_was_sealed() {
     assert!(closed.name() == named, "and is found by its name");
 }
 
-/// Whether these bytes, given inverted so that they are nowhere in the search itself, are in
-/// memory of this process that was written to.
-fn is_in_memory(inverted: &[u8]) -> bool {
-    let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
-    let memory = std::fs::File::open("/proc/self/mem").unwrap();
-    maps.lines().filter(|line| line.contains(" rw-p ")).any(|line| {
-        let (range, _) = line.split_once(' ').unwrap();
-        let (from, to) = range.split_once('-').unwrap();
-        let [from, to] = [from, to].map(|end| u64::from_str_radix(end, 16).unwrap());
-        let mut bytes = vec![0; usize::try_from(to - from).unwrap()];
-        // Another thread may have given its memory back meanwhile.
-        let read = memory.read_exact_at(&mut bytes, from).is_ok();
-        let is_it = |window: &[u8]| window.iter().zip(inverted).all(|(byte, not)| *byte == !not);
-        read && bytes.windows(inverted.len()).any(is_it)
-    })
-}
-
-/// Whether these bytes, inverted, are in memory once `work` was done in a thread of its own,
-/// whose stack nothing has been on before or since.
-fn is_left_by<T: Send>(inverted: &[u8], work: impl FnOnce() -> T + Send) -> (bool, T) {
-    let (done, is_done) = mpsc::channel();
-    let (end, is_end) = mpsc::channel::<()>();
-    std::thread::scope(|scope| {
-        let worker = scope.spawn(move || {
-            let made = work();
-            done.send(()).unwrap();
-            let _ = is_end.recv();
-            made
-        });
-        is_done.recv().unwrap();
-        let is_left = is_in_memory(inverted);
-        drop(end);
-        (is_left, worker.join().unwrap())
-    })
-}
-
 #[test]
 fn no_key_of_a_record_is_left_in_memory() {
     let (root, bits) = (Root::random(1), [7; 20]);
     let (address, name) = (address(&bits), root.name(&address(&bits)));
-    let invert = |key: &[u8]| key.iter().map(|byte| !byte).collect::<Vec<u8>>();
     // The longer one is encrypted many blocks at a time.
     for len in [16, 5_000] {
         let salt = Random::fetch(SALT_BYTES).take();
