@@ -62,6 +62,7 @@ const SWEEP_PARTS: usize = 30;
 
 /// How often keys are forgotten that have all of their rate again.
 const FORGET: Duration = Duration::from_secs(10);
+
 /// The first version of Landlock with rules about ports.
 const PORT_RULES: u8 = 4;
 

@@ -1,8 +1,8 @@
 //! The commands: `run`, `check`, `health`, `keygen`, `providers`, `page`, `audit verify`, `pci`.
 //!
 //! Exit codes: 0 done; 1 the configuration has errors, Portcullis could not start or is not well,
-//! the audit record is broken, or standard output did not take what was to be said; 2 wrong usage;
-//! 3 the audit record holds but does not prove its own end.
+//! the audit record is broken, or standard output did not take what was to be said; 2 wrong usage,
+//! or a record or key that cannot be read; 3 the audit record holds but does not prove its own end.
 
 mod said;
 mod typed;
@@ -105,8 +105,9 @@ enum Command {
 #[derive(Subcommand)]
 enum Review {
     /// Walk through the record: the first line that is missing, altered or out of place, or that
-    /// all is there. 0: whole, and an anchor proves it to the end; 1: broken; 3: whole as far as it
-    /// goes, but without its beginning, or not proved to its end.
+    /// all is there. 0: whole, and an anchor proves it to the end; 1: broken; 2: not all
+    /// of it could be read, or the key, or `--holds` is no digest; 3: whole as far as it goes, but
+    /// without its beginning, or not proved to its end.
     Verify {
         /// The folder of the record, or its files in their order.
         #[arg(required = true)]

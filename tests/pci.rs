@@ -164,16 +164,18 @@ fn what_a_configuration_gives_up_is_told_as_not_met() {
 #[test]
 fn without_a_log_and_a_collector_refused_calls_are_not_logged() {
     let silent = format!("{AUDIT}[log]\nformat = \"off\"\n");
-    let (_folder, config) = configured(&silent);
-    let report = Report::of(Some(&config), NOW);
-    for number in ["10.2.1.4", "10.2.2"] {
-        let row = row(&report, number);
-        assert_eq!(row.by, By::Open, "{number}");
-        let told = "log.format = \"off\" without [telemetry] gives it up.";
-        assert!(row.how.starts_with(told), "{}", row.how);
-    }
     let collected =
         format!("{silent}[telemetry]\nendpoint = \"https://collector.shop.test:4318\"\n");
+    for nowhere in [&silent, &format!("{collected}logs = false\n")] {
+        let (_folder, config) = configured(nowhere);
+        let report = Report::of(Some(&config), NOW);
+        for number in ["10.2.1.4", "10.2.2"] {
+            let row = row(&report, number);
+            assert_eq!(row.by, By::Open, "{number}");
+            let told = "log.format = \"off\" without telemetry.logs gives it up.";
+            assert!(row.how.starts_with(told), "{}", row.how);
+        }
+    }
     let (_folder, config) = configured(&collected);
     let report = Report::of(Some(&config), NOW);
     for number in ["10.2.1.4", "10.2.2"] {

@@ -1,5 +1,5 @@
-//! The end of a start. Pingora makes its runtimes once it runs; nothing is served, and nothing is
-//! another process's no longer, before every one of them is there.
+//! The end of a start. Pingora makes its runtimes once it runs; nothing is served, and nothing
+//! taken over, before every one of them is there.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -2,14 +2,14 @@
 //! listeners, keys, the ways out, the way to a collector. `check` makes the same and throws it
 //! away, so that it says no where `run` would.
 //!
-//! Must never: listen, call anybody, or write.
+//! Must never: take a port that is configured, call anybody, or write.
 
-use crate::config::{Config, Problem, RootKey};
+use crate::config::{Config, Listen, Problem};
 use crate::proxy::tls::TlsSetup;
 use crate::vault::{Keyring, KeyringError};
 
 use super::export::Way;
-use super::reload::{of_keys, of_listener};
+use super::reload::{of_keys, of_listener, versioned};
 use super::serving::{self, Ways};
 
 /// What was made.
@@ -30,15 +30,15 @@ pub fn problems(config: &mut Config) -> Vec<Problem> {
 
 /// The keys that are at hand. Those that people type in are looked at when they have done so.
 fn keyring(config: &Config) -> Result<(), KeyringError> {
-    let read = config.root_keys.iter().filter(|root| root.read().is_some());
-    let read: Vec<_> = read.map(|root: &RootKey| (root.version, root.read())).collect();
+    let mut read = versioned(&config.root_keys);
+    read.retain(|(_, key)| key.is_some());
     if read.is_empty() { Ok(()) } else { Keyring::of(&read).map(drop) }
 }
 
 /// All of it, or everything that cannot be used. Takes the shops out of the configuration.
 pub(super) fn make(config: &mut Config) -> Result<Made, Vec<Problem>> {
-    let public = tls("public", config);
-    let private = tls("private", config);
+    let public = tls("public", &config.public, config);
+    let private = tls("private", &config.private, config);
     let way = config.telemetry.as_ref().map(|settings| Way::to_collector(config, settings));
     let way = way.transpose().map_err(|unusable| unusable.problem(config));
     match (public, private, way, Ways::of(config)) {
@@ -52,8 +52,7 @@ pub(super) fn make(config: &mut Config) -> Result<Made, Vec<Problem>> {
     }
 }
 
-fn tls(which: &str, config: &Config) -> Result<TlsSetup, Problem> {
-    let listen = if which == "public" { &config.public } else { &config.private };
+fn tls(which: &str, listen: &Listen, config: &Config) -> Result<TlsSetup, Problem> {
     TlsSetup::load(serving::tls_files(listen))
         .map_err(|error| of_listener(config, which, error).problem)
 }

@@ -1,6 +1,7 @@
 //! A profile's file → [`Profile`].
 
 use std::path::Path;
+use std::sync::Arc;
 
 use http::{HeaderName, Method};
 
@@ -168,7 +169,7 @@ fn route(table: Table<'_>, apis: &[Api]) -> Option<Route> {
     let answer = table.table_or_empty("answer");
     let rules = answer_rules(&answer);
     answer.finish();
-    let status_call = table.optional_text("status_call");
+    let status_call = table.optional_text("status_call").map(Arc::from);
     if !request.payment_key.is_empty() && status_call.is_none() {
         table.fail("payment_key", "needs status_call: whoever is refused is told how to find out");
     }

@@ -95,9 +95,10 @@ impl Flow {
 }
 
 /// Whether the provider may have seen a request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Forwarded {
     /// No byte left.
+    #[default]
     No,
     /// Bytes left and no whole answer came back.
     Unknown,
@@ -177,7 +178,7 @@ pub enum Refusal {
     /// The first request with this idempotency key may have been made; its answer is not here.
     RepeatedUnknown {
         /// The provider's call that tells what became of it.
-        status_call: Option<String>,
+        status_call: Option<Arc<str>>,
     },
     /// A request about the same payment is under way; the field that names the payment, where it is
     /// one.
@@ -190,7 +191,7 @@ pub enum Refusal {
         /// A pointer out of the profile.
         field: Option<String>,
         /// The provider's call that tells.
-        status_call: Option<String>,
+        status_call: Option<Arc<str>>,
     },
     /// A field that the signature covers is missing.
     SignedFieldMissing(String),

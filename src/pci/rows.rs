@@ -78,11 +78,11 @@ fn is_open(config: &Config, key: &str) -> bool {
 }
 
 const NO_AUDIT: &str = "the missing [audit]";
-const NO_LOG: &str = "log.format = \"off\" without [telemetry]";
+const NO_LOG: &str = "log.format = \"off\" without telemetry.logs";
 
 /// Whether events go to a collector.
 fn exports_lines(config: &Config) -> bool {
-    config.telemetry.is_some()
+    config.telemetry.as_ref().is_some_and(|settings| settings.logs)
 }
 
 /// Names of the shops that Portcullis stands in front of.

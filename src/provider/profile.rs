@@ -81,7 +81,7 @@ pub struct Route {
     /// What happens to the answer.
     pub answer: AnswerRules,
     /// The call that tells what became of this one, named in errors with an unknown outcome.
-    pub status_call: Option<String>,
+    pub status_call: Option<Arc<str>>,
     /// The same call as Portcullis makes it itself, for accounts that wish so.
     pub status_query: Option<StatusQuery>,
 }

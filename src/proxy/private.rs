@@ -308,9 +308,9 @@ impl Private {
 /// How an exchange with a provider ended.
 enum Ended {
     /// It answered, and the answer can be passed on or not; its call that tells the outcome.
-    Answered(Result<Scrubbed, Refusal>, Option<String>),
+    Answered(Result<Scrubbed, Refusal>, Option<Arc<str>>),
     /// It did not.
-    Unanswered(SendError, Option<String>),
+    Unanswered(SendError, Option<Arc<str>>),
 }
 
 impl Ended {
@@ -333,10 +333,10 @@ impl Ended {
                 return reply;
             }
             Self::Answered(Err(refusal), status_call) => {
-                reply::withheld(&refusal, status_call.as_deref(), learnt, &call.id)
+                reply::withheld(&refusal, status_call, learnt, &call.id)
             }
             Self::Unanswered(error, status_call) => {
-                reply::unanswered(&error, status_call.as_deref(), learnt, &call.id)
+                reply::unanswered(&error, status_call, learnt, &call.id)
             }
         };
         let mut reply = call.refuse(refused);

@@ -80,9 +80,8 @@ impl Called<'_> {
         }
         match self {
             Self::Preflight | Self::CardForm(_) | Self::Script(_) => BodyLimit::NONE,
-            Self::Start(_) => BodyLimit::bytes(RETURN_BODY),
             Self::Capture | Self::Form(_) => BodyLimit::bytes(CARD_BODY),
-            Self::Return(_) => BodyLimit::bytes(RETURN_BODY),
+            Self::Start(_) | Self::Return(_) => BodyLimit::bytes(RETURN_BODY),
             Self::Callback(..) => BodyLimit::bytes(CALLBACK_BODY),
         }
     }
@@ -138,7 +137,6 @@ impl Handler for Public {
             let mut call = self.begin(name, Some(head));
             if let Some(called) = &called {
                 call.route(|| called.pattern().into());
-                self.note_whose(called, &mut call);
             }
             let mut refused = call.refuse(reply::refused(&refusal, &call.id));
             if matches!(called, Some(Called::Capture)) {

@@ -3,8 +3,8 @@
 //! again.
 
 use std::collections::BTreeMap;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -109,10 +109,10 @@ struct Problem {
 /// What a problem document says besides its row.
 #[derive(Default)]
 struct About {
-    forwarded: Option<Forwarded>,
+    forwarded: Forwarded,
     detail: Option<String>,
     field: Option<String>,
-    status_call: Option<String>,
+    status_call: Option<Arc<str>>,
     payment: Option<Payment>,
 }
 
@@ -168,7 +168,7 @@ pub(super) fn refused(refusal: &Refusal, id: &RequestId) -> Refused {
 /// what became of the payment, `learnt` what it told already.
 pub(super) fn withheld(
     refusal: &Refusal,
-    status_call: Option<&str>,
+    status_call: Option<Arc<str>>,
     learnt: Option<&Learnt>,
     id: &RequestId,
 ) -> Refused {
@@ -180,13 +180,13 @@ pub(super) fn withheld(
         _ => Forwarded::No,
     };
     let about = About {
-        forwarded: Some(forwarded),
+        forwarded,
         detail: detail(refusal),
         field: field(refusal),
         status_call: match refusal {
             Refusal::PaymentUnknown { status_call, .. }
             | Refusal::RepeatedUnknown { status_call } => status_call.clone(),
-            _ => status_call.map(str::to_owned),
+            _ => status_call,
         },
         payment: learnt.map(Payment::of),
     };
@@ -214,7 +214,7 @@ fn tell_rate(headers: &mut HeaderMap, exceeded: Exceeded) {
 /// `learnt` what it told already.
 pub(super) fn unanswered(
     error: &SendError,
-    status_call: Option<&str>,
+    status_call: Option<Arc<str>>,
     learnt: Option<&Learnt>,
     id: &RequestId,
 ) -> Refused {
@@ -222,10 +222,10 @@ pub(super) fn unanswered(
     let before = forwarded(error);
     let now = if has_it { Forwarded::Yes } else { before };
     let about = About {
-        forwarded: Some(now),
+        forwarded: now,
         detail: None,
         field: None,
-        status_call: status_call.map(str::to_owned),
+        status_call,
         payment: learnt.map(Payment::of),
     };
     build(&unanswered_row(error.kind, before), about, id)
@@ -246,7 +246,7 @@ pub(super) fn shop_unanswered(error: &SendError, id: &RequestId) -> Refused {
     };
     let retry = if forwarded == Forwarded::No { Retry::After } else { Retry::Unsafe };
     let row = Problem { status, code, origin: Origin::Upstream, retry, title };
-    build(&row, About { forwarded: Some(forwarded), ..About::default() }, id)
+    build(&row, About { forwarded, ..About::default() }, id)
 }
 
 /// A request that the codec refused.
@@ -271,7 +271,7 @@ pub(super) fn forwarded(error: &SendError) -> Forwarded {
 }
 
 fn build(row: &Problem, about: About, id: &RequestId) -> Refused {
-    let forwarded = about.forwarded.unwrap_or(Forwarded::No);
+    let forwarded = about.forwarded;
     let ask = about.status_call.as_deref().filter(|_| forwarded != Forwarded::No);
     let ask = ask.map(|call| to_ask(call, about.payment.as_ref()));
     let detail = about.detail.into_iter().chain(ask).collect::<Vec<_>>().join(" ");

@@ -18,7 +18,7 @@ use crate::page::{self, Language, Notice};
 use crate::secret::CleartextBody;
 
 use super::desk::{Call, Desk, Origin};
-use super::exchange::{SendError, SendErrorKind};
+use super::exchange::SendError;
 use super::message::{Head, Reply};
 use super::public::Public;
 use super::reply;
@@ -138,15 +138,14 @@ impl Public {
         let outcome = self.0.send(prepared, Origin::Outside, call.behalf()).await;
         call.upstream_since(begun);
         call.exchanged(status_of(&outcome));
-        let unrecorded =
-            outcome.as_ref().is_err_and(|error| error.kind == SendErrorKind::NotRecorded);
         let outcome = outcome.map_err(|error| reply::forwarded(&error));
         match self.0.flow.finish_form(ticket, outcome, Timestamp::system()) {
             Ok(outcome) => relayed(outcome, language),
             Err(refusal) => {
+                let why = call.code;
                 let reply = unreachable(&refusal, language, call);
-                if unrecorded {
-                    call.code = reply::AUDIT_UNAVAILABLE;
+                if why == reply::AUDIT_UNAVAILABLE {
+                    call.code = why;
                 }
                 reply
             }

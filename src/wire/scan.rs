@@ -3,7 +3,8 @@
 //! Plain digits are masked in place: the first six, stars, the last four. What only decodes to card
 //! data becomes stars of the same length. Numbers that are masked already stay as they are, and so
 //! does every byte of a harmless body. Reading order: [`scrub`], [`scan_json`], [`scan_text`]; the
-//! search itself is in `numbers` (digits), `fold` (disguised text) and `layers` (encoded runs).
+//! search itself is in `numbers` (digits), `known` (the number that was put in), `fold` (disguised
+//! text) and `layers` (encoded runs).
 
 use std::fmt;
 
