@@ -46,6 +46,7 @@ fn no_input_costs_more_than_its_length() {
         ("a known number's digits apart", repeat(&format!("4{:250}", ""))),
         ("a known number's digits in masks", repeat("4*")),
         ("a known number's bytes", repeat("34 ")),
+        ("a known number's bytes in one row", repeat("35353139323833383132303330303030")),
         ("a long entity", format!("&#{}", repeat("0"))),
         ("full width", repeat("５")),
         ("escapes", format!("\"{}\"", repeat("\\u0035"))),

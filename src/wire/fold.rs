@@ -4,8 +4,6 @@
 //! folded text names its bytes in the body. Folded text is never longer than what it came from, and
 //! wipes itself. A fold that changes nothing allocates nothing.
 
-use std::cell::Cell;
-
 use super::{Span, text};
 use crate::secret::CleartextBody;
 
@@ -70,8 +68,8 @@ pub(super) fn disguises(bytes: &[u8]) -> Option<Folded> {
 /// Leaves out the tags of HTML and XML.
 pub(super) fn tags(bytes: &[u8]) -> Option<Folded> {
     // Where one comment has no end, none behind it has.
-    let unclosed = Cell::new(false);
-    fold(bytes, |rest| memchr::memchr(b'<', rest), |rest| tag(rest, &unclosed))
+    let mut unclosed = false;
+    fold(bytes, |rest| memchr::memchr(b'<', rest), |rest| tag(rest, &mut unclosed))
 }
 
 /// Whether a disguise may begin anywhere in the bytes. All are looked at, many at a time.
@@ -89,14 +87,14 @@ fn is_disguise(byte: u8) -> bool {
 fn fold(
     bytes: &[u8],
     find: impl Fn(&[u8]) -> Option<usize>,
-    piece: impl Fn(&[u8]) -> Option<Piece>,
+    mut piece: impl FnMut(&[u8]) -> Option<Piece>,
 ) -> Option<Folded> {
     let (mut folded, mut copied, mut from) = (None, 0, 0);
     while let Some(rest) = bytes.get(from..) {
         let Some(skipped) = find(rest) else { break };
         let at = from + skipped;
         from = at + 1;
-        let Some(found) = bytes.get(at..).and_then(&piece) else { continue };
+        let Some(found) = bytes.get(at..).and_then(&mut piece) else { continue };
         let folded = folded.get_or_insert_with(|| Folded {
             bytes: CleartextBody::with_capacity(bytes.len()),
             jumps: Vec::new(),
@@ -324,18 +322,29 @@ fn digit(char: char) -> Option<u8> {
 }
 
 /// A tag goes to its end, however far, and a comment to its own.
-fn tag(bytes: &[u8], unclosed: &Cell<bool>) -> Option<Piece> {
+fn tag(bytes: &[u8], unclosed: &mut bool) -> Option<Piece> {
     if !bytes.get(1)?.is_ascii_alphabetic() && !matches!(bytes.get(1)?, b'/' | b'!' | b'?') {
         return None;
     }
-    if let Some(inside) = bytes.strip_prefix(COMMENT).filter(|_| !unclosed.get()) {
-        if let Some(end) = memchr::memmem::find(inside, b"-->") {
-            return Some(Piece::nothing(COMMENT.len() + end + b"-->".len()));
+    if bytes.starts_with(COMMENT) && !*unclosed {
+        if let Some(end) = comment_end(bytes) {
+            return Some(Piece::nothing(end));
         }
-        unclosed.set(true);
+        *unclosed = true;
     }
     let end = memchr::memchr2(b'<', b'>', bytes.get(1..)?)? + 1;
     (bytes.get(end) == Some(&b'>')).then(|| Piece::nothing(end + 1))
+}
+
+/// As browsers see it (HTML, 13.2.5.43 to 13.2.5.51): `<!-->` and `<!--->` are whole comments, and
+/// `--!>` ends one, too.
+fn comment_end(bytes: &[u8]) -> Option<usize> {
+    let ends = |at: &usize| {
+        let before = bytes.get(..*at).unwrap_or_default();
+        before.get(b"<!".len()..).is_some_and(|inside| inside.ends_with(b"--"))
+            || before.get(COMMENT.len()..).is_some_and(|inside| inside.ends_with(b"--!"))
+    };
+    memchr::memchr_iter(b'>', bytes).find(ends).map(|at| at + 1)
 }
 
 #[cfg(test)]
@@ -408,6 +417,12 @@ mod tests {
     fn tags_are_left_out() {
         assert_eq!(tags(b"4111<b class=x>1111</b>").unwrap().bytes(), b"41111111");
         assert_eq!(tags(b"<!-- a -->1<br/>2").unwrap().bytes(), b"12");
+        for comment in
+            ["<!-->", "<!--->", "<!---->", "<!-- a --!>", "<!----!>", "<!--!>-->", "<!---!>-->"]
+        {
+            let text = format!("1{comment}2<!-- b -->3");
+            assert_eq!(tags(text.as_bytes()).unwrap().bytes(), b"123", "{comment}");
+        }
         let long = format!("1<!-- a < > b {0} -->2<td class=\"{0}\">3<!-- 4", "x".repeat(5000));
         assert_eq!(tags(long.as_bytes()).unwrap().bytes(), b"123<!-- 4");
     }
