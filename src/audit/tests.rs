@@ -23,15 +23,18 @@ fn settings(folder: &Path) -> Settings {
 }
 
 fn start(settings: &Settings) -> Result<Audit, JournalError> {
-    let start = || Audit::start(settings, &[Record::Started { version: "1" }], |_, _| {});
     // A process that another test begins has what is open here until it runs its own program.
     for _ in 0..50 {
-        match start() {
+        match start_once(settings) {
             Err(JournalError::Taken(_)) => thread::sleep(Duration::from_millis(10)),
             started => return started,
         }
     }
-    start()
+    start_once(settings)
+}
+
+fn start_once(settings: &Settings) -> Result<Audit, JournalError> {
+    Audit::start(settings, &[Record::Started { version: "1" }], |_, _| {})
 }
 
 fn reveal(request_id: &str) -> Record<'_> {
@@ -183,7 +186,7 @@ async fn a_process_that_was_killed_costs_no_line_and_the_chain_goes_on() {
 async fn a_second_process_does_not_write_the_same_record() {
     let folder = TempDir::new().unwrap();
     let _first = start(&settings(folder.path())).unwrap();
-    let second = start(&settings(folder.path())).unwrap_err().to_string();
+    let second = start_once(&settings(folder.path())).unwrap_err().to_string();
     assert!(second.ends_with("another process writes there"), "{second}");
 }
 

@@ -19,7 +19,7 @@ use crate::wire::{
 };
 
 use super::changes::Changes;
-use super::conceal::Concealed;
+use super::conceal::{Concealed, without_padding};
 use super::handle_context;
 use super::passed;
 use super::{Flow, PAYMENT_LIFE, Pending, Refusal, Withheld};
@@ -181,7 +181,7 @@ impl Pending {
             let spelled = Spelled::of(text);
             signature.reveal(|sign| match sign.iter().all(u8::is_ascii_hexdigit) {
                 true => spelled.holds_in_any_case(sign),
-                false => spelled.holds(sign),
+                false => spelled.holds(without_padding(sign)),
             })
         };
         let in_headers = answer.headers.values().any(|value| holds(value.as_bytes()));
@@ -252,7 +252,7 @@ pub(super) fn shape(answer: &Answer) -> Result<Option<Shape>, Refusal> {
     }
     let kind = match kind {
         Some(Ok(kind)) => kind,
-        Some(Err(_)) => return Err(Refusal::AnswerWithheld(Withheld::NotText)),
+        Some(Err(_)) => return Err(NOT_TEXT),
         None => "",
     };
     let end = memchr::memchr(b';', kind.as_bytes()).unwrap_or(kind.len());
@@ -292,14 +292,15 @@ fn begins_like_json(bytes: &[u8]) -> bool {
 fn charset(parameters: &str) -> Option<Shape> {
     let named = parameters.split(';').find_map(|parameter| {
         let (name, value) = parameter.trim().split_once('=')?;
-        name.eq_ignore_ascii_case("charset").then(|| value.trim_matches('"').to_ascii_lowercase())
+        name.eq_ignore_ascii_case("charset").then(|| value.trim_matches('"'))
     });
-    match named.as_deref() {
-        None | Some("utf-8" | "us-ascii") => Some(Shape::Text),
-        Some(name) if name.starts_with("iso-8859-") || name.starts_with("windows-125") => {
-            Some(Shape::SingleByte)
-        }
-        Some(_) => None,
+    let Some(named) = named else { return Some(Shape::Text) };
+    let is = |name: &str| named.eq_ignore_ascii_case(name);
+    let begins = |with: &str| named.get(..with.len()).is_some_and(|s| s.eq_ignore_ascii_case(with));
+    match () {
+        () if is("utf-8") || is("us-ascii") => Some(Shape::Text),
+        () if begins("iso-8859-") || begins("windows-125") => Some(Shape::SingleByte),
+        () => None,
     }
 }
 
@@ -326,7 +327,8 @@ fn is_usual(value: &[u8]) -> bool {
         _ => byte == shape,
     };
     let is_date = || value.len() == DATE.len() && DATE.iter().zip(value).all(fits);
-    value == passed::JSON.as_bytes() || is_date()
+    let is_json = [passed::JSON, "application/json; charset=utf-8"];
+    is_json.iter().any(|usual| value == usual.as_bytes()) || is_date()
 }
 
 impl Flow {
@@ -486,7 +488,9 @@ mod tests {
 
     #[test]
     fn json_and_dates_are_usual_and_nothing_like_them() {
-        for usual in ["application/json", "Sat, 21 Nov 2026 09:46:31 GMT"] {
+        for usual in
+            ["application/json", "application/json; charset=utf-8", "Sat, 21 Nov 2026 09:46:31 GMT"]
+        {
             assert!(is_usual(usual.as_bytes()), "{usual}");
         }
         for other in [

@@ -81,7 +81,7 @@ impl<'a> Concealed<'a> {
 }
 
 /// Base64 tells as much without it.
-fn without_padding(secret: &[u8]) -> &[u8] {
+pub(super) fn without_padding(secret: &[u8]) -> &[u8] {
     let padding = secret.iter().rev().take_while(|byte| **byte == b'=').count();
     secret.get(..secret.len() - padding).unwrap_or_default()
 }

@@ -5,7 +5,7 @@
 //! All bytes but those of the two fields stay as they are.
 
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, Method};
+use http::{HeaderMap, HeaderValue, Method};
 
 use crate::caller::App;
 use crate::card::{CardError, Cvv, CvvToken, Timestamp, Token};
@@ -17,7 +17,7 @@ use crate::wire::form::{self, FormDocument};
 use crate::wire::multipart::{self, MultipartDocument};
 use crate::wire::{
     Category, Document, Edit, Kind, Known, Span, Spelled, Text, Value, WireError, contains_card,
-    parse, splice, write_encoded, write_quoted,
+    is_card_number, parse, splice, write_encoded, write_quoted,
 };
 
 use super::capture::{Typed, checked};
@@ -195,15 +195,17 @@ impl<'d> Found<'d> {
         digits
     }
 
-    /// Whether the number stands in a text again, in whatever spelling and grouping.
-    fn is_in(&self, text: &[u8]) -> bool {
+    /// Whether the number, where it is a card's, stands in one of these texts again, in whatever
+    /// spelling and grouping.
+    fn is_in<'t>(&self, mut texts: impl Iterator<Item = &'t [u8]>) -> bool {
         let digits = self.digits();
-        !digits.is_empty() && Spelled::of(text).holds_digits(digits.as_bytes())
+        let is_card = std::str::from_utf8(digits.as_bytes()).is_ok_and(is_card_number);
+        is_card && texts.any(|text| Spelled::of(text).holds_digits(digits.as_bytes()))
     }
 
     /// A page's script may have put it into a cookie, and a browser into a referrer.
     fn is_in_headers(&self, headers: &HeaderMap) -> bool {
-        headers.values().any(|value| self.is_in(value.as_bytes()))
+        self.is_in(headers.values().map(HeaderValue::as_bytes))
     }
 
     /// The security code, unless the field was left empty.
@@ -376,7 +378,7 @@ impl Body<'_> {
                 parts.parts().filter(|part| elsewhere(part.span())).any(|p| holds_card(p.bytes()))
             }
         };
-        let again = found.is_in(rest.as_bytes());
+        let again = found.is_in(std::iter::once(rest.as_bytes()));
         if hidden || again || holds_card(rest.as_bytes()) || self.has_code(elsewhere) {
             return Err(Refusal::RawCard(None));
         }

@@ -9,8 +9,9 @@ use crate::wire::{Known, contains_card};
 /// A scheme adds so many headers at most.
 const SIGNED_HEADERS: usize = 5;
 
-/// Request headers that go on to a provider; everything else stays here (threat T13).
-const PASSED_ON: [HeaderName; 4] = [
+/// Request headers that go on to a provider, an application's and a browser's: no cookies, no
+/// credentials, nothing else (threat T13).
+pub(super) const PASSED_ON: [HeaderName; 4] = [
     http::header::ACCEPT,
     http::header::ACCEPT_LANGUAGE,
     http::header::CONTENT_TYPE,

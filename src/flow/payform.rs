@@ -3,8 +3,7 @@
 
 use std::sync::Arc;
 
-use http::header::{ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, USER_AGENT};
-use http::{HeaderMap, HeaderName, Method};
+use http::{HeaderMap, Method};
 use url::Url;
 
 use crate::card::{RelayId, Timestamp};
@@ -20,12 +19,10 @@ use super::fields::{self, Content, Fields};
 use super::forward::{Prepared, audience, form_only};
 use super::handoff::HandoffPage;
 use super::packed::{Packer, Unpacker};
+use super::passed::PASSED_ON;
 use super::relay::{Relayed, landing, passed_back, path_and_query};
 use super::reveal::{Clear, Disclosure, Revealed, Tokens};
 use super::{Answer, Flow, Forwarded, Refusal, Withheld};
-
-/// Headers of the browser that go on: no cookies, neither ours nor the merchant's.
-const PASSED_ON: [HeaderName; 4] = [ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, USER_AGENT];
 
 /// A card form as the browser posted it.
 #[derive(Debug)]

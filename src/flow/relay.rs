@@ -4,8 +4,8 @@
 //! State `issued → relaying → done` by compare-and-set. Cookies play no part: the post is
 //! cross-site.
 
-use http::header::{ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, LOCATION, USER_AGENT};
-use http::{HeaderMap, HeaderName, Method, StatusCode};
+use http::header::{CONTENT_TYPE, LOCATION};
+use http::{HeaderMap, Method, StatusCode};
 use url::Url;
 
 use crate::card::{RelayId, Timestamp};
@@ -19,10 +19,8 @@ use super::challenge::WayBack;
 use super::conceal::Concealed;
 use super::forward::Prepared;
 use super::packed::{Packer, Unpacker};
+use super::passed::PASSED_ON;
 use super::{Answer, Flow, Forwarded, Refusal};
-
-/// Headers of the browser that go on: no cookies, neither ours nor the merchant's.
-const PASSED_ON: [HeaderName; 4] = [ACCEPT, ACCEPT_LANGUAGE, CONTENT_TYPE, USER_AGENT];
 
 /// What the browser brought back.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use hmac::{Hmac, Mac as _};
 use portcullis::flow::Unverified;
 use sha2::Sha256;
 
-use crate::bench::{Bench, CVV, NOW, PAN, body, deliver, headers, member, refusal, sent};
+use crate::bench::{Bench, CVV, NOW, PAN, body, deliver, headers, member, parts, refusal, sent};
 
 const PAGE: &str = include_str!("../../docs/add-a-provider.md");
 
@@ -56,6 +56,37 @@ fn json_and_form_routes_pay_with_the_final_bytes_signed() {
     let seen = sent(outcome.unwrap().0);
     assert_eq!(seen.body, form(PAN, CVV).as_bytes());
     assert_eq!(seen.headers["x-acme-signature"], mac("real-secret", &seen.body).as_str());
+}
+
+#[test]
+fn a_signature_that_comes_back_withholds_the_answer_without_its_padding_too() {
+    let bench = Bench::acme(&profile().replacen("spelling = \"hex\"", "spelling = \"base64\"", 1));
+    let (token, _) = bench.shop_card();
+    for padding in ["", "="] {
+        let raw = format!(r#"{{"card":{{"number":"{token}"}}}}"#);
+        let mut map = signed("application/json", &raw);
+        let signature = base64_of(&mac("virtual-secret", raw.as_bytes()));
+        map.insert("x-acme-signature", signature.parse().unwrap());
+        let outcome = bench.prepare("POST", "/acme/main/v2/charges", &map, raw.as_bytes());
+        let (draft, mut pending) = outcome.unwrap();
+        let signed = draft.sign(NOW).unwrap();
+        pending.signed(signed.signature);
+        let seen = parts(signed.prepared);
+        let signature = seen.headers["x-acme-signature"].to_str().unwrap();
+        assert_eq!(signature, base64_of(&mac("real-secret", &seen.body)));
+        let echo = format!(r#"{{"error":"{}{padding}"}}"#, signature.trim_end_matches('='));
+        let seen = refusal(bench.answer(pending, 200, echo.as_bytes()));
+        assert_eq!(seen, "AnswerWithheld(HoldsSignature)", "{padding}");
+    }
+}
+
+/// Bytes that stand in hexadecimal, in base64 with its padding.
+fn base64_of(hex: &str) -> String {
+    let bytes = hex
+        .as_bytes()
+        .chunks(2)
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap());
+    base64::engine::general_purpose::STANDARD.encode(bytes.collect::<Vec<_>>())
 }
 
 #[test]
