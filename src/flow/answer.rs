@@ -297,11 +297,10 @@ fn charset(parameters: &str) -> Option<Shape> {
     let Some(named) = named else { return Some(Shape::Text) };
     let is = |name: &str| named.eq_ignore_ascii_case(name);
     let begins = |with: &str| named.get(..with.len()).is_some_and(|s| s.eq_ignore_ascii_case(with));
-    match () {
-        () if is("utf-8") || is("us-ascii") => Some(Shape::Text),
-        () if begins("iso-8859-") || begins("windows-125") => Some(Shape::SingleByte),
-        () => None,
+    if is("utf-8") || is("us-ascii") {
+        return Some(Shape::Text);
     }
+    (begins("iso-8859-") || begins("windows-125")).then_some(Shape::SingleByte)
 }
 
 fn passed_on(mut headers: HeaderMap, known: &Known<'_>, concealed: &Concealed<'_>) -> HeaderMap {
@@ -327,8 +326,8 @@ fn is_usual(value: &[u8]) -> bool {
         _ => byte == shape,
     };
     let is_date = || value.len() == DATE.len() && DATE.iter().zip(value).all(fits);
-    let is_json = [passed::JSON, "application/json; charset=utf-8"];
-    is_json.iter().any(|usual| value == usual.as_bytes()) || is_date()
+    let usual = [passed::JSON, "application/json; charset=utf-8"];
+    usual.iter().any(|usual| value == usual.as_bytes()) || is_date()
 }
 
 impl Flow {

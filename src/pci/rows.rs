@@ -45,7 +45,7 @@ pub struct Row {
     pub by: By,
     /// How, with a configuration.
     pub how: fn(&Config) -> String,
-    /// What gives it up: keys that are on, or the name of a table that is missing.
+    /// What gives it up: keys that are on, a table that is missing, a log that is written nowhere.
     pub given_up_by: &'static [&'static str],
     /// Tests that show it.
     pub tests: &'static [&'static str],
@@ -235,21 +235,23 @@ fn tampering(config: &Config) -> String {
 fn entries(config: &Config) -> String {
     let whole =
         "app, event, time, outcome, request_id (and the log's line of that id), token and host.";
-    text(match config.is_silent() && exports_lines(config) {
-        true => {
+    text(match (config.is_silent(), exports_lines(config)) {
+        (false, _) => whole,
+        (true, true) => {
             "app, event, time, outcome, request_id (and the line of that id at the collector, where it \
              is kept), token and host."
         }
-        false => whole,
+        (true, false) => "app, event, time, outcome, request_id, token and host.",
     })
 }
 
 fn attempts(config: &Config) -> String {
-    let place = match config.is_silent() && exports_lines(config) {
-        true => "a line at the collector",
-        false => "a line of the log",
+    let places = match (config.is_silent(), exports_lines(config)) {
+        (false, _) => "a line of the log with its code, and a count of the metrics",
+        (true, true) => "a line at the collector with its code, and a count of the metrics",
+        (true, false) => "a count of the metrics alone",
     };
-    format!("Every refused call is {place} with its code, and a count of the metrics.")
+    format!("Every refused call is {places}.")
 }
 
 fn scope(config: &Config) -> String {

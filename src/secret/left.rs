@@ -5,6 +5,8 @@ use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::sync::mpsc;
 
+const PAGE: usize = 4096;
+
 /// Where to look.
 #[derive(Clone, Copy)]
 enum Where {
@@ -24,8 +26,9 @@ pub(crate) fn is_in_memory(inverted: &[u8]) -> bool {
     is_found(inverted, Where::Everywhere)
 }
 
-/// Whether these bytes, inverted, are in memory once `work` was done in a thread of its own, whose
-/// stack nothing has been on before or since.
+/// Whether these bytes, inverted, are in memory once `work` was done in a thread of its own, which
+/// does nothing else. Its stack may have been another thread's, so the bytes have to be this
+/// test's alone.
 pub(crate) fn is_left_by<T: Send>(inverted: &[u8], work: impl FnOnce() -> T + Send) -> (bool, T) {
     is_found_after(inverted, work, |_| Where::Everywhere)
 }
@@ -70,10 +73,18 @@ fn is_found(inverted: &[u8], place: Where) -> bool {
         if matches!(place, Where::At(address) if !(from..to).contains(&address)) {
             return false;
         }
-        let mut bytes = vec![0; to - from];
-        // Another thread may have given its memory back meanwhile.
-        let read = memory.read_exact_at(&mut bytes, from as u64).is_ok();
+        let bytes = readable(&memory, from, to);
         let is_it = |window: &[u8]| window.iter().zip(inverted).all(|(byte, not)| *byte == !not);
-        read && bytes.windows(inverted.len()).any(is_it)
+        bytes.windows(inverted.len()).any(is_it)
     })
+}
+
+/// A mapping page by page: a guard below a stack cannot be read, nor what another thread has given
+/// back meanwhile.
+fn readable(memory: &File, from: usize, to: usize) -> Vec<u8> {
+    let mut bytes = vec![0; to - from];
+    for (page, at) in bytes.chunks_mut(PAGE).zip((from..to).step_by(PAGE)) {
+        let _ = memory.read_exact_at(page, at as u64);
+    }
+    bytes
 }

@@ -4,6 +4,8 @@
 //! folded text names its bytes in the body. Folded text is never longer than what it came from, and
 //! wipes itself. A fold that changes nothing allocates nothing.
 
+use memchr::memmem;
+
 use super::{Span, text};
 use crate::secret::CleartextBody;
 
@@ -65,11 +67,42 @@ pub(super) fn disguises(bytes: &[u8]) -> Option<Folded> {
     fold(bytes, |rest| rest.iter().position(|byte| is_disguise(*byte)), disguise)
 }
 
-/// Leaves out the tags of HTML and XML.
-pub(super) fn tags(bytes: &[u8]) -> Option<Folded> {
-    // Where one comment has no end, none behind it has.
-    let mut unclosed = false;
-    fold(bytes, |rest| memchr::memchr(b'<', rest), |rest| tag(rest, &mut unclosed))
+/// Leaves out the tags, as HTML has them, and as XML has them where that may be something else.
+pub(super) fn tags(bytes: &[u8]) -> [Option<Folded>; 2] {
+    let read = |comments| {
+        // Where one comment has no end, none behind it has.
+        let mut unclosed = false;
+        fold(bytes, |rest| memchr::memchr(b'<', rest), |rest| tag(rest, comments, &mut unclosed))
+    };
+    let html = read(Comments::Html);
+    let mut short = [b"<!-->".as_slice(), b"<!--->"].into_iter();
+    let differs = html.is_some() && short.any(|short| memmem::find(bytes, short).is_some());
+    [html, differs.then(|| read(Comments::Xml)).flatten()]
+}
+
+/// Where comments end.
+#[derive(Clone, Copy)]
+enum Comments {
+    /// As in browsers (HTML, 13.2.5.43 to 13.2.5.52): `<!-->` and `<!--->` are whole ones, and
+    /// `--!>` ends one, too.
+    Html,
+    /// At the first `-->` behind their beginning (XML, 2.5).
+    Xml,
+}
+
+impl Comments {
+    /// The end of the comment that the bytes begin with.
+    fn end(self, bytes: &[u8]) -> Option<usize> {
+        let inside = |from: usize, at: usize| bytes.get(from..at).unwrap_or_default();
+        let ends = |at: &usize| match self {
+            Self::Html => {
+                inside(b"<!".len(), *at).ends_with(b"--")
+                    || inside(COMMENT.len(), *at).ends_with(b"--!")
+            }
+            Self::Xml => inside(COMMENT.len(), *at).ends_with(b"--"),
+        };
+        memchr::memchr_iter(b'>', bytes).find(ends).map(|at| at + 1)
+    }
 }
 
 /// Whether a disguise may begin anywhere in the bytes. All are looked at, many at a time.
@@ -322,29 +355,18 @@ fn digit(char: char) -> Option<u8> {
 }
 
 /// A tag goes to its end, however far, and a comment to its own.
-fn tag(bytes: &[u8], unclosed: &mut bool) -> Option<Piece> {
+fn tag(bytes: &[u8], comments: Comments, unclosed: &mut bool) -> Option<Piece> {
     if !bytes.get(1)?.is_ascii_alphabetic() && !matches!(bytes.get(1)?, b'/' | b'!' | b'?') {
         return None;
     }
     if bytes.starts_with(COMMENT) && !*unclosed {
-        if let Some(end) = comment_end(bytes) {
+        if let Some(end) = comments.end(bytes) {
             return Some(Piece::nothing(end));
         }
         *unclosed = true;
     }
     let end = memchr::memchr2(b'<', b'>', bytes.get(1..)?)? + 1;
     (bytes.get(end) == Some(&b'>')).then(|| Piece::nothing(end + 1))
-}
-
-/// As browsers see it (HTML, 13.2.5.43 to 13.2.5.51): `<!-->` and `<!--->` are whole comments, and
-/// `--!>` ends one, too.
-fn comment_end(bytes: &[u8]) -> Option<usize> {
-    let ends = |at: &usize| {
-        let before = bytes.get(..*at).unwrap_or_default();
-        before.get(b"<!".len()..).is_some_and(|inside| inside.ends_with(b"--"))
-            || before.get(COMMENT.len()..).is_some_and(|inside| inside.ends_with(b"--!"))
-    };
-    memchr::memchr_iter(b'>', bytes).find(ends).map(|at| at + 1)
 }
 
 #[cfg(test)]
@@ -399,7 +421,7 @@ mod tests {
         for text in ["a&b=c", "100%", "%zz", "\\q", "Оплата заказа é 😀", "&#;", "&#xg", "a < b"]
         {
             assert!(disguises(text.as_bytes()).is_none(), "{text}");
-            assert!(tags(text.as_bytes()).is_none(), "{text}");
+            assert!(untagged(text).is_empty(), "{text}");
         }
     }
 
@@ -415,16 +437,25 @@ mod tests {
 
     #[test]
     fn tags_are_left_out() {
-        assert_eq!(tags(b"4111<b class=x>1111</b>").unwrap().bytes(), b"41111111");
-        assert_eq!(tags(b"<!-- a -->1<br/>2").unwrap().bytes(), b"12");
-        for comment in
-            ["<!-->", "<!--->", "<!---->", "<!-- a --!>", "<!----!>", "<!--!>-->", "<!---!>-->"]
-        {
-            let text = format!("1{comment}2<!-- b -->3");
-            assert_eq!(tags(text.as_bytes()).unwrap().bytes(), b"123", "{comment}");
-        }
+        assert_eq!(untagged("4111<b class=x>1111</b>"), ["41111111"]);
+        assert_eq!(untagged("<!-- a -->1<br/>2"), ["12"]);
         let long = format!("1<!-- a < > b {0} -->2<td class=\"{0}\">3<!-- 4", "x".repeat(5000));
-        assert_eq!(tags(long.as_bytes()).unwrap().bytes(), b"123<!-- 4");
+        assert_eq!(untagged(&long), ["123<!-- 4"]);
+    }
+
+    #[test]
+    fn comments_end_as_in_html_and_as_in_xml() {
+        for comment in ["<!---->", "<!-- a --!>", "<!----!>", "<!--!>-->", "<!---!>-->"] {
+            assert_eq!(untagged(&format!("1{comment}2<!-- b -->3")), ["123"], "{comment}");
+        }
+        for short in ["<!-->", "<!--->"] {
+            assert_eq!(untagged(&format!("1{short}2<!-- b -->3")), ["123", "13"], "{short}");
+        }
+    }
+
+    fn untagged(text: &str) -> Vec<String> {
+        let read = |folded: Folded| String::from_utf8(folded.bytes().to_vec()).unwrap();
+        tags(text.as_bytes()).into_iter().flatten().map(read).collect()
     }
 
     #[test]

@@ -305,9 +305,10 @@ impl<'k> Scan<'k> {
     }
 
     fn without_tags<'t>(&mut self, mut view: View<'t>, mut places: Vec<Place>) -> Vec<Place> {
-        if let Some(folded) = fold::tags(view.text()) {
+        for folded in fold::tags(view.text()).into_iter().flatten() {
             view.folds.push(folded);
             self.layer(&view, &mut places);
+            view.folds.pop();
         }
         places
     }

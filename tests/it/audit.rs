@@ -211,6 +211,9 @@ async fn on_a_full_disk_no_card_leaves_and_no_token_is_lost() {
     let scrape = || portcullis_sandbox::client::Call::get(&metrics);
     let text = house.world.client.send(scrape()).await.unwrap().text();
     assert!(text.contains("\nportcullis_audit_up 0\n"), "{text}");
+    let forms = |line: &&str| line.contains("payform") && line.contains("audit_unavailable");
+    let forms: Vec<_> = text.lines().filter(forms).collect();
+    assert!(matches!(forms[..], [line] if line.ends_with(" 2")), "{text}");
     let answer = house.operate(http::Method::GET, "/readyz").await;
     assert_eq!((answer.status, answer.text().as_str()), (503, "audit\n"));
     assert_eq!(house.sales_received(), 0);

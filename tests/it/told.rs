@@ -81,6 +81,11 @@ async fn a_card_form_in_doubt_is_told_as_such_and_whose_it_is() {
         assert_told(&line, &of("shop", "qostiq"));
         assert_told(&line, &[("forwarded", "yes".into())]);
     }
+    let form = house.card_form("qostiq-browser", &house.captured().await).await;
+    assert!(public.send(&form).await.status < 400);
+    let line = house.told("payform", FAULTS.len() + 3).await.remove(FAULTS.len() + 2);
+    assert_told(&line, &of("shop", "qostiq-browser"));
+    assert_told(&line, &[("forwarded", "unknown".into())]);
 }
 
 #[tokio::test]

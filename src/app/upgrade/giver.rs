@@ -240,7 +240,8 @@ impl Giver {
     }
 }
 
-/// Has the other side told why, where it is refused. If it is gone by then, that stays the reason.
+/// Has the other side told why, where it is refused. The refusal stays the reason where the other
+/// side is gone by then.
 fn told<T>(wire: &mut Wire, outcome: Result<T, Failure>) -> Result<T, Failure> {
     if let Err(Failure::Refused(refused)) = &outcome {
         let hello = Hello { format: FORMAT, version: env!("CARGO_PKG_VERSION"), more: &[] };

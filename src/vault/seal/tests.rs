@@ -11,6 +11,7 @@ use aes_gcm::KeySizeUser;
 use aes_gcm::aes::{Aes128, Aes192};
 use proptest::prelude::*;
 use serde_json::Value;
+use std::hint::black_box;
 
 const END: Timestamp = Timestamp::from_secs(2_000);
 
@@ -187,6 +188,8 @@ fn no_key_of_a_record_is_left_in_memory() {
         let clear = invert(&key);
         assert!(is_in_memory(&key), "the search finds what is there");
         drop(clear);
+        let held = || black_box(*invert(&key).first_chunk::<16>().unwrap());
+        assert!(is_left_by(&key[..16], held).0, "on a stack, too");
     }
 }
 
