@@ -166,8 +166,9 @@ fn without_a_log_and_a_collector_refused_calls_are_not_logged() {
     let silent = format!("{AUDIT}[log]\nformat = \"off\"\n");
     let collected =
         format!("{silent}[telemetry]\nendpoint = \"https://collector.shop.test:4318\"\n");
-    for nowhere in [&silent, &format!("{collected}logs = false\n")] {
-        let (_folder, config) = configured(nowhere);
+    let metrics_alone = format!("{collected}logs = false\n");
+    for unlogged in [&silent, &metrics_alone] {
+        let (_folder, config) = configured(unlogged);
         let report = Report::of(Some(&config), NOW);
         for (number, left) in [
             ("10.2.1.4", "Every refused call is a count of the metrics alone."),

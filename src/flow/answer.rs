@@ -261,7 +261,6 @@ pub(super) fn shape(answer: &Answer) -> Result<Option<Shape>, Refusal> {
     let kind = kind.trim();
     let bytes = answer.body.as_bytes();
     let is = |whole: &str| kind.eq_ignore_ascii_case(whole);
-    let begins = |with: &str| kind.get(..with.len()).is_some_and(|s| s.eq_ignore_ascii_case(with));
     let ends = |with: &str| {
         let at = kind.len().checked_sub(with.len());
         at.and_then(|at| kind.get(at..)).is_some_and(|end| end.eq_ignore_ascii_case(with))
@@ -270,7 +269,7 @@ pub(super) fn shape(answer: &Answer) -> Result<Option<Shape>, Refusal> {
         return Ok(Some(Shape::Json));
     }
     let textual = kind.is_empty()
-        || begins("text/")
+        || begins(kind, "text/")
         || ends("xml")
         || is("application/x-www-form-urlencoded");
     match (textual, charset) {
@@ -296,11 +295,15 @@ fn charset(parameters: &str) -> Option<Shape> {
     });
     let Some(named) = named else { return Some(Shape::Text) };
     let is = |name: &str| named.eq_ignore_ascii_case(name);
-    let begins = |with: &str| named.get(..with.len()).is_some_and(|s| s.eq_ignore_ascii_case(with));
     if is("utf-8") || is("us-ascii") {
         return Some(Shape::Text);
     }
-    (begins("iso-8859-") || begins("windows-125")).then_some(Shape::SingleByte)
+    (begins(named, "iso-8859-") || begins(named, "windows-125")).then_some(Shape::SingleByte)
+}
+
+/// Whether a text begins like this, in whatever case.
+fn begins(text: &str, with: &str) -> bool {
+    text.get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with))
 }
 
 fn passed_on(mut headers: HeaderMap, known: &Known<'_>, concealed: &Concealed<'_>) -> HeaderMap {

@@ -5,7 +5,7 @@ use super::super::sealed::NAME_BYTES;
 use super::super::{Account, Accounts, Audience, Owner, Tenant};
 use super::*;
 use crate::card::Mode;
-use crate::secret::left::{invert, is_in_memory, is_left_by};
+use crate::secret::left::{invert, is_in_memory, is_left_by, is_left_on_stack_by};
 use crate::secret::wycheproof::{cases, hex};
 use aes_gcm::KeySizeUser;
 use aes_gcm::aes::{Aes128, Aes192};
@@ -189,7 +189,7 @@ fn no_key_of_a_record_is_left_in_memory() {
         assert!(is_in_memory(&key), "the search finds what is there");
         drop(clear);
         let held = || black_box(*invert(&key).first_chunk::<16>().unwrap());
-        assert!(is_left_by(&key[..16], held).0, "on a stack, too");
+        assert!(is_left_on_stack_by(&key[..16], held).0, "on a stack, too");
     }
 }
 
