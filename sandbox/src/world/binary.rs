@@ -77,6 +77,7 @@ fn build(folder: &Path) -> Result<()> {
             command.args(["--profile", other]);
         }
     }
+    say_nothing_of_us(&mut command);
     // cargo's own progress goes to standard error; standard output stays ours.
     command.current_dir(repository()).stdin(Stdio::null()).stdout(Stdio::null());
     let status = command.status().context("cargo cannot be started")?;
@@ -84,4 +85,29 @@ fn build(folder: &Path) -> Result<()> {
         bail!("cargo could not build portcullis; its messages are above");
     }
     Ok(())
+}
+
+/// Leaves out what cargo says of the package that it runs. The build script of ring takes it for a
+/// change, and everything above ring would be built anew, here and at the user's next build.
+fn say_nothing_of_us(command: &mut Command) {
+    let of_us = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(of_us) {
+            command.env_remove(name);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cargo_is_told_nothing_of_the_package_that_runs() {
+        let mut cargo = Command::new("cargo");
+        say_nothing_of_us(&mut cargo);
+        let is_left_out = |name: &str| cargo.get_envs().any(|(left, _)| left == name);
+        assert!(is_left_out("CARGO_MANIFEST_DIR") && is_left_out("CARGO_PKG_NAME"));
+        assert!(std::env::var_os("CARGO").is_some() && !is_left_out("CARGO"));
+    }
 }
