@@ -142,13 +142,14 @@ impl End {
 
     fn begin(&self, lines: &mut Vec<u8>, time: Timestamp) -> usize {
         let begun = lines.len();
+        lines.extend_from_slice(b"{\"seq\":");
         // Writing into memory does not fail.
-        let _ = write!(lines, "{{\"seq\":{},\"prev\":\"", self.sequence + 1);
+        let _ = write!(lines, "{}", self.sequence + 1);
+        lines.extend_from_slice(b",\"prev\":\"");
         lines.extend_from_slice(&self.hash.hex());
-        let _ = write!(lines, "\",\"time\":\"{time}");
-        // The time ends in Z.
-        lines.pop();
-        let _ = write!(lines, ".{:03}Z\",", time.as_millis() % 1000);
+        lines.extend_from_slice(b"\",\"time\":\"");
+        lines.extend_from_slice(&time.to_millis_text());
+        lines.extend_from_slice(b"\",");
         begun
     }
 

@@ -504,10 +504,9 @@ fn refuse_raw_card(
         });
         return Err(Refusal::RawCard(at_field.map(|reveal| reveal.pointer.to_string())));
     }
-    match fields.not_text(route).filter(|_| tokens.is_none()) {
-        Some(pointer) => Err(Refusal::FieldNotText(pointer)),
-        None => Ok(()),
-    }
+    // Where tokens were read, every field that may hold one was looked at.
+    let not_text = if tokens.is_none() { fields.not_text(route) } else { None };
+    not_text.map_or(Ok(()), |pointer| Err(Refusal::FieldNotText(pointer)))
 }
 
 /// Puts the real value where the application holds a virtual one, or a handle.

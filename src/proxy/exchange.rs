@@ -403,7 +403,7 @@ impl Upstreams {
         policy: AddressPolicy,
     ) -> Result<(Line, Key), SendErrorKind> {
         let key = Key { authority: Arc::clone(&target.authority), policy };
-        if let Some(line) = self.pool.take(&key) {
+        if let Some(line) = self.pool.take(&key, Instant::now()) {
             return Ok((line, key));
         }
         let (dialler, terms) = self.own(target);
@@ -464,7 +464,7 @@ impl Upstreams {
         let mut head = write_head(target, &out).ok_or(not_sent(SendErrorKind::BadRequest))?;
         join(&mut head, &mut out.body);
         let key = Key { authority: Arc::clone(&target.authority), policy };
-        let mut line = match self.pool.take(&key) {
+        let mut line = match self.pool.take(&key, begun) {
             Some(line) => line,
             None => {
                 let until = until.min(begun + terms.connect);

@@ -98,13 +98,16 @@ impl<'t> Spelled<'t> {
 /// Where these bytes stand next.
 fn next(text: &[u8], sought: &[u8], from: usize) -> Option<usize> {
     let rest = text.get(from..).filter(|rest| rest.len() >= sought.len())?;
-    let found = if rest.len() < LONG {
-        let begins = |at: &usize| rest.get(*at..).is_some_and(|rest| rest.starts_with(sought));
-        memchr::memchr_iter(*sought.first()?, rest).find(begins)
-    } else {
-        memmem::find(rest, sought)
-    };
+    let found =
+        if rest.len() < LONG { by_rare_byte(rest, sought) } else { memmem::find(rest, sought) };
     found.map(|at| from + at)
+}
+
+/// Looks for a byte that most texts have few of: a search that prepares itself costs more.
+fn by_rare_byte(text: &[u8], sought: &[u8]) -> Option<usize> {
+    let ahead = sought.iter().position(u8::is_ascii_uppercase).unwrap_or_default();
+    let begins = |at: &usize| text.get(*at..).is_some_and(|rest| rest.starts_with(sought));
+    memchr::memchr_iter(*sought.get(ahead)?, text.get(ahead..)?).find(begins)
 }
 
 #[cfg(test)]
@@ -176,5 +179,8 @@ mod tests {
             assert_eq!(places(&text, b"abababcd"), []);
         }
         assert_eq!(places(b"ababababab", b"abab"), [(0, 4), (4, 8)]);
+        assert_eq!(places(b"Bab BaBaBBab aB", b"aBa"), [(5, 8)]);
+        assert_eq!(places(b"abababX", b"ababX"), [(2, 7)]);
+        assert_eq!(places(b"X", b"abX"), []);
     }
 }
