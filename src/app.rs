@@ -129,6 +129,7 @@ pub fn run(mut config: Config, guarded: Guarded, upgrade: bool) -> Result<(), St
     let Made { public_tls, private_tls, ways, way } = made;
     let listeners = [("public", public_tls.clone()), ("private", private_tls.clone())];
     let metrics = Arc::new(metrics(&listeners)?);
+    metrics.dangers(&config.dangers);
     let (mut upgrade, sockets) = sockets(&config, meeting, &vault)?;
     let signers = Arc::new(Signers::new(threads).map_err(|_| StartError::Threads)?);
     // Last before the record, which the other process gives up now: its requests wait.

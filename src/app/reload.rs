@@ -195,6 +195,7 @@ impl Reload {
             self.tell_news(listener, setup, setup.take(fresh));
         }
         let digest = digest.to_string();
+        self.lasting.metrics.dangers(&dangers);
         self.lasting.log.write(&Event::ConfigurationRead { digest: &digest, dangers: &dangers });
         Ok(digest)
     }

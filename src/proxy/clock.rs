@@ -69,6 +69,8 @@ impl Deadline {
 mod tests {
     use std::future::poll_fn;
 
+    use tokio::time::timeout;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -106,7 +108,9 @@ mod tests {
         let pending = poll_fn(|cx| Poll::Ready(deadline.poll_over(cx).is_pending()));
         assert!(pending.await);
         tokio::time::sleep(Duration::from_secs(1)).await;
-        poll_fn(|cx| deadline.poll_over(cx)).await;
+        // Time that is paused would go on for ever.
+        let over = timeout(Duration::from_secs(60), poll_fn(|cx| deadline.poll_over(cx)));
+        assert!(over.await.is_ok());
         assert_eq!(begun.elapsed().as_secs(), 7);
     }
 }

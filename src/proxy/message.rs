@@ -402,7 +402,8 @@ impl Refusal {
     }
 }
 
-/// Total deadlines of the phases of a connection; none is extended by progress.
+/// Total deadlines of the phases of a connection; none is extended by progress. A phase's time runs
+/// from where it first has to wait.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadlines {
     /// TLS handshake, HTTP/2 preface included.

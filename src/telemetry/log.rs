@@ -47,7 +47,8 @@ impl Format {
     }
 }
 
-/// Where events are written. Libraries' own log lines go nowhere: Pingora's print raw input.
+/// Where events are written. Libraries' own log lines are not compiled in: Pingora's print raw
+/// input.
 #[derive(Debug)]
 pub struct Log(Option<Arc<Waiting>>);
 
@@ -203,6 +204,11 @@ fn now_ms() -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nothing_that_libraries_would_log_is_compiled_in() {
+        assert_eq!(::log::STATIC_MAX_LEVEL, ::log::LevelFilter::Off);
+    }
 
     #[test]
     fn a_log_that_is_off_still_leaves_copies_and_one_without_readers_starts_nothing() {

@@ -70,6 +70,7 @@ pub struct Metrics {
     certificates: IntGaugeVec,
     export_lost: IntCounterVec,
     upstreams: IntGaugeVec,
+    dangers: IntGaugeVec,
     changes: Changes,
 }
 
@@ -147,6 +148,7 @@ impl Metrics {
             audit_up,
             certificates,
             export_lost,
+            dangers: weakened(&registry)?,
             changes: Changes::new(&registry)?,
             registry,
         })
@@ -222,6 +224,14 @@ impl Metrics {
     /// A configured host has that address no longer.
     pub fn upstream_gone(&self, host: &str, address: &str) {
         let _ = self.upstreams.remove_label_values(&[host, address]);
+    }
+
+    /// Notes the keys that weaken protection and are on (threat T22).
+    pub fn dangers(&self, keys: &[String]) {
+        self.dangers.reset();
+        for key in keys {
+            self.dangers.with_label_values(&[key]).set(1);
+        }
     }
 
     /// Serves the counts of a kind of change, at nothing.
@@ -322,6 +332,11 @@ impl VaultLevels {
             self.free.with_label_values(&[room]).set(whole(free));
         }
     }
+}
+
+fn weakened(registry: &Registry) -> Result<IntGaugeVec, prometheus::Error> {
+    let help = "1 for each key that weakens protection and is on.";
+    levels(registry, "portcullis_danger", help, &["key"])
 }
 
 fn counts(

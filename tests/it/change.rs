@@ -283,6 +283,19 @@ async fn what_a_running_process_cannot_take_on_needs_a_restart() {
 }
 
 #[tokio::test]
+async fn a_danger_is_a_metric_for_as_long_as_it_is_on() {
+    let house = House::open().await;
+    let off = house.config_text();
+    let on = off.replacen("[upstream]\n", "[upstream]\ndanger_plain_http = true\n", 1);
+    assert_ne!(on, off);
+    for (text, value) in [(&off, 0), (&on, 1), (&off, 0)] {
+        house.change(text).await;
+        let plain = "portcullis_danger{key=\"upstream.danger_plain_http\"}";
+        assert_eq!(house.metric(plain).await, value);
+    }
+}
+
+#[tokio::test]
 async fn a_port_that_the_process_closed_to_itself_is_not_called_after_a_change() {
     for switched_off in [false, true] {
         let adjust = Box::new(move |config: String| {

@@ -170,7 +170,9 @@ async fn what_is_switched_off_is_told_as_a_danger() {
     let [started] = &house.events("started")[..] else { panic!("one start") };
     let dangers: Vec<_> = started["dangers"].as_array().unwrap().iter().collect();
     for name in ["no_seccomp", "no_landlock", "allow_core_dumps", "run_as_root"] {
-        assert!(dangers.contains(&&Value::from(format!("process.danger_{name}"))), "{dangers:?}");
+        let key = format!("process.danger_{name}");
+        assert_eq!(house.metric(&format!("portcullis_danger{{key=\"{key}\"}}")).await, 1);
+        assert!(dangers.contains(&&Value::from(key)), "{dangers:?}");
     }
     let told = &started["process"];
     assert_eq!(told["seccomp"], false);

@@ -100,7 +100,7 @@ fn talkative(folder: &Path) -> PathBuf {
     use std::os::unix::fs::PermissionsExt as _;
     let script = folder.join("portcullis");
     let product = env!("CARGO_BIN_EXE_portcullis");
-    let text = format!("#!/bin/sh\nRUST_LOG=trace RUST_BACKTRACE=full exec '{product}' \"$@\"\n");
+    let text = format!("#!/bin/sh\nRUST_BACKTRACE=full exec '{product}' \"$@\"\n");
     std::fs::write(&script, text).unwrap();
     std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o700)).unwrap();
     script
