@@ -208,6 +208,10 @@ mod tests {
     #[test]
     fn nothing_that_libraries_would_log_is_compiled_in() {
         assert_eq!(::log::STATIC_MAX_LEVEL, ::log::LevelFilter::Off);
+        assert_eq!(
+            tracing::level_filters::STATIC_MAX_LEVEL,
+            tracing::level_filters::LevelFilter::OFF
+        );
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use prometheus::core::Collector as _;
 use prometheus::proto::MetricFamily;
 use prometheus::{
     Encoder as _, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
@@ -226,11 +227,18 @@ impl Metrics {
         let _ = self.upstreams.remove_label_values(&[host, address]);
     }
 
-    /// Notes the keys that weaken protection and are on (threat T22).
+    /// Notes the keys that weaken protection and are on (threat T22). Those that stay on are told
+    /// at every moment.
     pub fn dangers(&self, keys: &[String]) {
-        self.dangers.reset();
         for key in keys {
             self.dangers.with_label_values(&[key]).set(1);
+        }
+        let families = self.dangers.collect();
+        let told = families.iter().flat_map(|family| family.get_metric());
+        for key in told.flat_map(|metric| metric.get_label()).map(|label| label.value()) {
+            if !keys.iter().any(|on| on == key) {
+                let _ = self.dangers.remove_label_values(&[key]);
+            }
         }
     }
 

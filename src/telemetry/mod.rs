@@ -12,8 +12,8 @@ mod panics;
 mod span;
 mod trace;
 
+pub use self::log::{Format, Log, since_1970};
 pub use copies::Copies;
-pub use log::{Format, Log, since_1970};
 pub use metrics::{Levels, Metrics, Signal};
 pub use panics::{export_panics, tell_places_only};
 pub use span::{Sent, Served, Side, Span, Steps, Tracer};

@@ -69,8 +69,8 @@ pub fn doors(file: &Source) -> Vec<String> {
     for (at, path) in file.outside() {
         for (name, places) in DOORS.iter().filter(|(name, _)| covers(name, &path)) {
             if !places.iter().any(|allowed| place.starts_with(allowed)) {
-                complaints
-                    .push(file.at(at, &format!("`{name}` comes in through {}", places.join(", "))));
+                let through = if places.is_empty() { "no file".into() } else { places.join(", ") };
+                complaints.push(file.at(at, &format!("`{name}` comes in through {through}")));
             }
         }
     }
