@@ -52,7 +52,7 @@ impl Timestamp {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 
-    /// RFC 3339 in UTC, to the millisecond. It writes years with four digits.
+    /// RFC 3339 in UTC, to the millisecond: of a year its last four digits.
     #[must_use]
     pub fn to_millis_text(self) -> [u8; 24] {
         let secs = self.as_secs();
@@ -70,7 +70,8 @@ impl Timestamp {
             (20, millis / 10),
             (21, millis),
         ];
-        // Every line of the audit record has a time: one text costs less than nine numbers.
+        // Every line of the audit record has a time: one text costs less than nine numbers. The two
+        // pairs of the milliseconds share a digit.
         let mut text = *b"0000-00-00T00:00:00.000Z";
         for (at, number) in pairs {
             if let Some(pair) = text.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
@@ -85,9 +86,8 @@ impl fmt::Display for Timestamp {
     /// RFC 3339 in UTC, to the second: what interfaces show.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = self.to_millis_text();
-        let seconds = text.first_chunk::<19>().map(|text| str::from_utf8(text));
-        f.write_str(seconds.and_then(Result::ok).unwrap_or_default())?;
-        f.write_str("Z")
+        let seconds = text.get(..19).and_then(|text| str::from_utf8(text).ok());
+        write!(f, "{}Z", seconds.unwrap_or_default())
     }
 }
 

@@ -15,7 +15,7 @@ use crate::wire::{Kind, Text, Value, is_card_number, parse};
 use super::forward::json_only;
 use super::members::only;
 use super::object::Object;
-use super::{Flow, Refusal};
+use super::{Flow, Refusal, holds_card};
 
 /// What the browser is told.
 #[derive(Debug)]
@@ -258,6 +258,9 @@ pub(super) fn checked(typed: &Typed<'_>, now: Timestamp) -> Result<Capture, Refu
     }
     let holder = typed.holder.filter(|text| !text.trim().is_empty()).map(Holder::parse);
     let holder = holder.transpose().map_err(Refusal::Card)?;
+    if holder.as_ref().is_some_and(|name| name.reveal(|text| holds_card(text.as_bytes()))) {
+        return Err(Refusal::Card(CardError::Holder));
+    }
     Ok(Capture { card: Card { pan, holder, expiry }, cvv })
 }
 

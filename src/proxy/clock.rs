@@ -28,7 +28,7 @@ impl Deadline {
         Self { sleep: Box::pin(sleep_until(at)), phase: Phase::Until(at) }
     }
 
-    /// A new phase begins and may wait for `duration`.
+    /// A new phase begins and may last for `duration` from its first wait.
     pub(crate) const fn restart(&mut self, duration: Duration) {
         self.phase = Phase::New(duration);
     }

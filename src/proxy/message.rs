@@ -402,8 +402,8 @@ impl Refusal {
     }
 }
 
-/// Total deadlines of the phases of a connection; none is extended by progress. A phase's time runs
-/// from where it first has to wait.
+/// Total deadlines of the phases of a connection; none is extended by progress. Over HTTP/1.1 the
+/// clock of a phase is first read when it has to wait.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadlines {
     /// TLS handshake, HTTP/2 preface included.

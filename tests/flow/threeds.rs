@@ -276,6 +276,70 @@ fn return_addresses_anywhere_else_withhold_the_answer() {
     }
 }
 
+/// Each is another host, another port or another spelling than the one that is listed (threat T9).
+const ELSEWHERE: [&str; 44] = [
+    "10.0.0.1",
+    "172.16.0.1",
+    "192.168.1.1",
+    "169.254.169.254",
+    "0.0.0.0",
+    "127.1",
+    "0x7f000001",
+    "0x7f.1",
+    "017700000001",
+    "3232235777",
+    "[::]",
+    "[::ffff:127.0.0.1]",
+    "[::ffff:7f00:1]",
+    "[fe80::1]",
+    "[fd00::1]",
+    "[fe80::1%25eth0]",
+    "localhost",
+    "localhost.",
+    "localhost:9464",
+    "metadata.google.internal",
+    "psp.name",
+    "xcard.psp.name",
+    "card-psp.name",
+    "card.psp.name.",
+    "card.psp.name..",
+    "card.psp.name:80",
+    "card.psp.name:0",
+    "card.psp.name:65536",
+    "card.psp.name:443:443",
+    "user@card.psp.name",
+    "user:word@card.psp.name",
+    "evil.example:card.psp.name",
+    "card.psp.name@",
+    "card.psp.name@127.0.0.1",
+    "evil.example#@card.psp.name",
+    "evil.example?@card.psp.name",
+    "evil.example/@card.psp.name",
+    "evil.example;card.psp.name",
+    "card.psp.name,evil.example",
+    "card.psp.name%2eevil.example",
+    "card.psp.name%00.evil.example",
+    "card.psp.name%0d%0aevil.example",
+    "card\u{3002}psp.name.evil.example",
+    "c\u{430}rd.psp.name",
+];
+
+#[test]
+fn no_spelling_of_another_host_takes_a_return() {
+    let bench = Bench::with(LISTED, "");
+    let mut addresses = 0;
+    for host in ELSEWHERE {
+        for bad in [format!("https://{host}/x"), format!("https://{host}"), format!("{host}/x")] {
+            let answer = ANSWER.replace(WITH_RETURN, &bad);
+            let seen = refusal(answered(&bench, "paymega", &answer));
+            assert_eq!(seen, "AnswerWithheld(ReturnHost)", "{bad}");
+            addresses += 1;
+        }
+    }
+    assert!(addresses > 100);
+    assert!(answered(&bench, "paymega", ANSWER).is_ok());
+}
+
 #[test]
 fn a_challenge_that_is_not_https_is_withheld() {
     let bench = Bench::with(LISTED, "");

@@ -63,7 +63,11 @@ impl House {
 
     /// A card form as the browser would post it, with these values for the card.
     pub(super) async fn card_form(&self, account: &str, tokens: &Tokens) -> Ask {
-        let client = self.world.piastrix(account, App::Shop).unwrap();
+        self.card_form_of(account, App::Shop, tokens).await
+    }
+
+    pub(super) async fn card_form_of(&self, account: &str, app: App, tokens: &Tokens) -> Ask {
+        let client = self.world.piastrix(account, app).unwrap();
         let order = portcullis_sandbox::random::letters(12);
         let invoice = client.invoice(&order, "17.10", &[]).await.unwrap();
         let session = session_of(&invoice.json().unwrap()).unwrap();

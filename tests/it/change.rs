@@ -292,6 +292,8 @@ async fn a_danger_is_a_metric_for_as_long_as_it_is_on() {
         house.change(text).await;
         let plain = "portcullis_danger{key=\"upstream.danger_plain_http\"}";
         assert_eq!(house.metric(plain).await, value);
+        let stays = "portcullis_danger{key=\"upstream.danger_allow_private_addresses\"}";
+        assert_eq!(house.metric(stays).await, 1);
     }
 }
 

@@ -19,7 +19,7 @@ const FORM: &str = "application/x-www-form-urlencoded";
 const PARTS: &str = "multipart/form-data; boundary=----WebKitFormBoundaryAb1";
 const PAGE: &str = "text/html,application/xhtml+xml";
 
-fn form_body(number: &str, cvv: &str) -> String {
+pub(super) fn form_body(number: &str, cvv: &str) -> String {
     let holder = HOLDER.replace(' ', "+");
     format!("basket=2&number={number}&expiry=10%2F35&cvv={cvv}&holder={holder}&note=%D0%B4%D0%B0")
 }
@@ -48,7 +48,7 @@ fn post(target: &str, kind: &str, body: impl Into<Bytes>) -> Ask {
     Ask::new(Method::POST, target).header("content-type", kind).with_body(body)
 }
 
-fn pay(body: String) -> Ask {
+pub(super) fn pay(body: String) -> Ask {
     post("/checkout/17/pay", FORM, body)
 }
 
@@ -61,7 +61,7 @@ const ENCODINGS: [(&str, &str, Make); 3] = [
 ];
 
 impl House {
-    async fn shop(&self, version: Version) -> Line {
+    pub(super) async fn shop(&self, version: Version) -> Line {
         let authority = self.world.own_form_url().replace("https://", "");
         self.public(version).await.calling(&authority)
     }

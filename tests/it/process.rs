@@ -20,6 +20,13 @@ impl House {
         self.world.proxy().unwrap().pid().unwrap()
     }
 
+    /// Resident memory of the process.
+    pub(super) fn resident_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     pub(super) fn events(&self, name: &str) -> Vec<Value> {
         let log = String::from_utf8(self.log()).unwrap();
         // The last line may still be on its way.

@@ -41,7 +41,8 @@ pub(crate) fn a_card_is_found_in_no_sink() {
 async fn no_sink() {
     let folder = tempfile::tempdir().unwrap();
     let collector = Collector::start(None).await.unwrap();
-    let keyed = Keyed::open_with(Some(talkative(folder.path())), &exporting(&collector)).await;
+    let keyed =
+        Keyed::open_with(Some(asked_for_backtraces(folder.path())), &exporting(&collector)).await;
     let house = &keyed.house;
     let plan = Plan::of_each(EACH);
     // One more for the places where no card belongs.
@@ -95,8 +96,8 @@ async fn no_sink() {
     assert_eq!(leaks.told(), "");
 }
 
-/// The product, told to say as much as libraries can.
-fn talkative(folder: &Path) -> PathBuf {
+/// The product, asked for backtraces.
+fn asked_for_backtraces(folder: &Path) -> PathBuf {
     use std::os::unix::fs::PermissionsExt as _;
     let script = folder.join("portcullis");
     let product = env!("CARGO_BIN_EXE_portcullis");

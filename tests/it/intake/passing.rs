@@ -55,16 +55,8 @@ async fn all_other_paths_of_the_host_are_the_shops() {
     assert_problem(&answer, 404, "route_unknown", "no");
 }
 
-/// Resident memory of the process, in bytes.
-fn resident(house: &House) -> u64 {
-    let pid = house.world.proxy().unwrap().pid().unwrap();
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
-}
-
 const LARGE: usize = 48 << 20;
-const GROWTH_MAX: u64 = 16 << 20;
+const GROWTH_MAX_KIB: u64 = 16 << 10;
 
 async fn raw(house: &House) -> TlsStream<TcpStream> {
     let stream = TcpStream::connect(house.world.addresses.public.replace("https://", "")).await;
@@ -92,7 +84,7 @@ async fn large_bodies_pass_both_ways_with_flat_memory() {
     // The first request of each kind makes what is kept.
     let mut line = house.shop(Version::Http1).await;
     line.send(&post("/upload/x", "application/octet-stream", vec![7; 1 << 20])).await;
-    let before = resident(&house);
+    let before = house.resident_kib();
     let mut peak = before;
     let mut stream = raw(&house).await;
     let head =
@@ -101,7 +93,7 @@ async fn large_bodies_pass_both_ways_with_flat_memory() {
     let part = vec![7; 1 << 20];
     for _ in 0..LARGE / part.len() {
         stream.write_all(&part).await.unwrap();
-        peak = peak.max(resident(&house));
+        peak = peak.max(house.resident_kib());
     }
     stream.flush().await.unwrap();
     let answer = read_until(&mut stream, LARGE.to_string().as_bytes()).await;
@@ -118,15 +110,15 @@ async fn large_bodies_pass_both_ways_with_flat_memory() {
     left -= first;
     while left > 0 {
         left -= stream.read(&mut buffer).await.unwrap();
-        peak = peak.max(resident(&house));
+        peak = peak.max(house.resident_kib());
     }
     let grown = peak - before;
-    assert!(grown < GROWTH_MAX, "memory grew by {grown} bytes");
+    assert!(grown < GROWTH_MAX_KIB, "memory grew by {grown} KiB");
     // A client that does not read holds the shop up, not memory.
     stream.write_all(head.as_bytes()).await.unwrap();
     tokio::time::sleep(Duration::from_millis(300)).await;
-    let grown = resident(&house).saturating_sub(before);
-    assert!(grown < GROWTH_MAX, "memory grew by {grown} bytes while nobody read");
+    let grown = house.resident_kib().saturating_sub(before);
+    assert!(grown < GROWTH_MAX_KIB, "memory grew by {grown} KiB while nobody read");
 }
 
 #[tokio::test]
