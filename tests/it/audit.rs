@@ -80,9 +80,13 @@ impl House {
     }
 
     pub(super) async fn captured(&self) -> Tokens {
+        self.captured_by(App::Shop).await
+    }
+
+    pub(super) async fn captured_by(&self, app: App) -> Tokens {
         let mut private = self.private(Version::Http1).await;
         let mut public = self.public(Version::Http1).await;
-        self.tokens(&mut private, &mut public, App::Shop).await
+        self.tokens(&mut private, &mut public, app).await
     }
 }
 

@@ -7,7 +7,6 @@ use miniz_oxide::deflate::{compress_to_vec, compress_to_vec_zlib};
 use portcullis_sandbox::client::Answer;
 use portcullis_sandbox::corefy::cards::{CHALLENGED, PLAIN};
 use portcullis_sandbox::random;
-use portcullis_sandbox::shop::highhelp::NewPayment;
 use portcullis_sandbox::text::{encode_form, quote};
 use portcullis_sandbox::visitor::CVV;
 use portcullis_sandbox::world::accounts::App;
@@ -212,11 +211,7 @@ async fn no_card_in_disguise_passes_in_what_is_explained() {
 async fn no_card_in_disguise_passes_at_highhelp() {
     let house = House::open().await;
     let highhelp = house.world.highhelp("highhelp", App::Shop).unwrap();
-    let payment = NewPayment {
-        payment_id: format!("pay-{}", random::letters(8)),
-        callbacks: format!("{}/callbacks/highhelp", house.world.shop.url()),
-        redirect_url: house.world.shop.url().to_owned(),
-    };
+    let payment = house.new_payment();
     let good = highhelp.payin_body(&payment, &card_fields(&house.captured().await));
     let pay = async |body: String| highhelp.post("payment/ecom/payin", body).await.unwrap();
     none_passes(&house, &IN_JSON, &good, refused, async |body, _| pay(body).await).await;

@@ -15,6 +15,7 @@ use portcullis_sandbox::corefy::sale::Sale;
 use portcullis_sandbox::once::leak;
 use portcullis_sandbox::random;
 use portcullis_sandbox::shop::gateway::{CardFields, bearer_of};
+use portcullis_sandbox::shop::highhelp::NewPayment;
 use portcullis_sandbox::text::quote;
 use portcullis_sandbox::visitor::{Tokens, TypedCard, tokens_of};
 use portcullis_sandbox::world::accounts::App;
@@ -155,6 +156,16 @@ impl House {
     pub(crate) fn read(&self, account: &str, invoice: &str) -> Ask {
         Ask::get(&format!("/{account}{INVOICES}/{invoice}"))
             .header("authorization", &self.basic(account, App::Shop))
+    }
+
+    /// A payment that the shop is about to begin at HighHelp.
+    pub(crate) fn new_payment(&self) -> NewPayment {
+        let shop = self.world.shop.url();
+        NewPayment {
+            payment_id: format!("pay-{}", random::letters(8)),
+            callbacks: format!("{shop}/callbacks/highhelp"),
+            redirect_url: shop.to_owned(),
+        }
     }
 
     /// Session and card over these lines.

@@ -7,7 +7,6 @@ use portcullis_sandbox::client::Answer;
 use portcullis_sandbox::corefy::faults::Fault;
 use portcullis_sandbox::random;
 use portcullis_sandbox::record::Recorder;
-use portcullis_sandbox::shop::highhelp::NewPayment;
 use portcullis_sandbox::world::Options;
 use portcullis_sandbox::world::accounts::App;
 use serde_json::{Value, json};
@@ -206,11 +205,7 @@ async fn signed_status_calls_are_signed_anew_and_asked_once() {
     let house = asking().await;
     let tokens = house.ready("paymega").await.tokens;
     let highhelp = house.world.highhelp("highhelp", App::Shop).unwrap();
-    let payment = NewPayment {
-        payment_id: format!("pay-{}", random::letters(8)),
-        callbacks: format!("{}/callbacks/highhelp", house.world.shop.url()),
-        redirect_url: house.world.shop.url().to_owned(),
-    };
+    let payment = house.new_payment();
     house.world.highhelp.faults().set("payin", Fault::Cut);
     let answer = highhelp.payin(&payment, &card_fields(&tokens)).await.unwrap();
     house.world.highhelp.faults().clear();

@@ -5,7 +5,6 @@
 use portcullis_sandbox::client::Answer;
 use portcullis_sandbox::corefy::cards::PLAIN;
 use portcullis_sandbox::random;
-use portcullis_sandbox::shop::highhelp::NewPayment;
 use portcullis_sandbox::text::quote;
 use portcullis_sandbox::visitor::{Tokens, tokens_of};
 use portcullis_sandbox::world::accounts::App;
@@ -28,12 +27,6 @@ const ROUTES: [&str; 8] = [
 ];
 
 impl House {
-    async fn tokens_of(&self, app: App) -> Tokens {
-        let mut private = self.private(Version::Http1).await;
-        let mut public = self.public(Version::Http1).await;
-        self.tokens(&mut private, &mut public, app).await
-    }
-
     async fn sale_with(&self, account: &'static str, caller: App, tokens: Tokens) -> Answer {
         let mut private = self.private(Version::Http1).await;
         // Whoever has no credentials for an account shows those that he has for another.
@@ -50,11 +43,7 @@ impl House {
     }
 
     async fn call(&self, route: &str, caller: App, tokens: Tokens) -> Answer {
-        let payment = NewPayment {
-            payment_id: format!("pay-{}", random::letters(8)),
-            callbacks: format!("{}/callbacks/highhelp", self.world.shop.url()),
-            redirect_url: self.world.shop.url().to_owned(),
-        };
+        let payment = self.new_payment();
         let highhelp = || self.world.highhelp("highhelp", caller).unwrap();
         match route {
             "paymega sale" => self.sale_with("paymega", caller, tokens).await,
@@ -100,7 +89,7 @@ async fn a_token_is_redeemed_for_its_owner_alone_on_every_route() {
         for owner in APPS {
             for caller in APPS {
                 let name = format!("{route}: a card of {owner:?} for {caller:?}");
-                let answer = house.call(route, caller, house.tokens_of(owner).await).await;
+                let answer = house.call(route, caller, house.captured_by(owner).await).await;
                 let granted = caller == App::Shop || route != "paymega-relay sale";
                 match (granted, owner == caller) {
                     (true, true) => {
