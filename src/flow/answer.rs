@@ -9,7 +9,7 @@ use http::header::{
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-use crate::card::{Card, Cvv, Timestamp};
+use crate::card::{Card, Cvv, Pan, Timestamp};
 use crate::provider::{Account, AnswerRules};
 use crate::secret::{CleartextBody, SecretBytes};
 use crate::vault::Audience;
@@ -164,14 +164,14 @@ impl Pending {
         self.refuse_signature(&answer)?;
         // A body that stays as it is has been read once, and that is enough.
         let unchanged = document.as_ref().filter(|_| rewritten.is_none());
-        let findings = unchanged.map(|document| {
-            with_known(self.card.as_ref(), cvv, |known| scan_json(document, known))
-        });
+        let pan = self.card.as_ref().map(|card| &card.pan);
+        let findings =
+            unchanged.map(|document| with_known(pan, cvv, |known| scan_json(document, known)));
         drop(document);
         let Answer { status, headers, body } = answer;
         let answer = Answer { status, headers, body: rewritten.unwrap_or(body) };
         let clean = |known: &Known<'_>| clean(answer, findings, known, &concealed);
-        with_known(self.card.as_ref(), cvv, clean)
+        with_known(pan, cvv, clean)
     }
 
     /// A signature over a clear card is as good as the card to whoever can guess.
@@ -220,7 +220,7 @@ pub(super) fn unreadable(_: WireError) -> Refusal {
 
 /// Looks at what was put in, as the scrub wants it.
 pub(super) fn with_known<R>(
-    card: Option<&Card>,
+    pan: Option<&Pan>,
     cvv: Option<&Cvv>,
     look: impl FnOnce(&Known<'_>) -> R,
 ) -> R {
@@ -228,8 +228,8 @@ pub(super) fn with_known<R>(
         Some(cvv) => cvv.reveal(|cvv| look(&Known { pans, cvvs: &[cvv.as_bytes()] })),
         None => look(&Known { pans, cvvs: &[] }),
     };
-    match card {
-        Some(card) => card.pan.reveal(|pan| with_cvv(&[pan.as_bytes()])),
+    match pan {
+        Some(pan) => pan.reveal(|pan| with_cvv(&[pan.as_bytes()])),
         None => with_cvv(&[]),
     }
 }

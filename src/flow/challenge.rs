@@ -273,7 +273,8 @@ fn return_address(text: &str, account: &Account) -> Result<String, Refusal> {
 }
 
 fn refuse_card_inside(scope: &Scope<'_>, value: Value<'_>) -> Result<(), Refusal> {
-    let holds = with_known(scope.card, scope.cvv, |known| contains_card(value.raw(), known));
+    let pan = scope.card.map(|card| &card.pan);
+    let holds = with_known(pan, scope.cvv, |known| contains_card(value.raw(), known));
     match holds {
         true => Err(Refusal::AnswerWithheld(Withheld::ChallengeHoldsCard)),
         false => Ok(()),

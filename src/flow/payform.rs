@@ -6,10 +6,10 @@ use std::sync::Arc;
 use http::{HeaderMap, Method};
 use url::Url;
 
-use crate::card::{RelayId, Timestamp};
-use crate::provider::{Account, HostPort, Payform, PayformMode, ProviderHost};
+use crate::card::{Cvv, Pan, RelayId, Timestamp};
+use crate::provider::{Account, HostPort, Part, Payform, PayformMode, ProviderHost, Reveal};
 use crate::secret::{CleartextBody, SecretBytes};
-use crate::vault::{Begun, RelayState, Tenant};
+use crate::vault::{Begun, Payment, RelayState, Tenant};
 use crate::wire::{Encoding, Value};
 
 use super::answer::{Scope, with_known};
@@ -20,7 +20,7 @@ use super::forward::{Prepared, audience, form_only};
 use super::handoff::HandoffPage;
 use super::packed::{Packer, Unpacker};
 use super::passed::PASSED_ON;
-use super::relay::{Relayed, landing, passed_back, path_and_query};
+use super::relay::{Landing, Relayed, passed_back, path_and_query};
 use super::reveal::{Clear, Disclosure, Revealed, Tokens};
 use super::{Answer, Flow, Forwarded, Refusal, Withheld};
 
@@ -52,10 +52,54 @@ pub enum FormStep {
 pub struct FormTicket {
     id: RelayId,
     base: String,
-    return_url: String,
+    landing: Landing,
     host: ProviderHost,
     revealed: Revealed,
+    typed: Typed,
     disclosure: Option<Disclosure>,
+    payment: Option<Payment>,
+}
+
+/// Card data that stood in a form in clear: known, so that the answer is searched for it.
+#[derive(Debug, Default)]
+struct Typed {
+    pan: Option<Pan>,
+    cvv: Option<Cvv>,
+}
+
+impl Typed {
+    fn read(fields: &Fields<'_>, rules: &[Reveal]) -> Result<Self, Refusal> {
+        let mut typed = Self::default();
+        for rule in rules {
+            let Some(field) = fields.find(&rule.pointer)? else { continue };
+            let Content::Text(text) = &field.content else { continue };
+            match rule.part {
+                Part::Number => typed.pan = Pan::parse(digits(text.as_str()).as_bytes()).ok(),
+                Part::Cvv => typed.cvv = Cvv::parse(digits(text.as_str()).as_bytes()).ok(),
+                _ => {}
+            }
+        }
+        Ok(typed)
+    }
+}
+
+/// Without what people put between them; of a token none.
+fn digits(text: &str) -> CleartextBody {
+    let mut digits = CleartextBody::with_capacity(text.len());
+    if !text.bytes().any(|byte| byte.is_ascii_alphabetic()) {
+        let each = text.bytes().filter(u8::is_ascii_digit);
+        each.for_each(|digit| digits.extend_from_slice(&[digit]));
+    }
+    digits
+}
+
+/// A form with everything in it.
+struct Filled {
+    body: CleartextBody,
+    revealed: Revealed,
+    typed: Typed,
+    /// What names the payment that it is about, where it carries one.
+    key: Option<Packer>,
 }
 
 impl FormTicket {
@@ -151,7 +195,8 @@ impl Flow {
         let host = ProviderHost::of_url(&url, &account.payform_hosts);
         let host = host.ok_or(Refusal::SessionUnknown)?;
         form_only(form.headers)?;
-        let (body, mut revealed) = self.fill_in(&form.body, rules, &kept, account, now)?;
+        let filled = self.fill_in(&form.body, rules, &kept, account, now)?;
+        let Filled { body, mut revealed, typed, key } = filled;
         match self.vault.begin_relay(&id, now) {
             Ok(Begun::First(_)) => {}
             Ok(Begun::Done(result)) => {
@@ -163,11 +208,21 @@ impl Flow {
                 return Ok(FormStep::Wait);
             }
         }
+        // Another form may be about the same payment.
+        let payment = match self.claim_form(key.as_ref(), now) {
+            Ok(payment) => payment,
+            Err(refusal) => {
+                revealed.give_back(&self.vault, now);
+                self.vault.abandon_relay(&id, now);
+                return Err(refusal);
+            }
+        };
         // A form holds a card in any case: where no token stood, it was typed in.
         let (app, route) = (Tenant::new(&kept.tenant), Arc::from("payform"));
         let disclosure = Some(revealed.disclosure(&app, &account.name, &route));
         let Kept { url: base, return_url, .. } = kept;
-        let ticket = FormTicket { id, base, return_url, host, revealed, disclosure };
+        let landing = Landing::new(return_url, self.origins_at(&account.name));
+        let ticket = FormTicket { id, base, landing, host, revealed, typed, disclosure, payment };
         match account.payform {
             PayformMode::Server => Ok(sent(&form, body, ticket)),
             PayformMode::Browser => self.page(body, ticket, &account.name),
@@ -190,18 +245,21 @@ impl Flow {
         kept: &Kept,
         account: &Account,
         now: Timestamp,
-    ) -> Result<(CleartextBody, Revealed), Refusal> {
+    ) -> Result<Filled, Refusal> {
         let fields = fields::read(Encoding::Form, body.as_bytes())?;
         let app = self.apps.named(&kept.tenant).ok_or(Refusal::SessionUnknown)?;
         let mut changes = Changes::to(Encoding::Form);
-        self.open_handles(&fields, rules, account, &app.tenant, &mut changes, now)?;
+        let key = self.open_handles(&fields, rules, account, &app.tenant, &mut changes, now)?;
+        let typed = Typed::read(&fields, &rules.reveal)?;
         let audience = audience(app, account);
         let tokens = Tokens::read(&fields, &rules.reveal, Clear::Allowed)?;
         let revealed = self.reveal(tokens, &audience, &mut changes, now)?;
         let done = changes.apply(body.as_bytes()).map_err(Refusal::from);
-        revealed.unless_refused(done, &self.vault, now)
+        let (body, revealed) = revealed.unless_refused(done, &self.vault, now)?;
+        Ok(Filled { body, revealed, typed, key })
     }
 
+    /// The real values, and what names the payment by them: none where the form carries no handle.
     fn open_handles(
         &self,
         fields: &Fields<'_>,
@@ -210,7 +268,8 @@ impl Flow {
         tenant: &Tenant,
         changes: &mut Changes,
         now: Timestamp,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Option<Packer>, Refusal> {
+        let mut key = None;
         for pointer in &rules.handle {
             let Some(field) = fields.find(pointer)? else { continue };
             let Content::Text(text) = &field.content else { continue };
@@ -219,8 +278,10 @@ impl Flow {
                 return Err(Refusal::HandleUnknown);
             }
             changes.put_secret(field.span, &bearer.secret);
+            let begun = key.unwrap_or_else(|| Packer::of(&account.name).put(FORM.as_bytes()));
+            key = Some(bearer.secret.reveal(|secret| begun.put(secret)));
         }
-        Ok(())
+        Ok(key)
     }
 
     /// The browser posts the card itself.
@@ -244,9 +305,10 @@ impl Flow {
         Ok(FormStep::Page(page, Box::new(ticket)))
     }
 
-    /// The page goes out, once: the form is done.
+    /// The page goes out, once: the form is done, and nobody will tell us what became of it.
     pub fn show_form(&self, ticket: &FormTicket, now: Timestamp) {
-        let _ = self.vault.finish_relay(&ticket.id, landing(&ticket.return_url).pack(), now);
+        ticket.payment.as_ref().inspect(|payment| self.settle_payment(payment, None, now));
+        let _ = self.vault.finish_relay(&ticket.id, ticket.landing.relayed().pack(), now);
     }
 
     /// Turns the provider's answer, or its absence, into what the browser is told.
@@ -256,22 +318,24 @@ impl Flow {
         outcome: Result<Answer, Forwarded>,
         now: Timestamp,
     ) -> Result<Relayed, Refusal> {
-        let FormTicket { id, base, return_url, revealed, .. } = ticket;
+        let FormTicket { id, base, landing, revealed, typed, payment, .. } = ticket;
+        let status = outcome.as_ref().ok().map(|answer| answer.status);
         let relayed = match outcome {
             Err(Forwarded::No) => {
                 revealed.give_back(&self.vault, now);
                 self.vault.abandon_relay(&id, now);
+                payment.inspect(|payment| self.vault.release_payment(payment));
                 return Err(Refusal::ReturnNotRelayed);
             }
-            Err(Forwarded::Unknown | Forwarded::Yes) => landing(&return_url),
+            Err(Forwarded::Unknown | Forwarded::Yes) => landing.relayed(),
             Ok(answer) => {
-                let cvv = revealed.cvv.as_ref().map(|(cvv, _)| cvv);
-                with_known(revealed.card.as_ref(), cvv, |known| {
-                    passed_back(answer, &base, &return_url, known)
-                })
+                let pan = revealed.card.as_ref().map(|card| &card.pan).or(typed.pan.as_ref());
+                let cvv = revealed.cvv.as_ref().map(|(cvv, _)| cvv).or(typed.cvv.as_ref());
+                with_known(pan, cvv, |known| passed_back(answer, &base, &landing, known))
             }
         };
         let _ = self.vault.finish_relay(&id, relayed.pack(), now);
+        payment.inspect(|payment| self.settle_payment(payment, status, now));
         Ok(relayed)
     }
 

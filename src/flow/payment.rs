@@ -3,6 +3,8 @@
 //!
 //! What is kept is a mark under a keyed hash of the key's values: nothing of them can be read out.
 
+use std::sync::Arc;
+
 use crate::card::Timestamp;
 use crate::provider::{PaymentKey, Route};
 use crate::vault::{Claim, Guarded, Payment};
@@ -29,7 +31,7 @@ impl Flow {
         now: Timestamp,
     ) -> Result<Option<Payment>, Refusal> {
         let Some(key) = key_of(arrived)? else { return Ok(None) };
-        first(self.vault.claim_payment(key.as_bytes(), now)?, arrived).map(Some)
+        first(self.vault.claim_payment(key.as_bytes(), now)?, || about(arrived)).map(Some)
     }
 
     /// Whether the payment could be claimed; nothing is.
@@ -39,7 +41,25 @@ impl Flow {
         now: Timestamp,
     ) -> Result<(), Refusal> {
         let Some(key) = key_of(arrived)? else { return Ok(()) };
-        first(self.vault.look_payment(key.as_bytes(), now), arrived).map(drop)
+        first(self.vault.look_payment(key.as_bytes(), now), || about(arrived)).map(drop)
+    }
+
+    /// Claims the payment that a card form is about: that of the secrets it was filled in with.
+    pub(super) fn claim_form(
+        &self,
+        key: Option<&Packer>,
+        now: Timestamp,
+    ) -> Result<Option<Payment>, Refusal> {
+        let Some(key) = key else { return Ok(None) };
+        first(self.vault.claim_payment(key.as_bytes(), now)?, About::default).map(Some)
+    }
+
+    /// What became of a payment whose claim is held: a provider's answer of this status, or not.
+    pub(super) fn settle_payment(&self, payment: &Payment, status: Option<u16>, now: Timestamp) {
+        match status.is_some_and(is_definite) {
+            true => self.vault.release_payment(payment),
+            false => self.vault.lose_payment(payment, now),
+        }
     }
 
     /// Nothing was sent: whoever comes next is the first.
@@ -63,10 +83,8 @@ impl Flow {
     ) {
         let Ok(scrubbed) = scrubbed else { return self.lose(claims, now) };
         claims.once.as_ref().inspect(|claim| self.keep_answer(claim, scrubbed, now));
-        claims.payment.as_ref().inspect(|payment| match is_definite(scrubbed.status()) {
-            true => self.vault.release_payment(payment),
-            false => self.vault.lose_payment(payment, now),
-        });
+        let status = Some(scrubbed.status());
+        claims.payment.as_ref().inspect(|payment| self.settle_payment(payment, status, now));
     }
 }
 
@@ -77,18 +95,27 @@ impl Pending {
     }
 }
 
-fn first(guarded: Guarded, arrived: &Arrived<'_, '_>) -> Result<Payment, Refusal> {
+/// What whoever is not the first is told: the field that names the payment, and the call that tells
+/// what became of it.
+#[derive(Default)]
+struct About {
+    field: Option<String>,
+    status_call: Option<Arc<str>>,
+}
+
+fn about(arrived: &Arrived<'_, '_>) -> About {
     let route = arrived.place.route;
-    let field = || {
-        let named = route.request.payment_key.iter().rev().find_map(PaymentKey::field);
-        named.map(ToString::to_string)
-    };
+    let named = route.request.payment_key.iter().rev().find_map(PaymentKey::field);
+    About { field: named.map(ToString::to_string), status_call: route.status_call.clone() }
+}
+
+fn first(guarded: Guarded, about: impl FnOnce() -> About) -> Result<Payment, Refusal> {
     match guarded {
         Guarded::First(payment) => Ok(payment),
-        Guarded::UnderWay => Err(Refusal::PaymentInFlight { field: field() }),
+        Guarded::UnderWay => Err(Refusal::PaymentInFlight { field: about().field }),
         Guarded::Unknown => {
-            let status_call = route.status_call.clone();
-            Err(Refusal::PaymentUnknown { field: field(), status_call })
+            let About { field, status_call } = about();
+            Err(Refusal::PaymentUnknown { field, status_call })
         }
     }
 }

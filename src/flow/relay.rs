@@ -52,8 +52,43 @@ pub enum Step {
 #[derive(Debug)]
 pub struct Ticket {
     id: RelayId,
-    return_url: String,
+    landing: Landing,
     base: String,
+}
+
+/// Where the shop takes its customers back.
+#[derive(Debug)]
+pub(super) struct Landing {
+    /// The page for an outcome that nobody knows; empty where the application named none.
+    url: String,
+    /// Pages of these are the shop's, too: those that its applications open sessions for.
+    origins: Vec<String>,
+}
+
+impl Landing {
+    pub(super) const fn new(url: String, origins: Vec<String>) -> Self {
+        Self { url, origins }
+    }
+
+    fn is_at(&self, location: &str) -> bool {
+        let host = |url: &str| Url::parse(url).ok()?.host_str().map(str::to_owned);
+        let at = host(location);
+        at.is_some() && std::iter::once(&self.url).chain(&self.origins).any(|url| host(url) == at)
+    }
+
+    /// Where the customer goes when nobody knows yet: the shop's own page, which asks for the
+    /// status, or a page of ours.
+    pub(super) fn relayed(&self) -> Relayed {
+        match self.url.is_empty() {
+            false => see_other(self.url.clone()),
+            true => Relayed {
+                status: StatusCode::OK,
+                location: None,
+                content_type: None,
+                body: CleartextBody::new(),
+            },
+        }
+    }
 }
 
 /// What the browser is told, now and whenever it asks again.
@@ -131,8 +166,8 @@ impl Flow {
         back: Return<'_>,
         now: Timestamp,
     ) -> Step {
-        let ticket =
-            Ticket { id, return_url: kept.return_url.clone(), base: kept.term_url.clone() };
+        let landing = Landing::new(kept.return_url.clone(), self.origins_at(&account.name));
+        let ticket = Ticket { id, landing, base: kept.term_url.clone() };
         match account.three_ds.relay {
             RelayMode::Server => {
                 Step::Send(Box::new(same_request(&kept.term_url, host, back)), ticket)
@@ -164,10 +199,10 @@ impl Flow {
                 self.vault.abandon_relay(&ticket.id, now);
                 return Err(Refusal::ReturnNotRelayed);
             }
-            Err(Forwarded::Unknown | Forwarded::Yes) => landing(&ticket.return_url),
+            Err(Forwarded::Unknown | Forwarded::Yes) => ticket.landing.relayed(),
             Ok(answer) => {
                 let nothing = Known { pans: &[], cvvs: &[] };
-                passed_back(answer, &ticket.base, &ticket.return_url, &nothing)
+                passed_back(answer, &ticket.base, &ticket.landing, &nothing)
             }
         };
         self.close(&ticket, &relayed, now);
@@ -226,23 +261,22 @@ pub(super) fn path_and_query(url: &str) -> String {
 pub(super) fn passed_back(
     answer: Answer,
     base: &str,
-    return_url: &str,
+    landing: &Landing,
     known: &Known<'_>,
 ) -> Relayed {
     let location =
-        location(&answer.headers, base).filter(|location| !takes_card(location, return_url, known));
+        location(&answer.headers, base).filter(|location| !takes_card(location, landing, known));
     let redirects = (300..400).contains(&answer.status);
     match (redirects, location) {
         (true, Some(location)) => see_other(location),
-        (true, None) => landing(return_url),
-        (false, _) => page(answer, known).unwrap_or_else(|| landing(return_url)),
+        (true, None) => landing.relayed(),
+        (false, _) => page(answer, known).unwrap_or_else(|| landing.relayed()),
     }
 }
 
 /// The way to the shop takes no card in whatever form, the way to anybody else none in clear.
-fn takes_card(location: &str, return_url: &str, known: &Known<'_>) -> bool {
-    let host = |url: &str| Url::parse(url).ok()?.host_str().map(str::to_owned);
-    match host(location) == host(return_url) {
+fn takes_card(location: &str, landing: &Landing, known: &Known<'_>) -> bool {
+    match landing.is_at(location) {
         true => contains_card(location.as_bytes(), known),
         false => !scan_shown(location.as_bytes(), known).is_empty(),
     }
@@ -271,20 +305,6 @@ fn location(headers: &HeaderMap, base: &str) -> Option<String> {
     let plain = matches!(url.scheme(), "https" | "http") && nobody;
     let whole = if Url::parse(text).is_ok() { text.to_owned() } else { url.to_string() };
     plain.then_some(whole)
-}
-
-/// Where the customer goes when nobody knows yet: the shop's own page, which asks for the status,
-/// or a page of ours.
-pub(super) fn landing(return_url: &str) -> Relayed {
-    match return_url.is_empty() {
-        false => see_other(return_url.to_owned()),
-        true => Relayed {
-            status: StatusCode::OK,
-            location: None,
-            content_type: None,
-            body: CleartextBody::new(),
-        },
-    }
 }
 
 fn see_other(location: String) -> Relayed {

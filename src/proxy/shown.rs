@@ -103,6 +103,14 @@ pub(super) fn form_refused(refusal: &Refusal, language: Language, call: &mut Cal
     notice(refused.reply.status, Notice::NotSent, language)
 }
 
+/// The payment may have been made by another form: the same as at the end of one whose outcome
+/// nobody knows.
+pub(super) fn in_doubt(refusal: &Refusal, language: Language, call: &mut Call) -> Reply {
+    let refused = reply::refused(refusal, &call.id);
+    call.note(&refused);
+    notice(refused.reply.status, Notice::Landed, language)
+}
+
 /// Ended, unknown or never there: all look alike.
 pub(super) fn gone(refusal: &Refusal, language: Language, call: &mut Call) -> Reply {
     call.note(&reply::refused(refusal, &call.id));

@@ -22,7 +22,7 @@ use super::exchange::SendError;
 use super::message::{Head, Reply};
 use super::public::Public;
 use super::reply;
-use super::shown::{self, form_refused, gone, notice, relayed, shown, unreachable};
+use super::shown::{self, form_refused, gone, in_doubt, notice, relayed, shown, unreachable};
 
 /// How long a return waits for a slow provider before the browser is shown the waiting page: a
 /// little longer than it takes to find out that the provider is not there.
@@ -123,6 +123,9 @@ impl Public {
             }
             // As everywhere in the browser: ended, unknown and never there look alike.
             Err(refusal @ Refusal::SessionUnknown) => gone(&refusal, language, call),
+            Err(refusal @ (Refusal::PaymentInFlight { .. } | Refusal::PaymentUnknown { .. })) => {
+                in_doubt(&refusal, language, call)
+            }
             Err(refusal) => form_refused(&refusal, language, call),
         }
     }

@@ -1,5 +1,7 @@
 //! Qostiq: digests over sorted values, the card form, tokens for later payments.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, Method};
 use portcullis::flow::{Answer, Form, FormStep, Forwarded, Unverified};
 use sha2::{Digest as _, Sha256};
@@ -301,6 +303,100 @@ fn a_card_straight_from_the_browser_may_stand_in_the_form() {
     assert_eq!(parts(*prepared).body, expected.as_bytes());
 }
 
+/// What the browser is told at the end of a form that `raw` makes of its handle.
+fn told(raw: impl Fn(&str) -> String, answer: Answer) -> portcullis::flow::Relayed {
+    let bench = bench();
+    let handle = session(&bench);
+    let id = form(&bench, &handle);
+    let Ok(FormStep::Send(_, ticket)) = post(&bench, &id, &raw(&handle)) else {
+        panic!("not sent")
+    };
+    bench.flow.finish_form(*ticket, Ok(answer), NOW).unwrap()
+}
+
+#[test]
+fn a_card_that_was_typed_into_the_form_is_not_shown_again() {
+    let dotted = spaced(PAN).replace('+', ".");
+    for (number, cvv) in [(PAN.to_owned(), CVV), (spaced(PAN), "737+"), (dotted, "+4321")] {
+        let shown = cvv.replace('+', "");
+        let page = format!("<p>Card {PAN} (cvv {shown})</p>");
+        let answer = Answer {
+            status: 200,
+            headers: headers(&[("content-type", "text/html")]),
+            body: body(page.as_bytes()),
+        };
+        let told = told(|handle| fields(handle, &number, cvv), answer);
+        let page = String::from_utf8(told.body.as_bytes().to_vec()).unwrap();
+        assert!(page.starts_with("<p>Card "), "{page}");
+        assert!(!page.contains(PAN) && !page.contains(&shown), "{page}");
+    }
+}
+
+fn spaced(number: &str) -> String {
+    number
+        .as_bytes()
+        .chunks(4)
+        .map(|four| str::from_utf8(four).unwrap())
+        .collect::<Vec<_>>()
+        .join("+")
+}
+
+#[test]
+fn the_way_to_the_shop_takes_no_typed_card_in_any_form() {
+    let encoded = STANDARD.encode(format!("pan={PAN};"));
+    let to = |host: &str| {
+        let location = format!("https://{host}/done?state={encoded}");
+        let headers = headers(&[("location", &location)]);
+        let told = told(
+            |handle| fields(handle, PAN, CVV),
+            Answer { status: 302, headers, body: body(b"") },
+        );
+        (told.status.as_u16(), told.location.is_some())
+    };
+    assert_eq!(to("acs.example"), (303, true), "to the bank as it is");
+    assert_eq!(to("shop.example"), (200, false), "the shop's own: our page");
+}
+
+#[test]
+fn a_form_in_doubt_or_under_way_is_not_sent_by_another_form_either() {
+    let bench = bench();
+    let handle = session(&bench);
+    let forms: Vec<_> = (0..4).map(|_| form(&bench, &handle)).collect();
+    let typed = fields(&handle, PAN, CVV);
+    let with = |at: usize, raw: &str| post(&bench, &forms[at], raw);
+    let Ok(FormStep::Send(_, first)) = with(0, &typed) else { panic!("not sent") };
+    let (token, cvv) = bench.shop_card();
+    let other = fields(&handle, &token, &cvv);
+    assert_eq!(refusal(with(1, &other)), "PaymentInFlight { field: None }");
+    let _ = bench.flow.finish_form(*first, Err(Forwarded::No), NOW);
+
+    let Ok(FormStep::Send(_, second)) = with(1, &other) else { panic!("nothing was sent before") };
+    let declined = Answer { status: 200, headers: headers(&[]), body: body(b"") };
+    assert!(bench.flow.finish_form(*second, Ok(declined), NOW).is_ok());
+
+    let Ok(FormStep::Send(_, third)) = with(2, &typed) else { panic!("the answer was definite") };
+    assert!(bench.flow.finish_form(*third, Err(Forwarded::Unknown), NOW).is_ok());
+    let unknown = "PaymentUnknown { field: None, status_call: None }";
+    assert_eq!(refusal(with(3, &typed)), unknown);
+    assert_eq!(refusal(with(0, &typed)), unknown);
+    let (token, cvv) = bench.shop_card();
+    for _ in 0..2 {
+        assert_eq!(refusal(with(3, &fields(&handle, &token, &cvv))), unknown, "the code is kept");
+    }
+}
+
+#[test]
+fn a_failure_of_the_providers_own_leaves_the_form_in_doubt() {
+    let bench = bench();
+    let handle = session(&bench);
+    let [one, other] = [form(&bench, &handle), form(&bench, &handle)];
+    let typed = fields(&handle, PAN, CVV);
+    let Ok(FormStep::Send(_, ticket)) = post(&bench, &one, &typed) else { panic!("not sent") };
+    let failed = Answer { status: 502, headers: headers(&[]), body: body(b"") };
+    assert!(bench.flow.finish_form(*ticket, Ok(failed), NOW).is_ok());
+    assert!(refusal(post(&bench, &other, &typed)).starts_with("PaymentUnknown"));
+}
+
 #[test]
 fn a_form_that_was_not_sent_uses_nothing_up() {
     let bench = bench();
@@ -352,6 +448,11 @@ fn the_browser_can_post_the_form_itself() {
         ("26d90ef012e34b44aa9d74a3556e15a6", "TEST TEST")
     );
     assert!(matches!(post(&bench, &id, "x=1"), Ok(FormStep::Answer(_))), "once");
+    let (another, typed) = (form(&bench, &handle), fields(&handle, PAN, CVV));
+    assert!(
+        refusal(post(&bench, &another, &typed)).starts_with("PaymentUnknown"),
+        "not ours to tell"
+    );
 }
 
 #[test]

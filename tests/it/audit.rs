@@ -67,12 +67,27 @@ impl House {
     }
 
     pub(super) async fn card_form_of(&self, account: &str, app: App, tokens: &Tokens) -> Ask {
+        let session = self.card_session(account, app).await;
+        self.form_of_session(account, app, &session, tokens).await
+    }
+
+    pub(super) async fn card_session(&self, account: &str, app: App) -> String {
         let client = self.world.piastrix(account, app).unwrap();
         let order = portcullis_sandbox::random::letters(12);
         let invoice = client.invoice(&order, "17.10", &[]).await.unwrap();
-        let session = session_of(&invoice.json().unwrap()).unwrap();
-        let data = client.h2h_data(&session).await.unwrap();
-        let form: Form = payform(&data.json().unwrap(), &session, &card_fields(tokens)).unwrap();
+        session_of(&invoice.json().unwrap()).unwrap()
+    }
+
+    pub(super) async fn form_of_session(
+        &self,
+        account: &str,
+        app: App,
+        session: &str,
+        tokens: &Tokens,
+    ) -> Ask {
+        let client = self.world.piastrix(account, app).unwrap();
+        let data = client.h2h_data(session).await.unwrap();
+        let form: Form = payform(&data.json().unwrap(), session, &card_fields(tokens)).unwrap();
         let target = form.action.trim_start_matches(&self.world.addresses.public).to_owned();
         Ask::new(Method::POST, &target)
             .header("content-type", "application/x-www-form-urlencoded")

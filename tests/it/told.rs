@@ -89,6 +89,30 @@ async fn a_card_form_in_doubt_is_told_as_such_and_whose_it_is() {
 }
 
 #[tokio::test]
+async fn of_two_card_forms_of_a_session_the_second_stays_here_while_the_first_is_in_doubt() {
+    let house = House::impatient().await;
+    let mut public = house.public(Version::Http1).await;
+    let session = house.card_session("qostiq", App::Shop).await;
+    let mut forms = Vec::new();
+    for _ in 0..2 {
+        let tokens = house.captured().await;
+        forms.push(house.form_of_session("qostiq", App::Shop, &session, &tokens).await);
+    }
+    house.world.qostiq.faults().set("payform", Fault::Silent);
+    assert_eq!(public.send(&forms[0]).await.status, 200);
+    house.world.qostiq.faults().clear();
+    let posted = || house.world.qostiq.received().count("payform");
+    assert_eq!(posted(), 1);
+    let answer = public.send(&forms[1]).await;
+    assert_eq!(answer.status, 409, "{}", answer.text());
+    assert!(answer.text().contains("being processed"), "{}", answer.text());
+    assert_eq!(posted(), 1);
+    let line = house.told_as("payform", "payment_outcome_unknown").await;
+    assert_told(&line, &of("shop", "qostiq"));
+    assert_told(&line, &[("forwarded", "unknown".into())]);
+}
+
+#[tokio::test]
 async fn a_failure_of_the_providers_at_a_payment_is_told_and_none_elsewhere() {
     let house = House::open().await;
     let ready = house.ready("paymega").await;
