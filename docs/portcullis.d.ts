@@ -22,14 +22,14 @@ export interface CardToken {
   token: string;
   /** `cvv_…`: stands for the security code, once. */
   cvv_token: string;
-  /** First six digits; missing after `retryCvv`, as all that follows but `browser_info`. */
-  bin?: string;
-  last4?: string;
-  brand?: 'visa' | 'mastercard' | 'amex' | 'discover' | 'diners' | 'jcb' | 'unionpay' | 'maestro' | 'mir' | 'unknown';
-  exp_month?: string;
-  exp_year?: string;
+  /** First six digits. */
+  bin: string;
+  last4: string;
+  brand: 'visa' | 'mastercard' | 'amex' | 'discover' | 'diners' | 'jcb' | 'unionpay' | 'maestro' | 'mir' | 'unknown';
+  exp_month: string;
+  exp_year: string;
   /** UNIX seconds. */
-  expires_at?: number;
+  expires_at: number;
   browser_info: BrowserInfo;
 }
 

@@ -197,12 +197,13 @@ impl Flow {
         })?;
         self.vault.use_session(id, seen, now)?;
         let kept = self.vault.refresh_cvv(&token, cvv, &session.owner.tenant, now);
-        let cvv_token = kept.map_err(|error| match error {
+        let unknown = |error| match error {
             VaultError::NotFound => Refusal::TokenUnknown(pointer()),
             other => other.into(),
-        })?;
-        let answer = token.reveal(|text| Object::new().text("token", text));
-        Ok(cvv_token.reveal(|text| answer.text("cvv_token", text)))
+        };
+        let cvv_token = Some(kept.map_err(unknown)?);
+        let card = self.vault.describe(&token, &session.owner.tenant, now).map_err(unknown)?;
+        Ok(described(&KeptCard { token, cvv_token, card }))
     }
 }
 

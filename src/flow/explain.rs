@@ -130,7 +130,7 @@ impl Flow {
         }
         let body = outline.body(incoming.body.as_bytes())?;
         if known.once.as_ref().is_some_and(|key| self.vault.is_marked(key, now)) {
-            return Err(Refusal::CallerReplayed);
+            return Err(Refusal::CallerReplayed { status_call: place.route.status_call.clone() });
         }
         let headers = headers(incoming, arrived, signings?, outline, now);
         let request = Object::new()

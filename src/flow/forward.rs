@@ -4,7 +4,6 @@
 //! checked: a request that is refused costs no token and no CVV.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
@@ -15,7 +14,7 @@ use crate::credential::Scheme;
 use crate::limit::Exceeded;
 use crate::provider::{Account, Api, ProviderHost, Reveal, Route, is_plain_path};
 use crate::secret::{CleartextBody, SecretBytes};
-use crate::vault::{Audience, Bearer, CvvLease, Mark, VaultError};
+use crate::vault::{Audience, Bearer, CvvLease, VaultError};
 use crate::wire::{Encoding, Known, contains_card};
 
 use super::changes::Changes;
@@ -33,9 +32,6 @@ use super::{Flow, Forwarded, Refusal};
 
 /// The longest callback URL of an application: ours holds it sealed and must stay a usable URL.
 const CALLBACK_URL_MAX: usize = 2000;
-
-/// How long a signed request is remembered: longer than any clock may be off.
-const SIGNED_LIFE: Duration = Duration::from_secs(2 * 86_400);
 
 /// A request from an application, as it came in.
 #[derive(Debug)]
@@ -317,7 +313,9 @@ impl Flow {
         };
         let inquiry = Inquiry::about(place, known.app, body.as_ref(), handle_id.as_ref());
         let done = changes.apply(incoming.body.as_bytes()).map_err(Refusal::from);
-        let done = done.and_then(|body| self.mark_once(known.once.as_deref(), now).map(|()| body));
+        let done = done.and_then(|body| {
+            self.mark_once(known.once.as_deref(), place.route, now).map(|()| body)
+        });
         let (body, mut revealed) = revealed.unless_refused(done, &self.vault, now)?;
         let draft = Draft {
             account: place.account.clone(),
@@ -345,15 +343,6 @@ impl Flow {
             inquiry,
         };
         Ok((draft, pending))
-    }
-
-    /// A signed request that moves money comes once; its repetition is refused.
-    fn mark_once(&self, once: Option<&[u8]>, now: Timestamp) -> Result<(), Refusal> {
-        let Some(key) = once else { return Ok(()) };
-        match self.vault.mark(key, SIGNED_LIFE, now)? {
-            Mark::New => Ok(()),
-            Mark::InFlight | Mark::Done => Err(Refusal::CallerReplayed),
-        }
     }
 
     /// Puts our callback URLs where the application's are; its own are sealed inside ours.

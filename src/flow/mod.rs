@@ -165,8 +165,11 @@ pub enum Refusal {
     CallerSignature,
     /// The application's signature is too old, or from the future.
     CallerTimestamp,
-    /// The same signed request came before.
-    CallerReplayed,
+    /// The same signed request came before, and may have been sent.
+    CallerReplayed {
+        /// The provider's call that tells what became of it.
+        status_call: Option<Arc<str>>,
+    },
     /// The caller may have wished that nothing be sent; it does not say so clearly.
     PreferenceUnclear,
     /// The idempotency key is doubled, empty, too long or not of visible characters.

@@ -1,15 +1,19 @@
-//! `Idempotency-Key`: a POST that carries one is made once, and whoever sends it again is given the
-//! answer of the first (draft-ietf-httpapi-idempotency-key-header-07).
+//! Requests that are made once. `Idempotency-Key`: a POST that carries one is made once, and whoever
+//! sends it again is given the answer of the first (draft-ietf-httpapi-idempotency-key-header-07).
+//! A signed request that moves money: its repetition is refused.
 //!
 //! What is kept is the scrubbed answer and a keyed digest of the request as the application sent
 //! it, with tokens: neither says anything about a card (threat T6).
+
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 use crate::caller::App;
 use crate::card::Timestamp;
+use crate::provider::Route;
 use crate::secret::{CleartextBody, SecretBytes};
-use crate::vault::{Claim, Once};
+use crate::vault::{Claim, Mark, Once};
 
 use super::forward::{Incoming, Place};
 use super::packed::{Packer, Unpacker};
@@ -20,6 +24,8 @@ const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const KEY_MAX: usize = 255;
 /// A longer answer is not kept: whoever asks again is told that it was made.
 const ANSWER_MAX: usize = 64 * 1024;
+/// How long a signed request is remembered: longer than any clock may be off.
+const SIGNED_LIFE: Duration = Duration::from_secs(2 * 86_400);
 /// Kind of payload.
 const ANSWER: &str = "answer";
 
@@ -35,6 +41,22 @@ pub struct Repeated {
 }
 
 impl Flow {
+    /// A signed request that moves money comes once; its repetition is refused.
+    pub(super) fn mark_once(
+        &self,
+        once: Option<&[u8]>,
+        route: &Route,
+        now: Timestamp,
+    ) -> Result<(), Refusal> {
+        let Some(key) = once else { return Ok(()) };
+        match self.vault.mark(key, SIGNED_LIFE, now)? {
+            Mark::New => Ok(()),
+            Mark::InFlight | Mark::Done => {
+                Err(Refusal::CallerReplayed { status_call: route.status_call.clone() })
+            }
+        }
+    }
+
     /// Claims the key of a POST that has one.
     pub(super) fn claim(
         &self,

@@ -262,7 +262,8 @@ const done = (card) => {
   wipe();
   form.remove();
   announce(say.sayDone);
-  if (framed) tell('token', { card: { ...card, browser_info: browserInfo() } });
+  const { token, cvv_token, bin, last4, brand } = card;
+  if (framed) tell('token', { token, cvv_token, bin, last4, brand, card: { ...card, browser_info: browserInfo() } });
   else goBack(card);
 };
 

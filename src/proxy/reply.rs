@@ -12,12 +12,16 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde::Serialize;
 
 use crate::card::CardError;
-use crate::flow::{Forwarded, Known, Learnt, Refusal, Withheld};
+use crate::flow::{Forwarded, Known, Learnt, Refusal};
 use crate::limit::{Exceeded, Limit};
 use crate::secret::{CleartextBody, fill_random};
 
 use super::exchange::{SendError, SendErrorKind};
 use super::message::{Refusal as CodecRefusal, Reply};
+
+mod words;
+
+use words::{advice, detail, field};
 
 const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -134,8 +138,7 @@ struct Document<'d> {
     r#type: String,
     title: &'d str,
     status: u16,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    detail: Option<String>,
+    detail: String,
     instance: String,
     code: &'d str,
     origin: &'d str,
@@ -174,8 +177,9 @@ pub(super) fn withheld(
 ) -> Refused {
     let forwarded = match refusal {
         Refusal::AnswerWithheld(_) => Forwarded::Yes,
-        // The first request with the same key: it is the same payment.
+        // The first request with the same key or signature: it is the same payment.
         Refusal::RepeatedInFlight | Refusal::RepeatedUnknown { .. } => Forwarded::Unknown,
+        Refusal::CallerReplayed { .. } => Forwarded::Unknown,
         Refusal::PaymentInFlight { .. } | Refusal::PaymentUnknown { .. } => Forwarded::Unknown,
         _ => Forwarded::No,
     };
@@ -185,7 +189,8 @@ pub(super) fn withheld(
         field: field(refusal),
         status_call: match refusal {
             Refusal::PaymentUnknown { status_call, .. }
-            | Refusal::RepeatedUnknown { status_call } => status_call.clone(),
+            | Refusal::RepeatedUnknown { status_call }
+            | Refusal::CallerReplayed { status_call } => status_call.clone(),
             _ => status_call,
         },
         payment: learnt.map(Payment::of),
@@ -274,12 +279,15 @@ fn build(row: &Problem, about: About, id: &RequestId) -> Refused {
     let forwarded = about.forwarded;
     let ask = about.status_call.as_deref().filter(|_| forwarded != Forwarded::No);
     let ask = ask.map(|call| to_ask(call, about.payment.as_ref()));
-    let detail = about.detail.into_iter().chain(ask).collect::<Vec<_>>().join(" ");
+    let mut detail = about.detail.into_iter().chain(ask).collect::<Vec<_>>().join(" ");
+    if detail.is_empty() {
+        advice(forwarded, row.retry).clone_into(&mut detail);
+    }
     let document = Document {
         r#type: format!("urn:portcullis:problem:{}", row.code),
         title: row.title,
         status: row.status,
-        detail: Some(detail).filter(|detail| !detail.is_empty()),
+        detail,
         instance: format!("urn:portcullis:request:{}", id.as_str()),
         code: row.code,
         origin: row.origin.as_str(),
@@ -342,7 +350,7 @@ fn row(refusal: &Refusal) -> Problem {
         Refusal::HandleUnknown => (401, "handle_unknown", Vault, Safe, "The bearer handle is not known for this account, or no longer."),
         Refusal::CallerSignature => (401, "caller_signature_refused", Policy, Safe, "The application's signature is missing or wrong."),
         Refusal::CallerTimestamp => (401, "caller_timestamp_refused", Policy, Safe, "The application's signature is too old, or from the future."),
-        Refusal::CallerReplayed => (409, "caller_replayed", Policy, Unsafe, "The same signed request came before."),
+        Refusal::CallerReplayed { .. } => (409, "caller_replayed", Policy, Unsafe, "The same signed request came before; nothing was sent again."),
         Refusal::PreferenceUnclear => (400, "preference_unclear", Policy, Safe, "A Prefer names dry-run and cannot be read as that preference, which has no value; nothing was sent."),
         Refusal::RepeatKeyInvalid => (400, "idempotency_key_invalid", Policy, Safe, "The Idempotency-Key must be one value of 1 to 255 visible characters."),
         Refusal::RepeatedDiffers => (422, "idempotency_key_reused", Policy, Unsafe, "Another request came with the same Idempotency-Key."),
@@ -399,16 +407,6 @@ fn card_code(error: CardError) -> &'static str {
         CardError::ExpiryFormat => "card_expiry_format",
         CardError::ExpiryPast => "card_expired",
         CardError::Holder => "card_holder",
-    }
-}
-
-/// The member of the captured card that is to blame.
-fn card_field(error: CardError) -> &'static str {
-    match error {
-        CardError::NumberLength | CardError::NumberDigits | CardError::NumberLuhn => "/card/number",
-        CardError::CvvLength | CardError::CvvDigits => "/card/cvv",
-        CardError::ExpiryFormat | CardError::ExpiryPast => "/card/exp_month",
-        CardError::Holder => "/card/holder",
     }
 }
 
@@ -470,59 +468,6 @@ fn unanswered_row(kind: SendErrorKind, forwarded: Forwarded) -> Problem {
         (Forwarded::Unknown | Forwarded::Yes, _) => (Origin::Upstream, Retry::Unsafe),
     };
     Problem { status, code, origin, retry, title }
-}
-
-fn detail(refusal: &Refusal) -> Option<String> {
-    let text = match refusal {
-        Refusal::BodyMalformed(error) => return Some(error.to_string()),
-        Refusal::AnswerWithheld(reason) => why_withheld(*reason),
-        Refusal::MemberUnknown { known, .. } => {
-            return Some(format!("Known are: {}.", known.join(", ")));
-        }
-        _ => return None,
-    };
-    Some(text.to_owned())
-}
-
-fn why_withheld(reason: Withheld) -> &'static str {
-    match reason {
-        Withheld::Unreadable => "It says it is JSON and cannot be read as such without doubt.",
-        Withheld::Encoded => "It is compressed although that was not accepted.",
-        Withheld::NotText => "It is neither text nor JSON.",
-        Withheld::ChallengeUrl => {
-            "The challenge's address is not an https URL, or its method unknown."
-        }
-        Withheld::ReturnHost => {
-            "The return address of the challenge is not on the account's list (three_ds.hosts)."
-        }
-        Withheld::ChallengeHoldsCard => {
-            "The challenge holds a card number; only handoff = \"page\" can carry it."
-        }
-        Withheld::FormHost => "The card form's URL is not on the account's list (payform.hosts).",
-        Withheld::HoldsSignature => "A signature made over card data came back in it.",
-        Withheld::NotKept => "A secret in it could not be kept in the vault.",
-    }
-}
-
-/// Empty, it points at the whole body (RFC 6901), which is told where a member is unknown.
-fn field(refusal: &Refusal) -> Option<String> {
-    let field = match refusal {
-        Refusal::MemberUnknown { at, .. } => return Some((*at).to_owned()),
-        Refusal::FieldNotText(field)
-        | Refusal::FieldMissing(field)
-        | Refusal::FieldInvalid(field)
-        | Refusal::TokenMalformed(field)
-        | Refusal::TokenUnknown(field)
-        | Refusal::SignedFieldMissing(field)
-        | Refusal::SignedFieldNotScalar(field)
-        | Refusal::TokensOfTwoCards(field) => Some(field.clone()),
-        Refusal::RawCard(field)
-        | Refusal::PaymentInFlight { field }
-        | Refusal::PaymentUnknown { field, .. } => field.clone(),
-        Refusal::Card(error) => Some(card_field(*error).to_owned()),
-        _ => None,
-    };
-    field.filter(|field| !field.is_empty())
 }
 
 /// A JSON answer of our own.

@@ -5,7 +5,7 @@ use portcullis_sandbox::client::Call;
 use portcullis_sandbox::corefy::cards::PLAIN;
 use portcullis_sandbox::once::leak;
 use portcullis_sandbox::visitor::CVV;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::driver::{BACKSPACE, Setup, TAB};
 use super::stage::{FORM, Stage, scene, scene_with};
@@ -248,6 +248,27 @@ async fn the_frame_is_as_high_as_the_form() {
             (stage.browser.run(height, json!([])).await.as_f64() == after.as_f64()).then_some(())
         };
         stage.browser.until("a frame that fits", fits).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_page_without_our_script_hears_the_tokens_too() {
+    scene(async |stage| {
+        stage.checkout("paymega", &[]).await;
+        let listen = "addEventListener('message', ({data, origin}) => { if (data.type === 'token') \
+                      sessionStorage.heard = JSON.stringify({...data, origin}); });";
+        stage.browser.run(listen, json!([])).await;
+        stage.pay_in_frame(PLAIN).await;
+        assert_eq!(stage.result().await.status, "processed");
+        let heard = stage.browser.run("return sessionStorage.heard", json!([])).await;
+        let heard: Value = serde_json::from_str(heard.as_str().unwrap()).unwrap();
+        assert_eq!(heard["origin"], json!(stage.world.addresses.public));
+        for name in ["token", "cvv_token", "bin", "last4", "brand"] {
+            assert!(heard[name].is_string(), "{name}: {heard}");
+            assert_eq!(heard[name], heard["card"][name], "{name}: {heard}");
+        }
+        assert_eq!([&heard["bin"], &heard["last4"]], [&PLAIN[..6], &PLAIN[12..]]);
     })
     .await;
 }

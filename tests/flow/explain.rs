@@ -222,7 +222,7 @@ fn a_signed_request_of_highhelp_is_explained_and_may_be_sent_afterwards_once() {
     let sent = bench.prepare("POST", highhelp::PAYIN, &map, without.as_bytes());
     bench.answer(sent.unwrap().1, 400, b"{}").unwrap();
     let again = bench.explain("POST", highhelp::PAYIN, &map, without.as_bytes()).unwrap();
-    assert_eq!(again.refusal.as_deref(), Some("CallerReplayed"));
+    assert!(again.refusal.unwrap().starts_with("CallerReplayed"));
 }
 
 #[test]

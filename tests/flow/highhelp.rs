@@ -108,6 +108,11 @@ fn call(
     bench.prepare("POST", path, &access(key, json.as_bytes(), time), json.as_bytes())
 }
 
+fn replayed(call: &str) -> String {
+    let status_call = Some(format!("POST /api/v1/payment/{call}/info"));
+    format!("CallerReplayed {{ status_call: {status_call:?} }}")
+}
+
 #[test]
 fn the_applications_signature_covers_the_token_and_ours_the_card() {
     let bench = bench();
@@ -166,12 +171,12 @@ fn wrong_stale_and_repeated_requests_are_refused_and_use_nothing_up() {
     let without = payin(&token, "").replace("ord-7", "ord-8");
     let (_, pending) = call(&bench, PAYIN, &without, OTHER, now).unwrap();
     bench.answer(pending, 200, b"{}").unwrap();
-    assert_eq!(refusal(call(&bench, PAYIN, &without, OTHER, now)), "CallerReplayed");
+    assert_eq!(refusal(call(&bench, PAYIN, &without, OTHER, now)), replayed("ecom/payin"));
     let mut padded = access(OTHER, without.as_bytes(), now);
     let signature = format!("{}==", padded["x-access-signature"].to_str().unwrap());
     padded.insert("x-access-signature", signature.parse().unwrap());
     let again = bench.prepare("POST", PAYIN, &padded, without.as_bytes());
-    assert_eq!(refusal(again), "CallerReplayed", "padding is no new signature");
+    assert_eq!(refusal(again), replayed("ecom/payin"), "padding is no new signature");
     let info = r#"{"general":{"project_id":"7d0c2f0e","payment_id":"ord-7"}}"#;
     let path = "/highhelp/api/api/v1/payment/ecom/payin/info";
     for _ in 0..3 {

@@ -180,6 +180,12 @@ fn a_fresh_cvv_can_be_captured_for_a_kept_card() {
     let again = format!(r#"{{"card":{{"token":"{token}","cvv":"321"}}}}"#);
     let captured = bench.capture_raw(&session, &again).unwrap();
     let fresh = crate::bench::member(&captured, "cvv_token");
+    assert_eq!(crate::bench::member(&captured, "token"), token);
+    let of_the_card = ["bin", "last4", "brand", "exp_month", "exp_year"];
+    assert_eq!(
+        of_the_card.map(|name| crate::bench::member(&captured, name)),
+        ["551928", "0000", "mastercard", "10", "2035"]
+    );
     let handle = bench.handle("paymega");
     let (prepared, _) = bench.sale("paymega", &handle, &sale_json(&token, &fresh)).unwrap();
     let body = crate::bench::sent(prepared).body;

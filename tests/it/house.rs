@@ -382,7 +382,7 @@ pub(crate) fn assert_problem(answer: &Answer, status: u16, code: &str, forwarded
     assert_eq!(document["status"], status, "{text}");
     assert_eq!(document["forwarded"], forwarded, "{text}");
     assert_eq!(answer.header("portcullis-forwarded"), Some(forwarded), "{text}");
-    for name in ["type", "title", "instance"] {
+    for name in ["type", "title", "detail", "instance"] {
         assert!(document[name].as_str().is_some_and(|text| !text.is_empty()), "{name}: {text}");
     }
     assert!(
