@@ -71,9 +71,10 @@ impl Landing {
     }
 
     fn is_at(&self, location: &str) -> bool {
-        let host = |url: &str| Url::parse(url).ok()?.host_str().map(str::to_owned);
-        let at = host(location);
-        at.is_some() && std::iter::once(&self.url).chain(&self.origins).any(|url| host(url) == at)
+        let Ok(at) = Url::parse(location) else { return false };
+        let is_host = |url: Url| url.host_str() == at.host_str();
+        let origin = at.origin().ascii_serialization();
+        self.origins.contains(&origin) || Url::parse(&self.url).is_ok_and(is_host)
     }
 
     /// Where the customer goes when nobody knows yet: the shop's own page, which asks for the

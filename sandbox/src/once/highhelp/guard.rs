@@ -91,15 +91,18 @@ pub(super) async fn replayed(stage: Stage<'_>) -> Result<()> {
     began(&client.send(payout.clone()).await?)?;
     // The same bytes spelled in another way are the same signature.
     let plain = payout.header_value("x-access-signature").unwrap_or_default().to_owned();
-    for spelling in respelled(&plain).into_iter().chain([plain]) {
+    for spelling in respelled(&plain).into_iter().chain([plain.clone()]) {
         let call = payout.clone().replaced("x-access-signature", &spelling);
         let before = received.all().len();
         let answer = client.send(call).await?;
+        ensure!(received.all().len() == before, "a replay reached the provider, spelled anew");
+        if spelling != plain && problem(&answer, "no").is_ok() {
+            continue;
+        }
         let code = problem(&answer, "unknown")?;
         ensure!(code == "caller_replayed", "the replay of a payout is refused as `{code}`");
         let names_the_call = answer.text().contains("/api/v1/payment/ecom/payout/info");
         ensure!(names_the_call, "nothing says where to ask: {}", answer.text());
-        ensure!(received.all().len() == before, "a replay reached the provider, spelled anew");
     }
     Ok(())
 }
