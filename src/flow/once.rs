@@ -1,6 +1,6 @@
-//! Requests that are made once. `Idempotency-Key`: a POST that carries one is made once, and whoever
-//! sends it again is given the answer of the first (draft-ietf-httpapi-idempotency-key-header-07).
-//! A signed request that moves money: its repetition is refused.
+//! Requests that are made once. `Idempotency-Key`: a POST that carries one is sent once, and who
+//! repeats it is given the answer of the first (draft-ietf-httpapi-idempotency-key-header-07). A
+//! signed request that moves money: its repetition is refused.
 //!
 //! What is kept is the scrubbed answer and a keyed digest of the request as the application sent
 //! it, with tokens: neither says anything about a card (threat T6).

@@ -554,6 +554,26 @@ fn callbacks_in_json_and_form_are_verified_sealed_and_signed_anew() {
 }
 
 #[test]
+fn a_token_in_an_object_is_sealed_like_one_in_a_string() {
+    let bench = bench();
+    let map = headers(&[("content-type", JSON)]);
+    let data = r#"{"pay_token":"9af6e26f"}"#;
+    let signed =
+        [("payment_id", "7"), ("ps_data", data), ("shop_id", "158"), ("status", "success")];
+    let sign = digest(&signed, REAL);
+    let raw = format!(
+        r#"{{"payment_id":7,"shop_id":158,"status":"success","ps_data":{data},"sign":"{sign}"}}"#
+    );
+    let body = body(raw.as_bytes());
+    let callback = Unverified { account: "qostiq", sealed: None, headers: &map, body };
+    let verified = bench.flow.verify(callback, NOW).unwrap();
+    let (seen, _) = deliver(bench.flow.judge(verified, NOW));
+    let text = String::from_utf8(seen.body).unwrap();
+    assert!(text.contains(r#""ps_data":{"pay_token":"pyt_"#), "{text}");
+    assert!(!text.contains("9af6e26f"), "{text}");
+}
+
+#[test]
 fn an_offline_answer_passes_as_it_is() {
     let bench = bench();
     let (_, pending) = call(&bench, "core/invoice/create", &invoice(VIRTUAL, "")).unwrap();
