@@ -174,6 +174,10 @@ pub enum TermAnswer {
 pub struct Quirks {
     /// `TermUrl` without `https://`, as one sample has it.
     pub schemeless_term_url: bool,
+    /// Another `TermUrl`.
+    pub term_url: Option<String>,
+    /// Another page of the bank.
+    pub action: Option<String>,
     /// Overrules what the account is set to.
     pub pareq: Option<Pareq>,
     /// Overrules what the card asks for.
@@ -194,6 +198,8 @@ impl Quirks {
     pub(super) fn new(schemeless_term_url: bool) -> Self {
         Self {
             schemeless_term_url,
+            term_url: None,
+            action: None,
             pareq: None,
             challenge: None,
             strangers: None,

@@ -176,6 +176,7 @@ fn ask(shared: &Arc<Shared>, sale: &Sale, challenge: Challenge, outcome: Outcome
         Challenge::V1 => (shared.acs.v1_url(&rid), v1_params(shared, sale, &account, &payment_id)),
         Challenge::V2 => (shared.acs.v2_url(&rid), vec![("creq".to_owned(), creq())]),
     };
+    let action = lock(&shared.quirks).action.clone().unwrap_or(action);
     let document = challenge_document(&action, &params);
     lock(&shared.book).issued.push(Issued { payment_id, action, params });
     Reply::json(200, document)
@@ -208,10 +209,11 @@ fn v1_params(
         true => host.trim_start_matches("https://"),
         false => host,
     };
+    let own = format!("{host}/3ds-return?pid={payment_id}");
     let mut params = vec![
         ("MD".to_owned(), md),
         ("PaReq".to_owned(), pareq_value(pareq, sale, payment_id)),
-        ("TermUrl".to_owned(), format!("{host}/3ds-return?pid={payment_id}")),
+        ("TermUrl".to_owned(), quirks.term_url.unwrap_or(own)),
     ];
     params.extend(quirks.extra_params);
     params
