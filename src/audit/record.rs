@@ -61,7 +61,8 @@ pub enum Record<'r> {
         /// The request that caused it, as in the log and in the answer's header.
         request_id: &'r str,
     },
-    /// What became of a reveal. One that has none ended with its process: unknown.
+    /// What became of a reveal. One that has none ended with its process, or in a panic of its
+    /// request: unknown.
     Outcome {
         /// As in the reveal.
         request_id: &'r str,

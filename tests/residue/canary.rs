@@ -41,8 +41,9 @@ pub(crate) fn a_card_is_found_in_no_sink() {
 async fn no_sink() {
     let folder = tempfile::tempdir().unwrap();
     let collector = Collector::start(None).await.unwrap();
-    let keyed =
-        Keyed::open_with(Some(asked_for_backtraces(folder.path())), &exporting(&collector)).await;
+    let product = Path::new(env!("CARGO_BIN_EXE_portcullis"));
+    let asked_for_backtraces = with_variable(folder.path(), "RUST_BACKTRACE=full", product);
+    let keyed = Keyed::open_with(Some(asked_for_backtraces), &exporting(&collector)).await;
     let house = &keyed.house;
     let plan = Plan::of_each(EACH);
     // One more for the places where no card belongs.
@@ -96,12 +97,11 @@ async fn no_sink() {
     assert_eq!(leaks.told(), "");
 }
 
-/// The product, asked for backtraces.
-fn asked_for_backtraces(folder: &Path) -> PathBuf {
+/// A program with this in its environment.
+pub(crate) fn with_variable(folder: &Path, variable: &str, program: &Path) -> PathBuf {
     use std::os::unix::fs::PermissionsExt as _;
     let script = folder.join("portcullis");
-    let product = env!("CARGO_BIN_EXE_portcullis");
-    let text = format!("#!/bin/sh\nRUST_BACKTRACE=full exec '{product}' \"$@\"\n");
+    let text = format!("#!/bin/sh\n{variable} exec '{}' \"$@\"\n", program.display());
     std::fs::write(&script, text).unwrap();
     std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o700)).unwrap();
     script

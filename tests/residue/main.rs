@@ -38,6 +38,7 @@ mod load;
 mod memory;
 #[path = "../it/packages.rs"]
 mod packages;
+mod panics;
 mod round;
 mod scan;
 mod upgrade;
@@ -51,7 +52,7 @@ use std::time::Instant;
 const PAYMENTS: usize = 10_000;
 const MUTANTS_PAYMENTS: usize = 1_000;
 
-const TESTS: [(&str, fn()); 6] = [
+const TESTS: [(&str, fn()); 7] = [
     (
         "the_search_finds_every_spelling_and_nothing_else",
         scan::the_search_finds_every_spelling_and_nothing_else,
@@ -65,6 +66,10 @@ const TESTS: [(&str, fn()); 6] = [
         a_build_that_does_not_wipe_what_it_frees_is_found_out,
     ),
     ("an_upgrade_leaves_nothing_in_memory", upgrade::an_upgrade_leaves_nothing_in_memory),
+    (
+        "a_panic_with_a_card_in_hand_leaves_nothing_in_memory",
+        panics::a_panic_with_a_card_in_hand_leaves_nothing_in_memory,
+    ),
     ("a_card_is_found_in_no_sink", canary::a_card_is_found_in_no_sink),
     ("a_panic_tells_its_place_and_nothing_of_a_card", canary::a_panic_tells_its_place),
 ];

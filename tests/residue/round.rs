@@ -18,7 +18,7 @@ use super::wanted;
 
 /// When the memory is searched after the last answer, and after the connections were closed. The
 /// bounds that are promised are two seconds and one, and the search takes a part of them.
-const AFTER_ANSWER: Duration = Duration::from_millis(1_000);
+pub(crate) const AFTER_ANSWER: Duration = Duration::from_millis(1_000);
 pub(crate) const AFTER_CLOSE: Duration = Duration::from_millis(500);
 
 /// Which program.
@@ -62,6 +62,14 @@ impl Keyed {
     /// The same with further tables of the configuration.
     pub(crate) async fn open_with(program: Option<PathBuf>, tables: &str) -> Self {
         let tables = tables.to_owned();
+        Self::open_adjusted(program, move |config| config + &tables).await
+    }
+
+    /// The same with changes to the configuration.
+    pub(crate) async fn open_adjusted(
+        program: Option<PathBuf>,
+        adjusted: impl Fn(String) -> String + Send + Sync + 'static,
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let key_file = folder.path().join("root.key");
         let text = portcullis::config::new_root_key();
@@ -71,7 +79,7 @@ impl Keyed {
 
         let line = format!("[vault]\nroot_key = {{ file = \"{}\" }}", key_file.display());
         let adjust = Box::new(move |config: String| {
-            with_tracer(config.replacen("[vault]", &line, 1)) + &tables
+            adjusted(with_tracer(config.replacen("[vault]", &line, 1)))
         });
         let upstream_timeout = Duration::from_millis(2_500);
         let options = Options { upstream_timeout, adjust: Some(adjust), ..Options::default() };

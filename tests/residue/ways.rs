@@ -74,20 +74,15 @@ pub(crate) async fn pay(worker: &mut Worker, way: Way, serial: usize, card: Type
         Way::InClear => show_card(worker, serial, &card).await,
         Way::Challenged => challenge(worker, &card).await,
         Way::Told => tell(worker, &card).await,
-        Way::Form(account) => {
-            let tokens = capture(worker, &card).await;
-            fill_in(worker, account, fields(&card, (&tokens.token, &tokens.cvv_token))).await;
-        }
-        Way::TypedForm => {
-            fill_in(worker, "qostiq", fields(&card, (&card.number, &card.cvv))).await;
-        }
+        Way::Form(account) => fill_in(worker, account, &card, false).await,
+        Way::TypedForm => fill_in(worker, "qostiq", &card, true).await,
         Way::Payout => pay_out(worker, &card).await,
         Way::OwnForm => type_into_own_form(worker, serial, &card).await,
         Way::Last => match serial / 2 % 6 {
             0 => show_card(worker, serial, &card).await,
             1 => refuse(worker, serial, &card).await,
             2 => charge(worker, "milkypay", &card, 422).await,
-            3 => fill_in(worker, "qostiq", fields(&card, (&card.number, &card.cvv))).await,
+            3 => fill_in(worker, "qostiq", &card, true).await,
             4 => type_into_own_form(worker, serial, &card).await,
             _ => {
                 // Nothing that still waits for the rest of a body: that is under way.
@@ -265,7 +260,28 @@ async fn tell(worker: &mut Worker, card: &TypedCard) {
     until(SOON, delivered).await.expect("the callback was not delivered");
 }
 
-async fn fill_in(worker: &mut Worker, account: &str, card: CardFields) {
+async fn fill_in(worker: &mut Worker, account: &str, card: &TypedCard, typed: bool) {
+    let ask = card_form(worker, account, card, typed).await;
+    let (answer, expected) = match account {
+        "qostiq" => (worker.hand_in(&ask).await, 303),
+        _ => (worker.post_form(&ask).await, 200),
+    };
+    assert_eq!(answer.status, expected, "{}", answer.text());
+}
+
+/// The card form as the browser is about to post it: with tokens, or with the card itself.
+pub(crate) async fn card_form(
+    worker: &mut Worker,
+    account: &str,
+    card: &TypedCard,
+    typed: bool,
+) -> Ask {
+    let card = if typed {
+        fields(card, (&card.number, &card.cvv))
+    } else {
+        let tokens = capture(worker, card).await;
+        fields(card, (&tokens.token, &tokens.cvv_token))
+    };
     let client = worker.house.world.piastrix(account, App::Shop).unwrap();
     let shop = worker.house.world.shop.url();
     let urls = ["success_url", "failed_url"].map(|name| (name, shop));
@@ -276,12 +292,7 @@ async fn fill_in(worker: &mut Worker, account: &str, card: CardFields) {
     let form = payform(&form, &session, &card).unwrap();
     let path = form.action.strip_prefix(&worker.house.world.addresses.public).unwrap();
     let ask = Ask::new(Method::POST, path).header("content-type", FORM);
-    let ask = ask.with_body(encode_form(&form.fields));
-    let (answer, expected) = match account {
-        "qostiq" => (worker.hand_in(&ask).await, 303),
-        _ => (worker.post_form(&ask).await, 200),
-    };
-    assert_eq!(answer.status, expected, "{}", answer.text());
+    ask.with_body(encode_form(&form.fields))
 }
 
 fn json(answer: Answer) -> Value {
