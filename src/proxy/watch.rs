@@ -45,7 +45,10 @@ async fn let_go_for_ever(desk: Arc<Desk>) {
 
 async fn look_up_for_ever(target: Target) {
     while let Some(peer) = target.peer() {
-        look_up(&target).await;
+        // A task of its own: where the system refuses it a thread, tokio panics, and the look-up
+        // after this one is to come all the same.
+        let now = target.clone();
+        let _ = tokio::spawn(async move { look_up(&now).await }).await;
         sleep(peer.settings().resolve_every).await;
     }
 }
