@@ -168,6 +168,49 @@ fn a_key_file_that_holds_none_is_refused_without_a_word_of_it() {
 }
 
 #[test]
+fn an_application_is_lent_no_key_of_the_accounts_and_none_of_another_application() {
+    let place = Place::documented();
+    let reference = place.reference();
+    let told = |changes: &[(&str, &str)]| {
+        let changed = changes.iter().fold(reference.clone(), |text, (from, to)| {
+            assert!(text.contains(from), "{from}");
+            text.replace(from, to)
+        });
+        let problems = place.load(&changed).unwrap_err();
+        problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+    };
+    let real = "is the account's real one";
+    for (account, virtual_key, from, to) in [
+        (0, "key", "secrets/shop-paymega.key", "secrets/paymega.test"),
+        (0, "key", "secrets/shop-paymega.key", "secrets/paymega.public"),
+        (0, "public_key", "secrets/shop-paymega.public", "secrets/paymega.key"),
+        (1, "secret", "secrets/shop-qostiq.secret", "secrets/qostiq.secret"),
+        (2, "request_key", "secrets/shop-highhelp.pub", "secrets/highhelp-alert.pub"),
+    ] {
+        let told = told(&[(from, to)]);
+        let line = format!("account[{account}].virtual.shop.{virtual_key}: {real}");
+        assert!(told.contains(&line), "{from} → {to}: {told}");
+    }
+    let hmac = ("_algorithm = \"rsa\"", "_algorithm = \"hmac\"");
+    for file in
+        ["highhelp.pem", "highhelp-alert.pub", "shop-highhelp.pub", "shop-highhelp-alert.pem"]
+    {
+        place.write(&format!("secrets/{file}"), &format!("{SECRET}-of-{file}-and-longer"), 0o600);
+    }
+    let right = place.load(&reference.replace(hmac.0, hmac.1));
+    assert!(right.is_ok(), "{:?}", right.err());
+    for (from, to, key) in [
+        ("secrets/shop-highhelp-alert.pem", "secrets/highhelp.pem", "alert_key"),
+        ("secrets/shop-highhelp-alert.pem", "secrets/highhelp-alert.pub", "alert_key"),
+        ("secrets/shop-highhelp.pub", "secrets/highhelp-alert.pub", "request_key"),
+        ("secrets/shop-highhelp.pub", "secrets/highhelp.pem", "request_key"),
+    ] {
+        let told = told(&[hmac, (from, to)]);
+        assert!(told.contains(&format!("virtual.shop.{key}: {real}")), "{from} → {to}: {told}");
+    }
+}
+
+#[test]
 fn a_merchants_id_without_a_letter_is_refused() {
     let place = Place::documented();
     let reference = place.reference();
@@ -351,6 +394,9 @@ impl Place {
                 }
                 _ if file.ends_with(".pem") => {
                     place.write(file, include_str!("vectors/keys/request.pem"), 0o600);
+                }
+                "secrets/shop-highhelp.pub" => {
+                    place.write(file, include_str!("vectors/keys/other.pub"), 0o600);
                 }
                 _ if file.ends_with(".pub") => {
                     place.write(file, include_str!("vectors/keys/request.pub"), 0o600);

@@ -26,6 +26,69 @@ pub(super) fn credentials(table: &Table<'_>, profile: &Profile) -> (Credentials,
     (held, callback_keys)
 }
 
+/// Secrets of one holder, each under its key. An RSA key that requests are signed with stands here
+/// as its public half, which both of its halves have; with the public half of others nobody can
+/// do anything.
+struct Secrets(Vec<(&'static str, SecretBytes)>);
+
+impl Secrets {
+    fn of(held: &Credentials) -> Self {
+        let basic = held.basic.as_ref().map(Basic::key);
+        let named = [
+            ("key", basic),
+            ("public_key", held.public_key.as_ref()),
+            ("secret", held.secret.as_ref()),
+        ];
+        let named = named.into_iter().filter_map(|(name, secret)| Some((name, copy(secret?))));
+        Self(named.collect())
+    }
+
+    /// What an account has of its provider.
+    fn real(table: &Table<'_>, real: &Credentials, callbacks: &CallbackKeys) -> Self {
+        let keys = table.table("credentials");
+        let mut all = Self::of(real);
+        all.0.extend(callbacks.secrets.iter().map(|secret| ("callback_secrets", copy(secret))));
+        if let Some(key) = &real.request_key {
+            all.add_request_key(&keys, key.public_token());
+        }
+        if callbacks.alerts.iter().any(|key| key.public_token().is_none()) {
+            let texts = secrets::list(&keys, "alert_keys").into_iter();
+            all.0.extend(texts.map(|text| ("alert_keys", text)));
+        }
+        all
+    }
+
+    /// What an application has of us.
+    fn lent(keys: &Table<'_>, held: &Virtual) -> Self {
+        let mut all = Self::of(&held.credentials);
+        if let Some(key) = &held.request_check {
+            all.add_request_key(keys, key.public_token());
+        }
+        if held.alert_key.as_ref().is_some_and(|key| key.public_token().is_none()) {
+            all.0.extend(secrets::optional(keys, "alert_key").map(|text| ("alert_key", text)));
+        }
+        all
+    }
+
+    fn add_request_key(&mut self, keys: &Table<'_>, public: Option<String>) {
+        let half = public.map(|half| SecretBytes::from_slice(half.as_bytes()));
+        let key = half.or_else(|| secrets::optional(keys, "request_key"));
+        self.0.extend(key.map(|key| ("request_key", key)));
+    }
+
+    /// The first of its keys whose secret another holder has, under whatever key.
+    fn shared(&self, other: &Self) -> Option<&'static str> {
+        let has = |secret: &SecretBytes| {
+            other.0.iter().any(|(_, other)| other.reveal(|other| secret.ct_eq(other)))
+        };
+        self.0.iter().find_map(|(name, secret)| has(secret).then_some(*name))
+    }
+}
+
+fn copy(secret: &SecretBytes) -> SecretBytes {
+    secret.reveal(SecretBytes::from_slice)
+}
+
 const REAL: &str = "is the account's real one; give the app one of its own";
 
 /// What each application holds: its own, and never the account's real ones.
@@ -33,27 +96,25 @@ pub(super) fn virtuals(
     table: &Table<'_>,
     profile: &Profile,
     apps: &Apps,
-    real: &Credentials,
+    (real, callbacks): (&Credentials, &CallbackKeys),
 ) -> Vec<Virtual> {
     let by_app = table.table_or_empty("virtual");
-    let mut virtuals: Vec<Virtual> = Vec::new();
+    let real = Secrets::real(table, real, callbacks);
+    let (mut virtuals, mut lent): (Vec<Virtual>, Vec<Secrets>) = Default::default();
     for app in by_app.names() {
         if apps.named(app).is_none() {
             by_app.fail(app, "is not the name of an [[app]]");
         }
         let keys = by_app.table(app);
         let held = held_by(app, &keys, profile);
-        if let Some(key) = shared(&held.credentials, real) {
+        let own = Secrets::lent(&keys, &held);
+        if let Some(key) = own.shared(&real) {
             keys.fail(key, REAL);
-        }
-        let others = || virtuals.iter().map(|other| &other.credentials);
-        if let Some(key) = others().find_map(|other| shared(&held.credentials, other)) {
+        } else if let Some(key) = lent.iter().find_map(|other| own.shared(other)) {
             keys.fail(key, "is another app's, too; give each its own");
         }
-        if held.request_check.is_some() && is_real_key(&keys, table, real) {
-            keys.fail("request_key", REAL);
-        }
         keys.finish();
+        lent.push(own);
         virtuals.push(held);
     }
     by_app.finish();
@@ -68,28 +129,6 @@ fn held_by(app: &str, keys: &Table<'_>, profile: &Profile) -> Virtual {
     let alert_key =
         signs.then(|| signing_key(keys, "alert_key", "alert_algorithm", profile.access)).flatten();
     Virtual { app: app.to_owned(), credentials, request_check, alert_key }
-}
-
-/// Whether both sign with one HMAC key: its file is the same text, which two halves of an RSA key
-/// never are.
-fn is_real_key(keys: &Table<'_>, account: &Table<'_>, real: &Credentials) -> bool {
-    let text = |table: &Table<'_>| secrets::optional(table, "request_key");
-    let real = real.request_key.as_ref().and_then(|_| text(&account.table("credentials")));
-    let same = |(one, other): (SecretBytes, SecretBytes)| other.reveal(|other| one.ct_eq(other));
-    text(keys).zip(real).is_some_and(same)
-}
-
-/// The key of the first secret that both have.
-fn shared(one: &Credentials, other: &Credentials) -> Option<&'static str> {
-    let pairs = secrets_of(one).into_iter().zip(secrets_of(other));
-    let pairs = pairs.map(|(one, other)| one.zip(other));
-    let names = ["key", "public_key", "secret"].into_iter();
-    let same = |(one, other): (&SecretBytes, &SecretBytes)| other.reveal(|other| one.ct_eq(other));
-    names.zip(pairs).find_map(|(name, pair)| pair.is_some_and(same).then_some(name))
-}
-
-fn secrets_of(held: &Credentials) -> [Option<&SecretBytes>; 3] {
-    [held.basic.as_ref().map(Basic::key), held.public_key.as_ref(), held.secret.as_ref()]
 }
 
 fn needs(profile: &Profile, scheme: Scheme) -> bool {

@@ -176,7 +176,7 @@ fn account(
     };
     let upstreams = upstreams(table, &profile, plain_http);
     let (credentials, callback_keys) = credentials(table, &profile);
-    let virtuals = virtuals(table, &profile, apps, &credentials);
+    let virtuals = virtuals(table, &profile, apps, (&credentials, &callback_keys));
     let three_ds = three_ds(table, &profile, &upstreams);
     let (payform, payform_hosts) = payform(table, &profile);
     let status_queries = status_queries(table, &profile);
@@ -273,7 +273,9 @@ fn callback(table: &Table<'_>, apps: &Apps, account: &str) -> Option<(String, Ur
     let mut granted = apps.iter().filter(|app| app.may_use(account));
     let app = match (keys.has("app"), granted.next(), granted.next()) {
         (false, Some(only), None) => Some(only),
-        _ => keys.parsed("app", "is not the name of an [[app]]", |text| apps.named(text)),
+        _ => keys.parsed("app", "is not the name of an [[app]] with this account", |text| {
+            apps.named(text).filter(|app| app.may_use(account))
+        }),
     };
     let url =
         keys.parsed("url", "must be an https URL on one of the app's callback_hosts", |text| {
