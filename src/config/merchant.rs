@@ -273,9 +273,7 @@ fn callback(table: &Table<'_>, apps: &Apps, account: &str) -> Option<(String, Ur
     let mut granted = apps.iter().filter(|app| app.may_use(account));
     let app = match (keys.has("app"), granted.next(), granted.next()) {
         (false, Some(only), None) => Some(only),
-        _ => keys.parsed("app", "is not the name of an [[app]] with this account", |text| {
-            apps.named(text).filter(|app| app.may_use(account))
-        }),
+        _ => keys.parsed("app", "is not the name of an [[app]]", |text| apps.named(text)),
     };
     let url =
         keys.parsed("url", "must be an https URL on one of the app's callback_hosts", |text| {
