@@ -250,6 +250,8 @@ impl Flow {
         let app = self.apps.named(&kept.tenant).ok_or(Refusal::SessionUnknown)?;
         let mut changes = Changes::to(Encoding::Form);
         let key = self.open_handles(&fields, rules, account, &app.tenant, &mut changes, now)?;
+        // Before a code is taken: one that another form of the payment took is no wrong token.
+        self.check_form(key.as_ref(), now)?;
         let typed = Typed::read(&fields, &rules.reveal)?;
         let audience = audience(app, account);
         let tokens = Tokens::read(&fields, &rules.reveal, Clear::Allowed)?;

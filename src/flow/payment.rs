@@ -54,6 +54,12 @@ impl Flow {
         first(self.vault.claim_payment(key.as_bytes(), now)?, About::default).map(Some)
     }
 
+    /// Whether that payment could be claimed; nothing is.
+    pub(super) fn check_form(&self, key: Option<&Packer>, now: Timestamp) -> Result<(), Refusal> {
+        let Some(key) = key else { return Ok(()) };
+        first(self.vault.look_payment(key.as_bytes(), now), About::default).map(drop)
+    }
+
     /// What became of a payment whose claim is held: a provider's answer of this status, or not.
     pub(super) fn settle_payment(&self, payment: &Payment, status: Option<u16>, now: Timestamp) {
         match status.is_some_and(is_definite) {

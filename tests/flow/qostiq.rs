@@ -364,9 +364,9 @@ fn a_form_in_doubt_or_under_way_is_not_sent_by_another_form_either() {
     let forms: Vec<_> = (0..4).map(|_| form(&bench, &handle)).collect();
     let typed = fields(&handle, PAN, CVV);
     let with = |at: usize, raw: &str| post(&bench, &forms[at], raw);
-    let Ok(FormStep::Send(_, first)) = with(0, &typed) else { panic!("not sent") };
     let (token, cvv) = bench.shop_card();
     let other = fields(&handle, &token, &cvv);
+    let Ok(FormStep::Send(_, first)) = with(0, &other) else { panic!("not sent") };
     assert_eq!(refusal(with(1, &other)), "PaymentInFlight { field: None }");
     let _ = bench.flow.finish_form(*first, Err(Forwarded::No), NOW);
 
