@@ -13,6 +13,7 @@ use crate::provider::{
 };
 use crate::vault::Tenant;
 
+use super::apart::Known;
 use super::credentials::{credentials, virtuals};
 use super::profile::{hosts, name};
 use super::reader::Table;
@@ -141,8 +142,9 @@ pub(super) fn accounts(
     plain_http: bool,
 ) -> Registry {
     let mut accounts: Vec<Arc<Account>> = Vec::new();
+    let known = Known::default();
     for table in root.tables("account") {
-        if let Some(account) = account(&table, profiles, apps, plain_http) {
+        if let Some(account) = account(&table, profiles, apps, &known, plain_http) {
             if accounts.iter().any(|known| known.name == account.name) {
                 table.fail("name", "is the name of another account");
             }
@@ -150,6 +152,7 @@ pub(super) fn accounts(
         }
         table.finish();
     }
+    known.check(root);
     if accounts.is_empty() {
         root.fail("account", "is required: without an account nothing can be called");
     }
@@ -160,6 +163,7 @@ fn account(
     table: &Table<'_>,
     profiles: &[Arc<Profile>],
     apps: &Apps,
+    known: &Known,
     plain_http: bool,
 ) -> Option<Account> {
     let name = table.parsed("name", NAME, name);
@@ -175,8 +179,8 @@ fn account(
         return None;
     };
     let upstreams = upstreams(table, &profile, plain_http);
-    let (credentials, callback_keys) = credentials(table, &profile);
-    let virtuals = virtuals(table, &profile, apps, (&credentials, &callback_keys));
+    let (credentials, callback_keys) = credentials(table, &profile, known);
+    let virtuals = virtuals(table, &profile, apps, known);
     let three_ds = three_ds(table, &profile, &upstreams);
     let (payform, payform_hosts) = payform(table, &profile);
     let status_queries = status_queries(table, &profile);

@@ -4,6 +4,7 @@
 //! between starts. No room knows this one.
 //! Must never: ignore a key, or put a value into an error.
 
+mod apart;
 mod audit;
 mod change;
 mod credentials;

@@ -119,6 +119,20 @@ impl Notes {
     }
 }
 
+/// Where a key stands; earlier places are smaller.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    at: usize,
+    path: String,
+}
+
+impl Place {
+    /// The key's full path.
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+}
+
 /// One table of the document.
 #[derive(Debug)]
 pub(super) struct Table<'d> {
@@ -170,8 +184,18 @@ impl<'d> Table<'d> {
 
     /// Notes that the value of `key` cannot be used.
     pub(super) fn fail(&self, key: &str, message: &str) {
+        self.fail_there(&self.place(key), message);
+    }
+
+    /// Where a key stands, for what is found out when more of the document has been read.
+    pub(super) fn place(&self, key: &str) -> Place {
         let at = self.entry(key).map_or(self.at, |(at, _)| at);
-        self.notes.note(at, &self.path_of(key), message);
+        Place { at, path: self.path_of(key) }
+    }
+
+    /// Notes that the value at a place cannot be used.
+    pub(super) fn fail_there(&self, place: &Place, message: &str) {
+        self.notes.note(place.at, &place.path, message);
     }
 
     /// The same for one element of a list.

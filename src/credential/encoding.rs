@@ -88,7 +88,10 @@ impl KeyEncoding {
     }
 
     /// The key; a line end behind it in its file is not part of it.
-    pub(super) fn key(self, file: &SecretBytes) -> Result<SecretBytes, KeyError> {
+    ///
+    /// # Errors
+    /// [`KeyError`], which holds nothing of the file.
+    pub fn key(self, file: &SecretBytes) -> Result<SecretBytes, KeyError> {
         let key = file.reveal(|text| {
             let text = text.trim_ascii();
             let decoded = match self {

@@ -18,8 +18,8 @@ const REQUEST_PUB: &str = include_str!("../vectors/keys/request.pub");
 pub const OTHER: &str = include_str!("../vectors/keys/other.pem");
 const OTHER_PUB: &str = include_str!("../vectors/keys/other.pub");
 
-/// The account signs with `request`; the application and the provider's alerts with `other`; alerts
-/// for the application are signed with `request` again.
+/// The account and the provider's alerts are signed with `request`; what the application sends and
+/// gets, with `other`.
 pub fn bench() -> Bench {
     Bench::one(
         "highhelp",
@@ -27,10 +27,10 @@ pub fn bench() -> Bench {
 [account.credentials]
 merchant_id = "7d0c2f0e"
 request_key = { file = "request.pem" }
-alert_keys = [{ file = "other.pub" }]
+alert_keys = [{ file = "request.pub" }]
 [account.virtual.shop]
 request_key = { file = "other.pub" }
-alert_key = { file = "request.pem" }
+alert_key = { file = "other.pem" }
 [account.three_ds]
 hosts = ["api.highhelp.test"]
 "#,
@@ -224,7 +224,7 @@ fn a_challenge_in_an_alert_is_handed_off_and_the_alert_signed_anew() {
     let bench = bench();
     let acs = r#","acs_info":{"acs_url":"https://acs.example/x","pa_req":"eJx+/=","md":"","term_url":"https://api.highhelp.test/term?pid=1","extra":1}"#;
     let json = alert(acs, "processing", "\"awaiting_3ds_result\"");
-    let (seen, _) = deliver(judge(&bench, &json, OTHER, NOW.as_secs(), NOW));
+    let (seen, _) = deliver(judge(&bench, &json, REQUEST, NOW.as_secs(), NOW));
     assert_eq!((seen.host.as_str(), seen.target.as_str()), ("shop.example", "/a"));
     let text = String::from_utf8(seen.body.clone()).unwrap();
     let start = member(text.as_bytes(), "acs_url");
@@ -234,7 +234,7 @@ fn a_challenge_in_an_alert_is_handed_off_and_the_alert_signed_anew() {
         .replace("eJx+/=", "")
         .replace("https://api.highhelp.test/term?pid=1", "");
     assert_eq!(text, expected, "unknown members are passed on");
-    assert!(genuine(REQUEST_PUB, &seen), "what the application verifies with");
+    assert!(genuine(OTHER_PUB, &seen), "what the application verifies with");
 
     let id = start.split('/').nth(4).unwrap();
     let page = bench.handoff_page(id).unwrap();
@@ -291,7 +291,7 @@ fn an_address_alone_is_gone_to_by_get_with_its_own_query() {
         let info =
             format!(r#","redirect_info":{{"url":"https://bank.example/pay?x=1&y=2"{more}}}"#);
         let json = alert(&info, "processing", "\"awaiting_redirect_result\"");
-        let (seen, delivery) = deliver(judge(&bench, &json, OTHER, NOW.as_secs(), NOW));
+        let (seen, delivery) = deliver(judge(&bench, &json, REQUEST, NOW.as_secs(), NOW));
         let start = member(&seen.body, "url");
         let page = bench.handoff_page(start.split('/').nth(4).unwrap()).unwrap();
         assert_eq!((page.method.as_str(), page.fields.len()), (method, fields), "{more}");
@@ -312,7 +312,7 @@ fn an_otp_challenge_without_an_address_passes_through() {
     let bench = bench();
     let otp = r#","acs_info":{"otp_length":6,"masked_phone":"+7***"}"#;
     let json = alert(otp, "processing", "\"awaiting_3ds_result\"");
-    let (seen, _) = deliver(judge(&bench, &json, OTHER, NOW.as_secs(), NOW));
+    let (seen, _) = deliver(judge(&bench, &json, REQUEST, NOW.as_secs(), NOW));
     assert_eq!(String::from_utf8(seen.body).unwrap(), json);
 }
 
@@ -321,9 +321,9 @@ fn forged_stale_and_repeated_alerts_are_not_delivered() {
     let bench = bench();
     let now = NOW.as_secs();
     let json = alert("", "success", "null");
-    assert_eq!(refusal(judge(&bench, &json, REQUEST, now, NOW)), "SignatureRefused");
-    assert_eq!(refusal(judge(&bench, &json, OTHER, now - 301, NOW)), "CallbackStale");
-    let map = access(OTHER, json.as_bytes(), now);
+    assert_eq!(refusal(judge(&bench, &json, OTHER, now, NOW)), "SignatureRefused");
+    assert_eq!(refusal(judge(&bench, &json, REQUEST, now - 301, NOW)), "CallbackStale");
+    let map = access(REQUEST, json.as_bytes(), now);
     let changed = json.replace("success", "decline");
     let callback = Unverified {
         account: "highhelp",
@@ -333,20 +333,20 @@ fn forged_stale_and_repeated_alerts_are_not_delivered() {
     };
     assert_eq!(refusal(bench.flow.verify(callback, NOW)), "SignatureRefused");
 
-    let (_, delivery) = deliver(judge(&bench, &json, OTHER, now, NOW));
+    let (_, delivery) = deliver(judge(&bench, &json, REQUEST, now, NOW));
     bench.flow.delivered(delivery, Some(200), NOW).unwrap();
     for later in 0..5 {
         let at = Timestamp::from_secs(now + later);
-        let verdict = judge(&bench, &json, OTHER, now + later, at);
+        let verdict = judge(&bench, &json, REQUEST, now + later, at);
         assert!(
             matches!(verdict, Ok(Verdict::Acknowledge)),
             "its key is project, payment and status"
         );
     }
     let other = alert("", "dispute", "\"wrong_amount\"");
-    assert!(matches!(judge(&bench, &other, OTHER, now, NOW), Ok(Verdict::Deliver(..))));
+    assert!(matches!(judge(&bench, &other, REQUEST, now, NOW), Ok(Verdict::Deliver(..))));
     let without = alert("", "decline", "null").replace(r#""sub_status":null,"#, "");
-    assert!(matches!(judge(&bench, &without, OTHER, now, NOW), Ok(Verdict::Deliver(..))));
+    assert!(matches!(judge(&bench, &without, REQUEST, now, NOW), Ok(Verdict::Deliver(..))));
     let nobody = without.replace(r#""payment_id":"ord-7","#, "");
-    assert_eq!(refusal(judge(&bench, &nobody, OTHER, now, NOW)), "CallbackUnreadable");
+    assert_eq!(refusal(judge(&bench, &nobody, REQUEST, now, NOW)), "CallbackUnreadable");
 }
