@@ -267,6 +267,36 @@ fn what_is_wrong_is_refused_with_file_line_and_key() {
     judge(GOOD, &cases, &place.file(), |text| place.load(text).err());
 }
 
+/// A payment, and behind it the question what became of it, where the account has one asked.
+#[test]
+fn a_stop_waits_longer_than_a_payment_with_its_question() {
+    let place = Place::small();
+    let with = |seconds: u32, routes: &str, of_the_host: &str| {
+        let server = format!("key = \"private.key\"\n[server]\nshutdown_seconds = {seconds}\n");
+        let text = GOOD
+            .replacen("key = \"private.key\"\n", &server, 1)
+            .replace("routes = [\"sale\"]", routes)
+            .replace("seconds = 3", "seconds = 30")
+            .replace("check_path = \"/up\"", &format!("check_path = \"/up\"\n{of_the_host}"));
+        place.load(&text).is_ok()
+    };
+    let (sale, invoice) = ("routes = [\"sale\"]", "routes = [\"invoice.create\"]");
+    for (seconds, routes, of_the_host, fits) in [
+        (90, sale, "", false),
+        (91, sale, "", true),
+        // Nobody asks.
+        (61, "routes = []", "", true),
+        // The host that sales go to has a deadline of its own, invoices go to another one.
+        (61, sale, "total_timeout_ms = 20000", true),
+        (90, invoice, "total_timeout_ms = 20000", false),
+        (91, invoice, "total_timeout_ms = 90000", true),
+        (120, sale, "total_timeout_ms = 90000", false),
+        (121, sale, "total_timeout_ms = 90000", true),
+    ] {
+        assert_eq!(with(seconds, routes, of_the_host), fits, "{seconds} {routes} {of_the_host}");
+    }
+}
+
 #[test]
 fn what_is_wrong_with_a_profile_is_refused_with_file_line_and_key() {
     let shipped = shipped("providers/paymega.toml");

@@ -182,6 +182,9 @@ pub(crate) fn read_text(file: &Path) -> Result<String, Vec<Problem>> {
     })
 }
 
+const TOO_SHORT: &str = "must be longer than upstream.total_timeout_ms, any host's too, and what \
+                         account.status_query.seconds adds to it";
+
 fn config(root: &Table<'_>, elsewhere: &mut Vec<Problem>) -> Option<Config> {
     let profiles = profiles(root, elsewhere);
     let (public, public_url, hops) = listener::public(root);
@@ -196,7 +199,7 @@ fn config(root: &Table<'_>, elsewhere: &mut Vec<Problem>) -> Option<Config> {
     let server = root.table_or_empty("server");
     let threads = server.number("threads", 0, 0..=256);
     let drain = server.number("drain_seconds", 5, 0..=300);
-    let shutdown = server.number("shutdown_seconds", 65, 1..=600);
+    let shutdown = server.number("shutdown_seconds", 70, 1..=600);
     let log = log(root);
     let telemetry = telemetry::telemetry(root);
     let upgrade = upgrade(root, !root_keys.is_empty());
@@ -206,11 +209,9 @@ fn config(root: &Table<'_>, elsewhere: &mut Vec<Problem>) -> Option<Config> {
     let registry = merchant::accounts(root, &profiles, &apps, upstream.danger_plain_http);
     merchant::check_grants(root, &apps, &registry);
     upstream.hosts = upstream::hosts(&way_out, &registry, &upstream.terms);
-    if Duration::from_secs(shutdown) <= upstream.longest() {
-        server.fail(
-            "shutdown_seconds",
-            "must be longer than upstream.total_timeout_ms, any host's too",
-        );
+    let longest = upstream.longest().max(upstream.longest_asked(&registry));
+    if Duration::from_secs(shutdown) <= longest {
+        server.fail("shutdown_seconds", TOO_SHORT);
     }
     server.finish();
     upstream::check_proxy(&way_out, &upstream.way_out, &registry);

@@ -78,6 +78,22 @@ impl Upstream {
         hosts.fold(self.terms.total, Duration::max)
     }
 
+    /// How long a payment may take with the question what became of it, where its account has one
+    /// asked.
+    #[must_use]
+    pub fn longest_asked(&self, registry: &Registry) -> Duration {
+        let asked = registry.accounts().flat_map(|account| {
+            let query = account.status_queries.timeout;
+            account.status_queries.routes.iter().filter_map(move |at| {
+                let route = account.profile.routes.get(*at)?;
+                let upstream = account.upstreams.get(route.api)?.as_ref()?;
+                let own = self.own(upstream.host());
+                Some(own.map_or(self.terms.total, |own| own.terms.total) + query)
+            })
+        });
+        asked.max().unwrap_or_default()
+    }
+
     /// How the addresses of a host are found and watched.
     #[must_use]
     pub fn peer(&self, host: &HostPort) -> PeerSettings {
