@@ -267,6 +267,46 @@ fn what_is_wrong_is_refused_with_file_line_and_key() {
     judge(GOOD, &cases, &place.file(), |text| place.load(text).err());
 }
 
+/// Where calls carry digests or signatures nothing else will do; elsewhere a key or a certificate
+/// says who calls.
+#[test]
+fn an_application_can_show_who_it_is_at_every_account_that_it_may_use() {
+    let place = Place::documented();
+    let reference = place.reference();
+    let without = |text: &str, which: usize| {
+        let at = text.match_indices("[account.virtual.shop]").nth(which).unwrap().0;
+        let end = text[at..].find("\n[").map_or(text.len(), |end| at + end);
+        format!("{}{}", &text[..at], &text[end..])
+    };
+    let none = |text: &str, key: &str| {
+        let lines = text.lines().filter(|line| !line.starts_with(&format!("{key} = ")));
+        lines.map(|line| format!("{line}\n")).collect::<String>()
+    };
+    let told = |text: &str| {
+        let problems = place.load(text).err().unwrap_or_default();
+        let told = problems.iter().map(|problem| format!("{}: {}", problem.key, problem.message));
+        told.collect::<Vec<_>>()
+    };
+    assert_eq!(told(&reference), [""; 0]);
+    for (account, at) in [("qostiq", 1), ("highhelp", 2)] {
+        let told = told(&without(&reference, at));
+        assert_eq!(told.len(), 1, "{account}: {told:?}");
+        let proof = format!("app[0].accounts[{at}]: is an account whose calls the app proves");
+        assert!(told[0].starts_with(&proof), "{account}: {told:?}");
+    }
+    let paymega = without(&reference, 0);
+    assert_eq!(told(&paymega), [""; 0]);
+    let (no_key, no_name) = (none(&paymega, "key_sha256"), none(&paymega, "client_names"));
+    assert_eq!(told(&no_key), [""; 0]);
+    assert_eq!(told(&no_name), [""; 0]);
+    for text in [none(&no_key, "client_names"), none(&no_key, "client_ca")] {
+        let told = told(&text);
+        assert_eq!(told.len(), 1, "{told:?}");
+        let nothing = "app[0].accounts[0]: is an account at which the app can show nothing";
+        assert!(told[0].starts_with(nothing), "{told:?}");
+    }
+}
+
 /// A payment, and behind it the question what became of it, where the account has one asked.
 #[test]
 fn a_stop_waits_longer_than_a_payment_with_its_question() {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::caller::Apps;
+use crate::caller::{App, Apps};
 use crate::credential::{Basic, Scheme, SigningKey, VerifyingKey};
 use crate::provider::{Access, CallbackKeys, Credentials, Profile, Proof, Virtual};
 use crate::secret::SecretBytes;
@@ -36,14 +36,15 @@ pub(super) fn credentials(
 pub(super) fn virtuals(
     table: &Table<'_>,
     profile: &Profile,
-    apps: &Apps,
+    (apps, account): (&Apps, Option<&str>),
     known: &Known,
 ) -> Vec<Virtual> {
     let by_app = table.table_or_empty("virtual");
     let mut virtuals: Vec<Virtual> = Vec::new();
     for app in by_app.names() {
-        if apps.named(app).is_none() {
-            by_app.fail(app, "is not the name of an [[app]]");
+        let may = |app: &App| account.is_none_or(|account| app.may_use(account));
+        if !apps.named(app).is_some_and(may) {
+            by_app.fail(app, "is not the name of an [[app]] with this account");
         }
         let table = by_app.table(app);
         virtuals.push(held_by(app, &Keys { table: &table, app: Some(app), known }, profile));
@@ -65,6 +66,13 @@ fn held_by(app: &str, keys: &Keys<'_, '_>, profile: &Profile) -> Virtual {
 
 fn needs(profile: &Profile, scheme: Scheme) -> bool {
     profile.apis.iter().any(|api| api.credential == scheme)
+}
+
+/// Whether calls are proved with a secret of the caller's own, whatever else it shows.
+pub(super) fn proves(profile: &Profile) -> bool {
+    let schemes = [Scheme::SortedDigest, Scheme::AccessHeaders];
+    let signed = profile.apis.iter().any(|api| api.signature.is_some());
+    signed || schemes.into_iter().any(|scheme| needs(profile, scheme))
 }
 
 /// The keys that the profile's schemes need; real and virtual credentials have the same shape.

@@ -14,7 +14,8 @@ use crate::provider::{
 use crate::vault::Tenant;
 
 use super::apart::Known;
-use super::credentials::{credentials, virtuals};
+use super::credentials::{credentials, proves, virtuals};
+use super::listener::Listen;
 use super::profile::{hosts, name};
 use super::reader::Table;
 
@@ -180,7 +181,7 @@ fn account(
     };
     let upstreams = upstreams(table, &profile, plain_http);
     let (credentials, callback_keys) = credentials(table, &profile, known);
-    let virtuals = virtuals(table, &profile, apps, known);
+    let virtuals = virtuals(table, &profile, (apps, name.as_deref()), known);
     let three_ds = three_ds(table, &profile, &upstreams);
     let (payform, payform_hosts) = payform(table, &profile);
     let status_queries = status_queries(table, &profile);
@@ -290,24 +291,42 @@ fn callback(table: &Table<'_>, apps: &Apps, account: &str) -> Option<(String, Ur
 }
 
 /// Grants name accounts that exist and are of the app's own mode: a test token never reaches a live
-/// host, nor the other way round.
-pub(super) fn check_grants(root: &Table<'_>, apps: &Apps, registry: &Registry) {
-    let tables = root.tables("app");
-    for table in tables {
+/// host, nor the other way round. The app must be able to show who it is there.
+pub(super) fn check_grants(
+    root: &Table<'_>,
+    apps: &Apps,
+    registry: &Registry,
+    private: Option<&Listen>,
+) {
+    let certificates = private.is_none_or(|listen| listen.client_ca.is_some());
+    for table in root.tables("app") {
         let Some(app) = table.string("name").and_then(|name| apps.named(&name)) else {
             continue;
         };
-        for granted in &app.accounts {
+        let names = certificates && !app.client_names.is_empty();
+        let is_known = names || !app.key_hashes.is_empty();
+        for (at, granted) in app.accounts.iter().enumerate() {
             match registry.account(granted) {
                 None => table.fail("accounts", "names an account that is not there"),
                 Some(account) if account.mode != app.mode => {
                     table.fail("accounts", "names an account of the other mode (test and live)");
                 }
+                Some(account) if account.virtual_of(app.tenant.as_str()).is_some() => {}
+                Some(account) if proves(&account.profile) => {
+                    table.fail_at("accounts", at, NO_PROOF);
+                }
+                Some(_) if !is_known => table.fail_at("accounts", at, UNKNOWN),
                 Some(_) => {}
             }
         }
     }
 }
+
+const NO_PROOF: &str = "is an account whose calls the app proves with a secret of its own: it needs \
+                        a table of its name in [account.virtual]";
+const UNKNOWN: &str = "is an account at which the app can show nothing: it needs key_sha256, \
+                       client_names with private.client_ca, or a table of its name in \
+                       [account.virtual]";
 
 #[cfg(test)]
 mod tests {
