@@ -192,8 +192,8 @@ fn print_resolved(config: &Config, out: &mut dyn Write) -> io::Result<()> {
         let note = if value.default { "  # default" } else { "" };
         writeln!(out, "{} = {}{note}", value.key, value.value)?;
     }
-    for danger in &config.dangers {
-        writeln!(out, "# WARNING: {danger} weakens protection")?;
+    for value in config.resolved.iter().filter(|value| config.dangers.contains(&value.key)) {
+        writeln!(out, "# WARNING: {} = {} weakens protection", value.key, value.value)?;
     }
     if config.root_keys.is_empty() {
         let lost = "random at every start, tokens end with the process";

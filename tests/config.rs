@@ -12,6 +12,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use portcullis::config::{self, Config, Fixed, Problem};
+use portcullis::limit::Limit;
 use tempfile::TempDir;
 
 // ------------------------------------------------------------------------- the documented file
@@ -119,6 +120,23 @@ fn a_danger_is_off_by_default_and_reported_when_it_is_on() {
         let name = key.path.rsplit('.').next().unwrap();
         let on = reference.replace(&format!("{name} = false"), &format!("{name} = true"));
         assert_eq!(place.load(&on).unwrap().dangers, [key.path]);
+    }
+}
+
+#[test]
+fn a_rate_that_is_off_is_reported_as_a_danger() {
+    let place = Place::documented();
+    let reference = place.reference();
+    let rates: Vec<_> = documented_keys(&reference)
+        .into_iter()
+        .filter(|key| key.path.starts_with("rates.") && key.path != "rates.keys")
+        .collect();
+    assert_eq!(rates.len(), Limit::ALL.len());
+    for key in rates {
+        let mut lines: Vec<_> = reference.lines().map(str::to_owned).collect();
+        let name = key.path.strip_prefix("rates.").unwrap();
+        lines[key.line - 1] = format!("{name} = \"off\"");
+        assert_eq!(place.load(&lines.join("\n")).unwrap().dangers, [key.path]);
     }
 }
 

@@ -151,7 +151,10 @@ fn what_a_configuration_gives_up_is_told_as_not_met() {
     assert_eq!(row(&report, "3.3.1").by, By::Open);
     assert_eq!(row(&report, "3.4.1").by, By::Portcullis);
     let text = report.markdown();
-    assert!(text.contains("**On and weakening: process.danger_allow_core_dumps.**"), "{text}");
+    assert!(
+        text.contains("**Protection is weakened by: process.danger_allow_core_dumps.**"),
+        "{text}"
+    );
     assert!(text.contains("| **NOT MET** | process.danger_allow_core_dumps gives it up."));
     // Every danger of the configuration that a row names is one.
     let reference = fs::read_to_string(root().join("config/portcullis.toml")).unwrap();

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::caller::{App, Apps};
+use crate::caller::Apps;
 use crate::credential::{Basic, Scheme, SigningKey, VerifyingKey};
 use crate::provider::{Access, CallbackKeys, Credentials, Profile, Proof, Virtual};
 use crate::secret::SecretBytes;
@@ -36,15 +36,14 @@ pub(super) fn credentials(
 pub(super) fn virtuals(
     table: &Table<'_>,
     profile: &Profile,
-    (apps, account): (&Apps, Option<&str>),
+    apps: &Apps,
     known: &Known,
 ) -> Vec<Virtual> {
     let by_app = table.table_or_empty("virtual");
     let mut virtuals: Vec<Virtual> = Vec::new();
     for app in by_app.names() {
-        let may = |app: &App| account.is_none_or(|account| app.may_use(account));
-        if !apps.named(app).is_some_and(may) {
-            by_app.fail(app, "is not the name of an [[app]] with this account");
+        if apps.named(app).is_none() {
+            by_app.fail(app, "is not the name of an [[app]]");
         }
         let table = by_app.table(app);
         virtuals.push(held_by(app, &Keys { table: &table, app: Some(app), known }, profile));

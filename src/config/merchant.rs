@@ -181,7 +181,7 @@ fn account(
     };
     let upstreams = upstreams(table, &profile, plain_http);
     let (credentials, callback_keys) = credentials(table, &profile, known);
-    let virtuals = virtuals(table, &profile, (apps, name.as_deref()), known);
+    let virtuals = virtuals(table, &profile, apps, known);
     let three_ds = three_ds(table, &profile, &upstreams);
     let (payform, payform_hosts) = payform(table, &profile);
     let status_queries = status_queries(table, &profile);

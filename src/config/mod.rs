@@ -110,7 +110,7 @@ pub struct Config {
     pub files: BTreeSet<PathBuf>,
     /// Every value as it is used, for `check`.
     pub resolved: Vec<Resolved>,
-    /// Keys that weaken protection and are on.
+    /// Keys that weaken protection: dangers that are on, rates that are off.
     pub dangers: Vec<String>,
 }
 
@@ -364,11 +364,13 @@ fn process(root: &Table<'_>) -> process::Dangers {
     dangers
 }
 
-/// Keys that begin with `danger_`, are on and are to be reported at start.
+/// What weakens protection and is to be reported at start: keys that begin with `danger_` and are
+/// on, and rates that are off.
 fn dangers(resolved: &[Resolved]) -> Vec<String> {
-    let on = |value: &&Resolved| {
+    let weakens = |value: &&Resolved| {
         let last = value.key.rsplit('.').next().unwrap_or_default();
-        last.starts_with("danger_") && value.value == "true"
+        let on = last.starts_with("danger_") && value.value == "true";
+        on || value.key.starts_with("rates.") && value.value.trim_matches('"') == rates::OFF
     };
-    resolved.iter().filter(on).map(|value| value.key.clone()).collect()
+    resolved.iter().filter(weakens).map(|value| value.key.clone()).collect()
 }

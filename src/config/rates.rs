@@ -13,10 +13,13 @@ pub(super) fn rates(root: &Table<'_>) -> (Rates, usize) {
     (rates, usize::try_from(keys).unwrap_or(usize::MAX))
 }
 
+/// The word for no rate at all.
+pub(super) const OFF: &str = "off";
+
 /// Off only when the word stands there.
 fn rate(table: &Table<'_>, limit: Limit) -> Option<Rate> {
     let text = table.text_or(limit.name(), limit.default_rate());
-    if text == "off" {
+    if text == OFF {
         return None;
     }
     let rate = Rate::parse(&text);

@@ -95,7 +95,10 @@ impl Report {
             }
         );
         if !self.dangers.is_empty() {
-            text.push_str(&format!("**On and weakening: {}.**\n\n", self.dangers.join(", ")));
+            text.push_str(&format!(
+                "**Protection is weakened by: {}.**\n\n",
+                self.dangers.join(", ")
+            ));
         }
         let rows = self.requirements.iter().map(|row| {
             let tests: Vec<_> = row.tests.iter().map(|test| format!("`{test}`")).collect();

@@ -343,7 +343,7 @@ impl VaultLevels {
 }
 
 fn weakened(registry: &Registry) -> Result<IntGaugeVec, prometheus::Error> {
-    let help = "1 for each key that weakens protection and is on.";
+    let help = "1 for each key that weakens protection: a danger that is on, a rate that is off.";
     levels(registry, "portcullis_danger", help, &["key"])
 }
 

@@ -295,6 +295,12 @@ async fn a_danger_is_a_metric_for_as_long_as_it_is_on() {
         let stays = "portcullis_danger{key=\"upstream.danger_allow_private_addresses\"}";
         assert_eq!(house.metric(stays).await, 1);
     }
+    for (rate, value) in [("off", 1), ("5/s", 0)] {
+        let limited = format!("\nbin = \"{rate}\"\n");
+        house.change(&off.replacen("\nbin = \"1000000/s\"\n", &limited, 1)).await;
+        let told = house.metric("portcullis_danger{key=\"rates.bin\"}").await;
+        assert_eq!(told, value, "{rate}");
+    }
 }
 
 #[tokio::test]

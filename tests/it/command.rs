@@ -81,6 +81,29 @@ async fn check_refuses_what_run_would_refuse_with_the_same_words() {
 }
 
 #[tokio::test]
+async fn what_weakens_protection_is_named_by_check() {
+    let mut house = House::open().await;
+    house.world.stop_proxy().await;
+    let config = house.world.config();
+    let path = config.to_str().unwrap();
+    let good = fs::read_to_string(&config).unwrap();
+    let warned = |text: &str| {
+        fs::write(&config, text).unwrap();
+        let output = portcullis(&["check", "--config", path]);
+        assert!(output.status.success(), "{}", told(&output));
+        let lines = String::from_utf8(output.stdout).unwrap();
+        let warned = lines.lines().filter_map(|line| line.strip_prefix("# WARNING: "));
+        warned.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let before = warned(&good);
+    let danger = "upstream.danger_allow_private_addresses = true weakens protection";
+    assert!(before.iter().any(|line| line == danger), "{before:?}");
+    let off = good.replacen("\nbin = \"1000000/s\"\n", "\nbin = \"off\"\n", 1);
+    let more: Vec<_> = warned(&off).into_iter().filter(|line| !before.contains(line)).collect();
+    assert_eq!(more, ["rates.bin = \"off\" weakens protection"]);
+}
+
+#[tokio::test]
 async fn an_address_that_somebody_has_is_told_with_its_line() {
     let house = House::open().await;
     let config = house.world.config();
