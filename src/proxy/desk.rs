@@ -175,12 +175,13 @@ fn target_of(host: &ProviderHost) -> Option<Target> {
     Target::new(host.host().name(), host.host().port(), host.tls()).ok()
 }
 
-/// Where an address came from decides which networks it may be on.
+/// Where an address came from decides which networks it may be on, and how it is found.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Origin {
-    /// The operator's configuration: any network.
+    /// The operator's configuration: any network, and as the configuration says of that host.
     Configuration,
-    /// A provider's answer or an application's request: public networks only.
+    /// A provider's answer or an application's request: public networks only, found and trusted as
+    /// a browser would, also where a configured host has the same name.
     Outside,
 }
 
@@ -219,7 +220,8 @@ impl Desk {
         let unknown = SendError { forwarded: NotSent::No, kind: SendErrorKind::BadRequest };
         let made;
         let known = self.targets.find(&host);
-        let target = match known {
+        let watched = known.filter(|_| origin == Origin::Configuration);
+        let target = match watched {
             Some(target) => target,
             None => {
                 made = target_of(&host).ok_or(unknown)?;

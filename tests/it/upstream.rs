@@ -21,6 +21,7 @@ use super::codec::support::{Authority, read_request};
 use super::codec::upstream::{provider, sale, tls_provider, upstreams};
 use super::house::{House, assert_problem};
 use super::line::Version;
+use super::upgrade::back_from_the_bank;
 
 const ANY: AddressPolicy = AddressPolicy { allow_private: true };
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -140,6 +141,24 @@ async fn with_all_addresses_dead_nothing_is_sent_and_the_tokens_live() {
         assert_eq!(problem["retry"], "safe");
     }
     assert_eq!(house.sales_received(), 0);
+}
+
+#[tokio::test]
+async fn a_return_goes_where_a_browser_would_whatever_the_configuration_says_of_the_host() {
+    let house = House::open().await;
+    let text = house.config_text();
+    let back = back_from_the_bank(&house).await;
+    // What the configuration says of the gate is for payments: its TermUrl has the same name.
+    let (_, port) = text.split_once("cardgate = \"https://localhost:").unwrap();
+    let port = port.split('/').next().unwrap();
+    let host = format!("[[upstream.host]]\nhost = \"localhost:{port}\"");
+    let own = format!("\n{host}\naddresses = [\"127.0.0.9\"]\nserver_name = \"other.test\"\n");
+    house.change(&text.replacen("[upstream]\n", "[upstream]\ndown_after_failures = 1\n", 1)).await;
+    house.change(&(text + &own)).await;
+    let returned = house.public(Version::Http1).await.send(&back).await;
+    assert!(returned.status < 400, "{} {}", returned.status, returned.text());
+    assert_eq!(house.world.paymega.received().count("3ds-return"), 1);
+    assert!(house.events("upstream_down").is_empty(), "a return judged an address of payments");
 }
 
 // ------------------------------------------------------------------------- the way out alone
