@@ -114,7 +114,7 @@ impl Flow {
     ) -> Result<Told, Refusal> {
         let Arrived { place, api, known, .. } = arrived;
         let tokens = self.check(incoming, arrived)?;
-        if self.would_repeat(incoming, known.app, *place, now)? {
+        if self.would_repeat(incoming, known, *place, now)? {
             return Ok(Told::Repeated);
         }
         self.check_payment(arrived, now)?;

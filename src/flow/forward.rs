@@ -199,7 +199,7 @@ impl Flow {
         let arrived = self.arrive(&incoming, allow, now)?;
         let tokens = self.check(&incoming, &arrived)?;
         let mut claims = Claims::default();
-        match self.claim(&incoming, arrived.known.app, arrived.place, now)? {
+        match self.claim(&incoming, &arrived.known, arrived.place, now)? {
             Claimed::Without => {}
             Claimed::First(claim) => claims.once = Some(claim),
             Claimed::Repeated(repeated) => return Ok(Ready::Repeated(repeated)),

@@ -3,19 +3,20 @@
 //! signed request that moves money: its repetition is refused.
 //!
 //! What is kept is the scrubbed answer and a keyed digest of the request as the application sent
-//! it, with tokens: neither says anything about a card (threat T6).
+//! it, with tokens, and of what its handle stands for: neither says anything about a card (threat
+//! T6).
 
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
-use crate::caller::App;
 use crate::card::Timestamp;
 use crate::provider::Route;
 use crate::secret::{CleartextBody, SecretBytes};
 use crate::vault::{Claim, Mark, Once};
 
 use super::forward::{Incoming, Place};
+use super::identify::Identified;
 use super::packed::{Packer, Unpacker};
 use super::{Flow, Refusal, Scrubbed};
 
@@ -61,12 +62,13 @@ impl Flow {
     pub(super) fn claim(
         &self,
         incoming: &Incoming<'_>,
-        app: &App,
+        known: &Identified<'_>,
         place: Place<'_>,
         now: Timestamp,
     ) -> Result<Claimed, Refusal> {
-        let Some(named) = Named::by(incoming, app, place)? else { return Ok(Claimed::Without) };
-        match self.vault.claim_once(&app.tenant, &named.owner, &named.parts, now)? {
+        let Some(named) = Named::by(incoming, known, place)? else { return Ok(Claimed::Without) };
+        let tenant = &known.app.tenant;
+        match named.by_parts(|parts| self.vault.claim_once(tenant, &named.owner, parts, now))? {
             Once::First(claim) => Ok(Claimed::First(claim)),
             once => told(once, place).map(Claimed::Repeated),
         }
@@ -76,13 +78,13 @@ impl Flow {
     pub(super) fn would_repeat(
         &self,
         incoming: &Incoming<'_>,
-        app: &App,
+        known: &Identified<'_>,
         place: Place<'_>,
         now: Timestamp,
     ) -> Result<bool, Refusal> {
-        let Some(named) = Named::by(incoming, app, place)? else { return Ok(false) };
-        match self.vault.look_once(&named.owner, &named.parts, now) {
-            None => Ok(self.vault.room_for_key(&app.tenant).map(|()| false)?),
+        let Some(named) = Named::by(incoming, known, place)? else { return Ok(false) };
+        match named.by_parts(|parts| self.vault.look_once(&named.owner, parts, now)) {
+            None => Ok(self.vault.room_for_key(&known.app.tenant).map(|()| false)?),
             Some(once) => told(once, place).map(|_| true),
         }
     }
@@ -99,21 +101,34 @@ impl Flow {
 /// A request by its key, its owner and what it says.
 struct Named<'n> {
     owner: [&'n [u8]; 3],
-    parts: [&'n [u8]; 3],
+    says: [&'n [u8]; 3],
+    /// What its handle stands for: that alone may name the payment.
+    bearer: Option<&'n SecretBytes>,
 }
 
 impl<'n> Named<'n> {
     fn by(
         incoming: &'n Incoming<'_>,
-        app: &'n App,
+        known: &'n Identified<'_>,
         place: Place<'n>,
     ) -> Result<Option<Self>, Refusal> {
         let Some(key) = key_of(incoming)? else { return Ok(None) };
         let query = incoming.query.unwrap_or_default();
+        let tenant = known.app.tenant.as_str();
         Ok(Some(Self {
-            owner: [app.tenant.as_str().as_bytes(), place.account.name.as_bytes(), key],
-            parts: [incoming.path.as_bytes(), query.as_bytes(), incoming.body.as_bytes()],
+            owner: [tenant.as_bytes(), place.account.name.as_bytes(), key],
+            says: [incoming.path.as_bytes(), query.as_bytes(), incoming.body.as_bytes()],
+            bearer: known.bearer.as_ref().map(|bearer| &bearer.secret),
         }))
+    }
+
+    /// All that makes it the same request.
+    fn by_parts<T>(&self, then: impl FnOnce(&[&[u8]]) -> T) -> T {
+        let [path, query, body] = self.says;
+        match self.bearer {
+            None => then(&[path, query, body]),
+            Some(bearer) => bearer.reveal(|bearer| then(&[path, query, body, bearer])),
+        }
     }
 }
 

@@ -61,8 +61,13 @@ impl Ready {
     }
 
     pub(crate) fn ask(&self) -> Ask {
+        self.ask_with(&self.handle)
+    }
+
+    /// The same body for the invoice of another handle.
+    pub(crate) fn ask_with(&self, handle: &str) -> Ask {
         Ask::json(&format!("/{}{SALE}", self.account), self.body())
-            .header("authorization", &format!("Bearer {}", self.handle))
+            .header("authorization", &format!("Bearer {handle}"))
     }
 }
 

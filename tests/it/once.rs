@@ -68,6 +68,22 @@ async fn another_body_or_query_under_a_key_is_refused() {
 }
 
 #[tokio::test]
+async fn the_same_body_for_another_invoice_is_another_request() {
+    let house = House::open().await;
+    let (ready, other) = (house.ready("paymega").await, house.ready("paymega").await);
+    let mut line = house.private(Version::Http1).await;
+    assert_eq!(line.send(&keyed(&ready, "cart-7")).await.status, 200);
+    let before = house.sales_received();
+    // Corefy's sale names its invoice by the bearer token alone.
+    let ask = ready.ask_with(&other.handle).header(KEY, "cart-7");
+    assert_problem(&line.send(&ask).await, 422, "idempotency_key_reused", "no");
+    assert_eq!(house.sales_received(), before);
+    let again = line.send(&keyed(&ready, "cart-7")).await;
+    assert_eq!((again.status, again.header(REPLAYED)), (200, Some("true")));
+    house.assert_pays(&mut line, &other).await;
+}
+
+#[tokio::test]
 async fn of_many_at_once_one_reaches_the_provider() {
     let house = House::open().await;
     let ready = house.ready("paymega").await;
