@@ -142,7 +142,30 @@ fn routes(root: &Table<'_>, apis: &[Api]) -> Vec<Route> {
     }
     let mut routes = tables.into_iter().filter_map(|table| route(table, apis)).collect::<Vec<_>>();
     status::queries(root, apis, &mut routes);
+    each_is_reached(root, &routes);
     routes
+}
+
+/// Each has a name of its own, and calls that no route before it takes.
+fn each_is_reached(root: &Table<'_>, routes: &[Route]) {
+    let tables = root.tables("route");
+    // A route that could not be read is an error already.
+    if tables.len() != routes.len() {
+        return;
+    }
+    for (at, (route, table)) in routes.iter().zip(&tables).enumerate() {
+        let before = routes.get(..at).unwrap_or_default();
+        if before.iter().any(|other| other.name == route.name) {
+            table.fail("name", "is the name of another route");
+        }
+        let takes = |other: &Route| {
+            (other.api, &other.method) == (route.api, &route.method)
+                && other.path.covers(&route.path)
+        };
+        if before.iter().any(takes) {
+            table.fail("path", "is never reached: a route before it takes these calls");
+        }
+    }
 }
 
 fn route(table: Table<'_>, apis: &[Api]) -> Option<Route> {
@@ -157,10 +180,11 @@ fn route(table: Table<'_>, apis: &[Api]) -> Option<Route> {
     let name = table.text("name");
     let encoding = encoding(&table);
     let body_limit = table.number("body_limit_bytes", BODY_LIMIT, 1..=BODY_LIMIT_MAX);
+    let interface = api.and_then(|at| apis.get(at));
     let request = RequestRules {
-        reveal: table.tables("reveal").into_iter().filter_map(reveal).collect(),
-        sign: pointers(&table, "sign"),
-        payment_key: payment_key(&table, method.as_ref(), api.and_then(|at| apis.get(at))),
+        reveal: reveals(&table, method.as_ref()),
+        sign: sign(&table, method.as_ref(), interface),
+        payment_key: payment_key(&table, method.as_ref(), interface),
         repeatable: table.flag("repeatable", false),
         callback_url: pointers(&table, "callback_url"),
         sealed: pointers(&table, "sealed"),
@@ -211,6 +235,20 @@ fn payment_key(table: &Table<'_>, method: Option<&Method>, api: Option<&Api>) ->
     keys
 }
 
+/// The fields that a digest covers: without any it would prove every request.
+fn sign(table: &Table<'_>, method: Option<&Method>, api: Option<&Api>) -> Vec<Pointer> {
+    let fields = pointers(table, "sign");
+    let digested = api.is_some_and(|api| api.credential == Scheme::SortedDigest);
+    if digested && fields.is_empty() && method.is_some_and(has_body) {
+        table.fail("sign", "is required: the fields that the digest of this call covers");
+    }
+    fields
+}
+
+fn has_body(method: &Method) -> bool {
+    *method != Method::GET && *method != Method::DELETE
+}
+
 fn encoding(table: &Table<'_>) -> Encoding {
     match table.text_or("encoding", "json").as_str() {
         "json" => Encoding::Json,
@@ -227,7 +265,26 @@ fn method(text: &str) -> Option<Method> {
     known.then(|| Method::from_bytes(text.as_bytes()).ok()).flatten()
 }
 
-fn reveal(table: Table<'_>) -> Option<Reveal> {
+/// One part of a card at a place, in calls that have a body.
+fn reveals(table: &Table<'_>, method: Option<&Method>) -> Vec<Reveal> {
+    let tables = table.tables("reveal");
+    if !tables.is_empty() && method.is_some_and(|method| !has_body(method)) {
+        table.fail("method", "has no body, and [[route.reveal]] puts cards into one");
+    }
+    let mut reveals: Vec<Reveal> = Vec::new();
+    for table in tables {
+        let found = reveal(&table);
+        let taken = |other: &Reveal| Some(&other.pointer) == found.as_ref().map(|it| &it.pointer);
+        if reveals.iter().any(taken) {
+            table.fail("pointer", "is another part's place already");
+        }
+        reveals.extend(found);
+        table.finish();
+    }
+    reveals
+}
+
+fn reveal(table: &Table<'_>) -> Option<Reveal> {
     let pointer = table.parsed("pointer", "is not a JSON pointer", read_pointer);
     let part = table.parsed(
         "part",
@@ -235,7 +292,6 @@ fn reveal(table: Table<'_>) -> Option<Reveal> {
         Part::named,
     );
     let or_text = table.flag("or_text", false);
-    table.finish();
     Some(Reveal { pointer: pointer?, part: part?, or_text })
 }
 
@@ -316,7 +372,7 @@ fn knob<T: Default>(
 
 fn payform(table: Table<'_>) -> Payform {
     let payform = Payform {
-        reveal: table.tables("reveal").into_iter().filter_map(reveal).collect(),
+        reveal: reveals(&table, None),
         handle: pointers(&table, "handle"),
         hosts: hosts(&table, "hosts"),
     };

@@ -21,6 +21,13 @@ impl PathPattern {
         Some(Self { text: text.to_owned(), segments })
     }
 
+    /// Whether every path that the other one matches is matched by this one, too.
+    pub fn covers(&self, other: &Self) -> bool {
+        let covers = |(own, other): (&Segment, &Segment)| *own == Segment::Any || own == other;
+        self.segments.len() == other.segments.len()
+            && self.segments.iter().zip(&other.segments).all(covers)
+    }
+
     /// Whether a path matches. One trailing slash more is the same call: both spellings are in use.
     pub fn matches(&self, path: &str) -> bool {
         let Some(rest) = path.strip_prefix('/') else { return false };
