@@ -156,6 +156,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ),
     ("h2", &["proxy/accept.rs", "proxy/h2.rs", "proxy/h2/"]),
     ("httparse", &["proxy/answer.rs", "proxy/h1/"]),
+    ("httpdate", &["proxy/peer/skew.rs"]),
     ("std::net", &["app.rs", "app/", "cli.rs", "config/", "proxy/"]),
     // Words of the protocol, without I/O.
     (

@@ -361,6 +361,8 @@ pub const ROWS: &[Row] = &[
         tests: &["one_line_deleted_altered_moved_or_doubled_is_named", "a_record_that_was_tampered_with_is_named_and_not_continued"] },
     Row { number: "10.5.1", demand: "Audit logs are kept for twelve months, three of them at hand.", by: By::Operator, how: |_| text("Portcullis begins new files and removes none. Operator: keep them that long, those of the log too."), given_up_by: &[NO_AUDIT],
         tests: &["files_are_rotated_by_the_confined_process"] },
+    Row { number: "10.6.1", demand: "Clocks are synchronised.", by: By::Operator, how: |_| text("The metric `portcullis_clock_skew_seconds` and its alert tell how far this clock is from each provider's. Operator: NTP, as 10.6.2 and 10.6.3 have it."), given_up_by: &[],
+        tests: &["how_far_a_providers_clock_is_from_ours_is_a_metric"] },
     Row { number: "11.6.1", demand: "Unauthorised changes of payment pages, as browsers get them, are detected weekly or by your own risk analysis.", by: By::Shared, how: tampering, given_up_by: &[],
         tests: &["the_script_and_the_style_stand_in_the_page_as_they_were_hashed", "what_shops_load_and_the_form_have_the_digests_that_are_printed"] },
     Row { number: "12.5.2", demand: "The scope is written down, and confirmed every 12 months and after significant changes.", by: By::Operator, how: scope, given_up_by: &[],

@@ -4,19 +4,19 @@
 //! out to be closed. What an error says about [`Forwarded`] comes from counting the bytes that the
 //! kernel accepted below TLS. No redirects, no decoding, no retries.
 
+mod head;
+
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Method;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
-use http::{Method, header};
 use rustls::pki_types::ServerName;
 use tokio::time::Instant;
 
 use super::dial::Dialler;
-use super::fields::is_hop_by_hop;
-use super::h1::reply::{push_decimal, push_field};
 use super::line::Line;
 use super::peer::{Peer, PeerSettings, Told};
 use super::pool::{Key, Pool};
@@ -24,13 +24,12 @@ use super::target;
 use super::tls::TlsError;
 use super::way_out::WayOut;
 use crate::secret::CleartextBody;
+use head::{join, write_head};
 
 pub use super::dial::{AddressPolicy, UpstreamTls, is_public};
 
 /// Largest answer body by default.
 const ANSWER_MAX: usize = 1024 * 1024;
-/// A body up to here is sent as one part with its head.
-const JOINED_MAX: usize = 4 * 1024;
 /// Largest answer to a check.
 const PROBE_MAX: usize = 64 * 1024;
 
@@ -489,6 +488,9 @@ impl Upstreams {
                 if reusable {
                     self.pool.put(key, line, terms);
                 }
+                if let Some(peer) = target.peer() {
+                    peer.answered(&answer.headers, begun);
+                }
                 Ok(answer)
             }
             Err(kind) if line.written() == before => Err(not_sent(kind)),
@@ -500,84 +502,5 @@ impl Upstreams {
 impl fmt::Debug for Upstreams {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Upstreams").field("terms", &self.terms).finish_non_exhaustive()
-    }
-}
-
-/// The head of a request, or none when it would not be valid HTTP/1.1.
-fn write_head(target: &Target, out: &Outgoing) -> Option<CleartextBody> {
-    let path = out.path_and_query.as_str();
-    if !path.starts_with('/') || !path.bytes().all(|b| matches!(b, 0x21..=0x7e) && b != b'#') {
-        return None;
-    }
-    let fields: usize = out.headers.iter().map(|(n, v)| n.as_str().len() + v.len() + 4).sum();
-    // Large enough for all of it: growing would leave credentials behind in the old place.
-    let body = if is_short(&out.body) { out.body.len() } else { 0 };
-    let mut head = Vec::with_capacity(128 + path.len() + target.host_field.len() + fields + body);
-    for part in [out.method.as_str(), " ", path, " HTTP/1.1\r\n"] {
-        head.extend_from_slice(part.as_bytes());
-    }
-    push_field(&mut head, &header::HOST, target.host_field.as_bytes());
-    for (name, value) in &out.headers {
-        if !is_hop_by_hop(name) && !is_ours(name) {
-            push_field(&mut head, name, value.as_bytes());
-        }
-    }
-    push_field(&mut head, &header::ACCEPT_ENCODING, b"identity");
-    if !out.body.is_empty() || matches!(out.method, Method::POST | Method::PUT | Method::PATCH) {
-        head.extend_from_slice(b"content-length: ");
-        push_decimal(&mut head, out.body.len());
-        head.extend_from_slice(b"\r\n");
-    }
-    head.extend_from_slice(b"\r\n");
-    Some(CleartextBody::from(head))
-}
-
-/// A short body goes behind its head: what is one part is sent by a cheaper system call than two
-/// parts are, and that saves more than copying it costs.
-fn join(head: &mut CleartextBody, body: &mut CleartextBody) {
-    if is_short(body) {
-        head.extend_from_slice(body.as_bytes());
-        *body = CleartextBody::with_capacity(0);
-    }
-}
-
-fn is_short(body: &CleartextBody) -> bool {
-    body.len() <= JOINED_MAX
-}
-
-/// Fields that only this file writes.
-fn is_ours(name: &HeaderName) -> bool {
-    matches!(name.as_str(), "host" | "accept-encoding" | "expect" | "content-encoding")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_head_of_a_request_never_grows_while_it_is_written() {
-        let target = Target::new("provider.example", 8443, true).unwrap();
-        for (fields, body) in [(0, 0), (1, JOINED_MAX), (50, JOINED_MAX + 1)] {
-            let field = (header::AUTHORIZATION, HeaderValue::from_static("Basic c2VjcmV0"));
-            let mut out = Outgoing {
-                method: Method::POST,
-                path_and_query: "/x".repeat(fields + 1),
-                headers: vec![field; fields],
-                body: CleartextBody::from(vec![b'x'; body]),
-            };
-            let fields: usize =
-                out.headers.iter().map(|(n, v)| n.as_str().len() + v.len() + 4).sum();
-            let room = 128 + out.path_and_query.len() + target.host_field.len() + fields;
-            let mut head = write_head(&target, &out).unwrap();
-            assert!(head.len() <= room);
-            let (before, place) = (head.len(), head.as_bytes().as_ptr());
-            join(&mut head, &mut out.body);
-            assert_eq!(head.as_bytes().as_ptr(), place);
-            let joined = head.len() - before;
-            assert_eq!(
-                (joined, out.body.len()),
-                if body <= JOINED_MAX { (body, 0) } else { (0, body) }
-            );
-        }
     }
 }

@@ -4,6 +4,7 @@
 //! still one of the host's, which is one flag. Must never: wait while a lock is held.
 
 mod health;
+mod skew;
 
 pub use health::HealthRules;
 
@@ -15,14 +16,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use http::HeaderMap;
 use tokio::net::lookup_host;
 use tokio::time::Instant;
 
+use crate::card::Timestamp;
 use crate::telemetry::{Event, Log, Metrics};
 
 use super::dial::{AddressPolicy, is_public};
 use super::exchange::SendErrorKind;
 use health::Health;
+use skew::Skew;
 
 /// Addresses of one host that are kept.
 const KEPT_MAX: usize = 8;
@@ -137,6 +141,7 @@ pub(crate) struct Peer {
     settings: PeerSettings,
     told: Option<Told>,
     known: Mutex<Known>,
+    skew: Skew,
 }
 
 #[derive(Default)]
@@ -195,7 +200,8 @@ impl Peer {
         settings: PeerSettings,
         told: Option<Told>,
     ) -> Self {
-        let peer = Self { name, label: label.to_owned(), settings, told, known: Mutex::default() };
+        let (label, known, skew) = (label.to_owned(), Mutex::default(), Skew::new());
+        let peer = Self { name, label, settings, told, known, skew };
         peer.begin();
         peer
     }
@@ -212,7 +218,7 @@ impl Peer {
         }
         let (name, label) = (Arc::clone(&self.name), self.label.clone());
         let known = Mutex::new(self.left_behind());
-        let next = Self { name, label, settings, told, known };
+        let next = Self { name, label, settings, told, known, skew: Skew::new() };
         // What is not found the same way is called otherwise: an address of the one is none of the
         // other.
         if next.settings.source() != self.settings.source() {
@@ -228,6 +234,9 @@ impl Peer {
         self.left_behind();
         for address in self.addresses() {
             self.lose(&address);
+        }
+        if let Some(told) = &self.told {
+            told.metrics.clock_gone(&self.label);
         }
     }
 
@@ -382,6 +391,15 @@ impl Peer {
             self.show(address, true);
             let ip = address.shown();
             self.tell(&Event::UpstreamUp { host: &self.label, address: &ip });
+        }
+    }
+
+    /// Notes how far its clock is from ours, now and then. What is left behind tells nothing more.
+    pub(crate) fn answered(&self, headers: &HeaderMap, now: Instant) {
+        let Some(told) = self.told.as_ref().filter(|_| self.skew.is_due(now)) else { return };
+        let known = self.known();
+        if let Some(seconds) = skew::seconds(headers, Timestamp::system()).filter(|_| !known.left) {
+            told.metrics.clock_ahead(&self.label, seconds);
         }
     }
 

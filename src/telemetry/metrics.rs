@@ -71,6 +71,7 @@ pub struct Metrics {
     certificates: IntGaugeVec,
     export_lost: IntCounterVec,
     upstreams: IntGaugeVec,
+    clocks: IntGaugeVec,
     dangers: IntGaugeVec,
     changes: Changes,
 }
@@ -97,12 +98,6 @@ impl Metrics {
             "portcullis_connections_ended_total",
             "Connections that ended without a request.",
             &["listener", "reason"],
-        )?;
-        let limited = counts(
-            &registry,
-            "portcullis_limited_total",
-            "Requests that a limit refused, by its name.",
-            &["limit"],
         )?;
         let limit_keys = levels(
             &registry,
@@ -136,13 +131,14 @@ impl Metrics {
         )?;
         Ok(Self {
             upstreams: addresses(&registry)?,
+            clocks: clocks(&registry)?,
             start,
             vault_start: kept_since(&registry)?,
             answers,
             seconds: times(&registry)?,
             status_queries: questions(&registry)?,
             connections,
-            limited,
+            limited: refusals(&registry)?,
             limit_keys,
             limit_keys_max: most(&registry)?,
             vault,
@@ -225,6 +221,16 @@ impl Metrics {
     /// A configured host has that address no longer.
     pub fn upstream_gone(&self, host: &str, address: &str) {
         let _ = self.upstreams.remove_label_values(&[host, address]);
+    }
+
+    /// Notes how many seconds the clock of a configured host is ahead of ours.
+    pub fn clock_ahead(&self, host: &str, seconds: i64) {
+        self.clocks.with_label_values(&[host]).set(seconds);
+    }
+
+    /// A host is configured no longer.
+    pub fn clock_gone(&self, host: &str) {
+        let _ = self.clocks.remove_label_values(&[host]);
     }
 
     /// Notes the keys that weaken protection and are on (threat T22). Those that stay on are told
@@ -372,6 +378,16 @@ fn levels(
 fn addresses(registry: &Registry) -> Result<IntGaugeVec, prometheus::Error> {
     let help = "1 when an address of a configured host can be connected to, as far as is known.";
     levels(registry, "portcullis_upstream_up", help, &["host", "address"])
+}
+
+fn refusals(registry: &Registry) -> Result<IntCounterVec, prometheus::Error> {
+    let help = "Requests that a limit refused, by its name.";
+    counts(registry, "portcullis_limited_total", help, &["limit"])
+}
+
+fn clocks(registry: &Registry) -> Result<IntGaugeVec, prometheus::Error> {
+    let help = "Seconds by which a configured host's clock is ahead of ours, by its answers' Date.";
+    levels(registry, "portcullis_clock_skew_seconds", help, &["host"])
 }
 
 fn kept_since(registry: &Registry) -> Result<IntGauge, prometheus::Error> {

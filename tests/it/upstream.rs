@@ -176,6 +176,36 @@ async fn connections_take_turns_among_the_addresses() {
 }
 
 #[tokio::test]
+async fn how_far_a_providers_clock_is_from_ours_is_a_metric() {
+    let late =
+        "HTTP/1.1 200 OK\r\nDate: Sun, 06 Nov 1994 08:49:37 GMT\r\nContent-Length: 2\r\n\r\nok";
+    let ([first, second], port) = listen_on(["127.0.0.2", "127.0.0.3"]).await;
+    let (_, _) = (provider(first, late), provider(second, OK));
+    let authority = Authority::new();
+    let skew = |told: &Told| {
+        let levels = portcullis::telemetry::Levels::default();
+        let text = String::from_utf8(told.metrics.text(&levels)).unwrap();
+        let name = format!("portcullis_clock_skew_seconds{{host=\"localhost:{port}\"}} ");
+        text.lines().find_map(|line| line.strip_prefix(&name)?.parse::<i64>().ok())
+    };
+    let (target, told) = fixed(port, &["127.0.0.3"], false);
+    pays(&upstreams(&authority), &target).await;
+    assert_eq!(skew(&told), None, "an answer without a date");
+    let (target, told) = fixed(port, &["127.0.0.2"], false);
+    pays(&upstreams(&authority), &target).await;
+    assert_eq!(skew(&told), Some(-86_400), "a day at most");
+    // The simulators' clock is this machine's.
+    let house = House::open().await;
+    let ready = house.ready("paymega").await;
+    house.assert_pays(&mut house.private(Version::Http1).await, &ready).await;
+    let text = metrics(&house).await;
+    let told = text.lines().filter(|line| line.starts_with("portcullis_clock_skew_seconds{"));
+    let told: Vec<i64> =
+        told.map(|line| line.rsplit_once(' ').unwrap().1.parse().unwrap()).collect();
+    assert!(!told.is_empty() && told.iter().all(|seconds| seconds.abs() <= 1), "{told:?}");
+}
+
+#[tokio::test]
 async fn a_request_of_which_a_byte_left_goes_to_no_other_address() {
     let ([first, second], port) = listen_on(["127.0.0.2", "127.0.0.3"]).await;
     let (seen, other) = (Arc::new(AtomicUsize::new(0)), provider(second, OK));

@@ -145,19 +145,27 @@ async fn another_address_of_a_host_is_called_next_and_the_one_before_is_forgotte
     house.change(&text.replacen(&cardgate(port), &cardgate(real), 1)).await;
     pays(&house).await;
     assert_eq!(addresses_of(&house, port).await, [""; 0]);
+    let told = series_of(&house, port).await;
+    assert!(told.is_empty(), "{told:?}");
     assert_eq!(seen.lock().unwrap().len(), 3);
+}
+
+/// Whatever the metrics tell of a host.
+async fn series_of(house: &House, port: u16) -> Vec<String> {
+    let url = format!("{}/metrics", house.world.addresses.admin);
+    let text = house.world.client.send(Call::get(url)).await.unwrap().text();
+    let host = format!("host=\"localhost:{port}\"");
+    text.lines().filter(|line| line.contains(&host)).map(str::to_owned).collect()
 }
 
 /// Addresses of a host that the metrics tell of.
 async fn addresses_of(house: &House, port: u16) -> Vec<String> {
-    let url = format!("{}/metrics", house.world.addresses.admin);
-    let text = house.world.client.send(Call::get(url)).await.unwrap().text();
-    let host = format!("host=\"localhost:{port}\"");
-    let told = text.lines().filter(|line| line.starts_with("portcullis_upstream_up{"));
-    let told = told.filter(|line| line.contains(&host));
-    let address =
-        |line: &str| line.split("address=\"").nth(1)?.split('"').next().map(str::to_owned);
-    told.filter_map(address).collect()
+    let told = series_of(house, port).await;
+    let address = |line: &String| {
+        let line = line.strip_prefix("portcullis_upstream_up{")?;
+        line.split("address=\"").nth(1)?.split('"').next().map(str::to_owned)
+    };
+    told.iter().filter_map(address).collect()
 }
 
 #[tokio::test]
