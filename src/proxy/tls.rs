@@ -12,7 +12,9 @@ use arc_swap::ArcSwap;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{ClientHello, ProducesTickets, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::server::{
+    ClientHello, NoServerSessionStorage, ProducesTickets, ResolvesServerCert, WebPkiClientVerifier,
+};
 use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
 use x509_parser::extensions::GeneralName;
@@ -119,8 +121,7 @@ impl TlsSetup {
         let provider = Arc::new(ring::default_provider());
         let key = Arc::new(read_certified_key(&files, &provider)?);
         let roots = files.client_ca.as_deref().map(read_roots).transpose()?.map(Arc::new);
-        let ticketer = ring::Ticketer::new().map_err(|_| TlsError::Configuration)?;
-        let config = Arc::new(server_config(&key, roots.as_ref(), provider, ticketer)?);
+        let config = Arc::new(server_config(&key, roots.as_ref(), provider, None)?);
         Ok(Self(Arc::new(ArcSwap::from_pointee(InUse { files, key, roots, config }))))
     }
 
@@ -173,12 +174,7 @@ impl TlsSetup {
         }
         let news = News { certificate, authorities };
         let in_use = if news.any() {
-            // Who resumes a session is not verified anew: tickets from before would outlive the
-            // authorities that they were given under.
-            let ticketer = match authorities {
-                true => ring::Ticketer::new().map_err(|_| TlsError::Configuration)?,
-                false => Arc::clone(&before.config.ticketer),
-            };
+            let ticketer = (!authorities).then(|| Arc::clone(&before.config.ticketer));
             let config = Arc::new(server_config(&key, roots.as_ref(), provider, ticketer)?);
             InUse { files, key, roots, config }
         } else {
@@ -195,11 +191,12 @@ impl TlsSetup {
     }
 }
 
+/// Sessions are resumed by `ticketer`, or a new one, where no certificates are asked for.
 fn server_config(
     key: &Arc<CertifiedKey>,
     roots: Option<&Arc<RootCertStore>>,
     provider: Arc<CryptoProvider>,
-    ticketer: Arc<dyn ProducesTickets>,
+    ticketer: Option<Arc<dyn ProducesTickets>>,
 ) -> Result<ServerConfig, TlsError> {
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
@@ -217,8 +214,15 @@ fn server_config(
     // A replayed sale is a second sale: early data stays off (it is by default; said here once
     // more).
     config.max_early_data_size = 0;
-    config.send_tls13_tickets = 1;
-    config.ticketer = ticketer;
+    if roots.is_some() {
+        // Who resumes a session is not verified anew, and the certificate may have ended since.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+    } else {
+        let new = || ring::Ticketer::new().map_err(|_| TlsError::Configuration);
+        config.send_tls13_tickets = 1;
+        config.ticketer = ticketer.map_or_else(new, Ok)?;
+    }
     Ok(config)
 }
 

@@ -246,9 +246,20 @@ impl Authority {
         alpn: &[&[u8]],
         certificate: Option<&str>,
     ) -> TlsConnector {
+        self.client_speaking(rustls::DEFAULT_VERSIONS, roots, alpn, certificate)
+    }
+
+    /// The same, in these versions alone.
+    pub(super) fn client_speaking(
+        &self,
+        versions: &[&'static rustls::SupportedProtocolVersion],
+        roots: RootCertStore,
+        alpn: &[&[u8]],
+        certificate: Option<&str>,
+    ) -> TlsConnector {
         let provider = Arc::new(ring::default_provider());
         let builder = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(versions)
             .unwrap()
             .with_root_certificates(roots);
         let mut config = match certificate {

@@ -10,6 +10,7 @@ use rustls::pki_types::ServerName;
 use rustls::{HandshakeKind, ProtocolVersion};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
+use tokio_rustls::TlsConnector;
 
 use super::support::{Authority, Server, connect_tls, deadlines, read_until};
 
@@ -35,7 +36,7 @@ async fn a_resumed_session_offers_no_early_data() {
     let server = Server::new(Some(&authority.server()), deadlines(), Caps::default());
     let mut config = rustls::ClientConfig::clone(authority.client(&[], None).config());
     config.enable_early_data = true;
-    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    let connector = TlsConnector::from(Arc::new(config));
     for kind in [HandshakeKind::Full, HandshakeKind::Resumed] {
         let name = ServerName::try_from("localhost").unwrap();
         let connect = connector.connect_with(name, server.connect().0, |session| {
@@ -52,13 +53,8 @@ async fn a_resumed_session_offers_no_early_data() {
 async fn tls_1_2_is_spoken_with_an_authenticated_cipher() {
     let authority = Authority::new();
     let server = Server::new(Some(&authority.server()), deadlines(), Caps::default());
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS12])
-        .unwrap()
-        .with_root_certificates(authority.roots())
-        .with_no_client_auth();
-    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    let versions = [&rustls::version::TLS12];
+    let connector = authority.client_speaking(&versions, authority.roots(), &[], None);
     let mut stream = connect_tls(&server, &connector).await.unwrap();
     stream.write_all(WHO).await.unwrap();
     assert!(read_until(&mut stream, "None").await.starts_with("HTTP/1.1 200 OK"));
@@ -140,8 +136,52 @@ async fn a_new_certificate_is_used_after_reloading_and_a_broken_one_is_not() {
     assert_eq!(leaf().await, second);
 }
 
+/// The kinds of two handshakes, one after the other, of a client that resumes whatever it may.
+async fn handshakes_of(connector: &TlsConnector, server: &Server) -> [Option<HandshakeKind>; 2] {
+    let mut kinds = [None; 2];
+    for kind in &mut kinds {
+        let mut stream = connect_tls(server, connector).await.unwrap();
+        stream.write_all(WHO).await.unwrap();
+        let answer = read_until(&mut stream, "\n\r\n").await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+        *kind = stream.get_ref().1.handshake_kind();
+    }
+    kinds
+}
+
 #[tokio::test]
-async fn other_client_authorities_end_sessions_that_were_verified_by_the_old_ones() {
+async fn no_session_is_resumed_where_clients_show_a_certificate() {
+    const FULL: Option<HandshakeKind> = Some(HandshakeKind::Full);
+    const RESUMED: Option<HandshakeKind> = Some(HandshakeKind::Resumed);
+    let authority = Authority::new();
+    authority.issue("server", &["localhost"]);
+    authority.issue("shop", &["shop.internal"]);
+    for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
+        let speaking = |certificate: Option<&str>| {
+            authority.client_speaking(&[version], authority.roots(), &[], certificate)
+        };
+        let tls = TlsSetup::load(authority.files("server", false)).unwrap();
+        let server = Server::new(Some(&tls), deadlines(), Caps::default());
+        let anonymous = speaking(None);
+        assert_eq!(handshakes_of(&anonymous, &server).await, [FULL, RESUMED], "{version:?}");
+
+        let asking = tls.prepare(authority.files("server", true), Timestamp::system()).unwrap();
+        assert!(tls.take(asking).authorities);
+        let known = speaking(Some("shop"));
+        assert_eq!(handshakes_of(&known, &server).await, [FULL; 2], "{version:?}");
+        let loaded = TlsSetup::load(authority.files("server", true)).unwrap();
+        let loaded = Server::new(Some(&loaded), deadlines(), Caps::default());
+        assert_eq!(handshakes_of(&known, &loaded).await, [FULL; 2], "{version:?}");
+
+        let open = tls.prepare(authority.files("server", false), Timestamp::system()).unwrap();
+        assert!(tls.take(open).authorities);
+        let anonymous = handshakes_of(&anonymous, &server).await;
+        assert_eq!(anonymous, [FULL, RESUMED], "{version:?}");
+    }
+}
+
+#[tokio::test]
+async fn other_client_authorities_hold_for_the_next_connection() {
     let (authority, other) = (Authority::new(), Authority::new());
     authority.issue("server", &["localhost"]);
     authority.issue("shop", &["shop.internal"]);
@@ -149,12 +189,7 @@ async fn other_client_authorities_end_sessions_that_were_verified_by_the_old_one
     let tls = TlsSetup::load(authority.files("server", true)).unwrap();
     let server = Server::new(Some(&tls), deadlines(), Caps::default());
     let connector = authority.client(&[], Some("shop"));
-    for kind in [HandshakeKind::Full, HandshakeKind::Resumed] {
-        let mut stream = connect_tls(&server, &connector).await.unwrap();
-        stream.write_all(WHO).await.unwrap();
-        assert!(read_until(&mut stream, ")").await.contains("shop.internal"));
-        assert_eq!(stream.get_ref().1.handshake_kind(), Some(kind));
-    }
+    handshakes_of(&connector, &server).await;
     let roots = authority.roots();
     std::fs::copy(other.path("ca.pem"), authority.path("ca.pem")).unwrap();
     let fresh = tls.prepare(tls.files(), Timestamp::system()).unwrap();
