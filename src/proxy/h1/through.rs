@@ -23,7 +23,9 @@ struct Through<'c, 'a, IO, D> {
     close: bool,
     bodiless: bool,
     received: bool,
+    /// All of the answer was handed over; and all of it is out.
     ended: bool,
+    sent: bool,
 }
 
 impl<IO, D> Connection<'_, IO, D>
@@ -44,15 +46,16 @@ where
             bodiless: head.method == Method::HEAD,
             received: false,
             ended: false,
+            sent: false,
             connection: self,
         };
         room.pass(Passing { head, framing, expect_continue, websocket }, &mut client).await;
-        let (received, ended, close) = (client.received, client.ended, client.close);
+        let (received, sent, close) = (client.received, client.sent, client.close);
         self.buffer.recycle();
-        match (received && !close, ended) {
+        match (received && !close, sent) {
             (true, true) => Ok(()),
             (false, true) => Err(Stop::Linger),
-            // Its framing tells that an answer was cut short.
+            // Its framing tells that an answer was cut short; what followed would be its rest.
             (_, false) => Err(Stop::Close),
         }
     }
@@ -143,15 +146,14 @@ where
         while let Some(rest @ [_, ..]) = self.out.as_bytes().get(self.written..) {
             match ready!(Pin::new(&mut *io).poll_write(cx, rest)) {
                 Ok(n @ 1..) => self.written += n,
-                Ok(0) | Err(_) => {
-                    self.ended = false;
-                    return Poll::Ready(Err(Gone));
-                }
+                Ok(0) | Err(_) => return Poll::Ready(Err(Gone)),
             }
         }
         self.out.clear();
         self.written = 0;
-        Pin::new(io).poll_flush(cx).map_err(|_| Gone)
+        ready!(Pin::new(io).poll_flush(cx)).map_err(|_| Gone)?;
+        self.sent = self.ended;
+        Poll::Ready(Ok(()))
     }
 
     fn poll_closing(&mut self, cx: &mut Context<'_>) -> Poll<()> {

@@ -10,9 +10,9 @@ use std::time::Duration;
 use portcullis::proxy::message::{Caps, ConnectionEvent};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::support::{Server, deadlines, listen, read_until};
+use super::support::{PASSED, PATIENCE, Server, deadlines, listen, read_until};
 
 const GET: &str = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 
@@ -29,6 +29,34 @@ async fn requests_on_one_connection_are_answered_in_order() {
          HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\ntwo\
          HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_was_not_taken_whole_is_the_last_of_its_connection() {
+    const TWO: &str = "GET /pass/1 HTTP/1.1\r\nHost: a\r\n\r\n\
+                       GET /pass/2 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let head = "HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n";
+    let whole = head.len() + 2 + PASSED.len();
+    // So much is on its way to a client that takes nothing for a while; with the last there is room
+    // for both answers.
+    for on_the_way in [100, 500, whole - 1, 4 * whole] {
+        let server = Server::plain();
+        let (mut client, task) = server.connect_sized(on_the_way);
+        let begun = Instant::now();
+        client.write_all(TWO.as_bytes()).await.unwrap();
+        sleep_until(begun + PATIENCE * 3 / 2).await;
+        let mut got = Vec::new();
+        client.read_to_end(&mut got).await.unwrap();
+        task.await.unwrap();
+        let got = String::from_utf8(got).unwrap();
+        if on_the_way > whole {
+            let both = 2 * whole + "connection: close\r\n".len();
+            assert_eq!((got.matches(head).count(), got.len()), (2, both));
+        } else {
+            assert_eq!(got.matches("HTTP").count(), 1, "{on_the_way}: {got:?}");
+            assert!(got.len() <= on_the_way, "{on_the_way}: {got:?}");
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

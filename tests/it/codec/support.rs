@@ -1,6 +1,7 @@
 //! A recording room, throw-away certificates, raw clients.
 
 use std::fs::Permissions;
+use std::future::poll_fn;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,9 +12,11 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use portcullis::proxy::accept::Listener;
 use portcullis::proxy::message::{
-    BodyLimit, Caps, ConnectionEvent, Deadlines, Door, Handler, Head, Refusal, Reply, Request,
+    Begin, BodyLimit, Caps, Client, ConnectionEvent, Deadlines, Door, Handler, Head, Passing,
+    Refusal, Reply, Request,
 };
 use portcullis::proxy::tls::{TlsFiles, TlsSetup};
+use portcullis::secret::CleartextBody;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use rustls::RootCertStore;
 use rustls::crypto::ring;
@@ -50,6 +53,10 @@ impl Room {
     }
 }
 
+/// What is passed through has this body, and a client this long to take it.
+pub(super) const PASSED: &[u8] = &[b'p'; 1000];
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
+
 /// The door of a room, and whoever is in it.
 #[derive(Clone)]
 pub(super) struct Guest(pub(super) Arc<Room>);
@@ -69,6 +76,22 @@ impl Handler for Guest {
             "/small" => Ok(BodyLimit::bytes(8)),
             _ => Ok(BodyLimit::bytes(64 * 1024)),
         }
+    }
+
+    fn passes(&self, head: &Head) -> bool {
+        head.path.starts_with("/pass/")
+    }
+
+    async fn pass(&self, _passing: Passing, client: &mut dyn Client) {
+        let mut part = CleartextBody::new();
+        while let Ok(false) = poll_fn(|cx| client.poll_body(&mut part, cx)).await {}
+        let (status, headers) = (StatusCode::OK, HeaderMap::new());
+        let length = Some(PASSED.len() as u64);
+        client.begin(Begin { status, headers, length, body: true });
+        client.push(PASSED);
+        client.end();
+        let flushed = poll_fn(|cx| client.poll_flush(cx));
+        let _ = tokio::time::timeout(PATIENCE, flushed).await;
     }
 
     async fn handle(&self, request: Request) -> Reply {

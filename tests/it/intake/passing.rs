@@ -331,6 +331,33 @@ async fn answers_that_break_the_rules_never_look_whole() {
 }
 
 #[tokio::test]
+async fn an_answer_cut_short_is_the_last_of_its_connection() {
+    const WHOLE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nother";
+    let cuts: [(&[u8], &str); 3] = [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf", "\r\n\r\nhalf"),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+            "\r\n4\r\nhalf\r\n",
+        ),
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 9\r\n\r\nhalf", "\r\n\r\nhalf"),
+    ];
+    for (cut, ends) in cuts {
+        let house = scripted(vec![cut, cut, WHOLE]).await;
+        let mut stream = raw(&house).await;
+        let ask = format!("GET /x HTTP/1.1\r\nHost: {HOST}\r\n\r\n").repeat(2);
+        stream.write_all(ask.as_bytes()).await.unwrap();
+        let mut got = Vec::new();
+        let _ = tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut got)).await;
+        let got = String::from_utf8(got).unwrap();
+        assert!(got.ends_with(ends) && got.matches("HTTP/1.1").count() == 1, "{got:?}");
+        // Over HTTP/2 its stream is reset, and the next one goes on.
+        let mut line = house.shop(Version::Http2).await;
+        assert!(line.try_send(&Ask::get("/x")).await.is_err(), "{ends:?}");
+        assert_eq!(line.send(&Ask::get("/x")).await.text(), "other");
+    }
+}
+
+#[tokio::test]
 async fn an_upload_that_the_shop_does_not_want_ends_with_its_answer() {
     const NO: &[u8] =
         b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno";
