@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::header::{ACCEPT, ACCEPT_LANGUAGE, HOST};
-use http::{HeaderValue, StatusCode, Version};
+use http::{HeaderValue, Method, StatusCode, Version};
 use tokio::sync::Semaphore;
 
 use crate::card::Timestamp;
@@ -226,7 +226,8 @@ impl Shop {
                 let error = SendError { forwarded: forwarded(kind), kind };
                 let refused = reply::shop_unanswered(&error, &call.id);
                 let reply = refuse(refused, &passing.head, Notice::ShopAway, &mut call);
-                return farewell(call.end(reply, desk), client).await;
+                let bodiless = passing.head.method == Method::HEAD;
+                return farewell(call.end(reply, desk), bodiless, client).await;
             }
         };
         call.noted(status.as_u16(), desk);
@@ -344,14 +345,16 @@ impl Public {
 }
 
 /// Says why nothing was passed on.
-async fn farewell(reply: Reply, client: &mut dyn Client) {
+async fn farewell(reply: Reply, bodiless: bool, client: &mut dyn Client) {
     let Reply { status, mut headers, body, notes, .. } = reply;
     notes.each(|name, value| {
         headers.extend(HeaderValue::from_bytes(value).ok().map(|value| (name.clone(), value)));
     });
     let length = u64::try_from(body.len()).ok();
-    client.begin(Begin { status, headers, length, body: true });
-    client.push(&body);
+    client.begin(Begin { status, headers, length, body: !bodiless });
+    if !bodiless {
+        client.push(&body);
+    }
     client.end();
     let flushed = std::future::poll_fn(|cx| client.poll_flush(cx));
     let _ = tokio::time::timeout(FAREWELL, flushed).await;

@@ -358,6 +358,23 @@ async fn an_answer_cut_short_is_the_last_of_its_connection() {
 }
 
 #[tokio::test]
+async fn a_head_request_without_an_answer_is_refused_without_a_body() {
+    const WHOLE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nother";
+    let house = scripted(vec![b"", WHOLE, b""]).await;
+    let mut stream = raw(&house).await;
+    let ask = |method: &str| format!("{method} /x HTTP/1.1\r\nHost: {HOST}\r\n\r\n");
+    stream.write_all((ask("HEAD") + &ask("GET")).as_bytes()).await.unwrap();
+    let got = String::from_utf8(read_until(&mut stream, b"other").await).unwrap();
+    let (refused, next) = got.split_once("\r\n\r\n").unwrap();
+    assert!(refused.starts_with("HTTP/1.1 502 Bad Gateway\r\n"), "{got}");
+    assert!(refused.contains("\r\ncontent-length: "), "{got}");
+    assert!(next.starts_with("HTTP/1.1 200 OK\r\n"), "{got}");
+    let mut line = house.shop(Version::Http2).await;
+    let answer = line.send(&Ask::new(Method::HEAD, "/x")).await;
+    assert_eq!((answer.status, answer.body.len()), (502, 0));
+}
+
+#[tokio::test]
 async fn an_upload_that_the_shop_does_not_want_ends_with_its_answer() {
     const NO: &[u8] =
         b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno";
