@@ -239,6 +239,7 @@ const DOORS: &[(&str, &[&str])] = &[
             "process/mod.rs",
             "process/passing.rs",
             "process/supervisor.rs",
+            "proxy/dial.rs",
         ],
     ),
     ("landlock", &["process/fence.rs"]),

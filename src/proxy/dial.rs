@@ -12,6 +12,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
 use rustls::crypto::ring;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
@@ -59,9 +61,21 @@ pub(crate) enum Socket {
 impl Socket {
     /// Bytes the kernel has accepted since the connection was opened.
     pub(crate) fn written(&self) -> u64 {
+        self.stream().written()
+    }
+
+    /// The kernel holds nothing that has come, not even the end of the connection. The runtime
+    /// learns of such things only when it asks the next time.
+    pub(crate) fn is_still(&self) -> bool {
+        let look = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        let seen = rustix::net::recv(self.stream().get_ref(), &mut [0; 1], look);
+        seen.is_err_and(|error| error == Errno::WOULDBLOCK)
+    }
+
+    fn stream(&self) -> &Wiping<TcpStream> {
         match self {
-            Self::Plain(stream) => stream.written(),
-            Self::Tls(stream) => stream.get_ref().0.written(),
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
         }
     }
 }

@@ -61,6 +61,11 @@ impl Line {
 
     /// Nothing has arrived that was not asked for, not even the end of the connection.
     pub(crate) fn is_silent(&mut self) -> bool {
+        self.is_at_rest() && self.socket.is_still()
+    }
+
+    /// The same as far as the runtime has heard.
+    pub(crate) fn is_at_rest(&mut self) -> bool {
         let (buffer, socket) = (&mut self.buffer, &mut self.socket);
         if !buffer.is_empty() {
             return false;

@@ -42,10 +42,10 @@ impl Pool {
         }
     }
 
-    /// Keeps a connection whose last answer was complete. Asking whether it is silent also makes
+    /// Keeps a connection whose last answer was complete. Asking whether it is at rest also makes
     /// rustls' buffer be wiped: it still holds that answer.
     pub(crate) fn put(&self, key: Key, mut line: Line, terms: &Terms) {
-        if terms.kept == 0 || line.is_astray() || !line.is_silent() {
+        if terms.kept == 0 || line.is_astray() || !line.is_at_rest() {
             return;
         }
         let now = Instant::now();
@@ -95,6 +95,7 @@ impl Pool {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
     use std::time::Duration;
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -148,6 +149,22 @@ mod tests {
         tokio::time::sleep(Duration::from_millis(5)).await;
         pool.put(key(), near, &terms(64));
         assert_eq!(count(&pool), 0);
+    }
+
+    #[tokio::test]
+    async fn what_arrived_since_the_runtime_last_looked_is_seen() {
+        let (pool, terms) = (Pool::default(), Terms { idle: Duration::from_secs(60), ..terms(1) });
+        for surplus in [&b"HTTP/1.1 408 Request Timeout\r\n\r\n"[..], b""] {
+            let (near, far) = line().await;
+            pool.put(key(), near, &terms);
+            assert_eq!(count(&pool), 1);
+            // Without a wait, so that the runtime has no turn to ask the kernel.
+            far.into_std().unwrap().write_all(surplus).unwrap();
+            assert!(pool.take(&key(), Instant::now()).is_none(), "{} bytes", surplus.len());
+        }
+        let (near, _far) = line().await;
+        pool.put(key(), near, &terms);
+        assert!(pool.take(&key(), Instant::now()).is_some(), "nothing arrived");
     }
 
     #[tokio::test]

@@ -40,6 +40,11 @@ impl<IO> Wiping<IO> {
         (self.inner, self.ahead)
     }
 
+    /// The socket, for questions to the kernel.
+    pub(crate) const fn get_ref(&self) -> &IO {
+        &self.inner
+    }
+
     /// How many bytes the stream below has accepted so far.
     pub(crate) const fn written(&self) -> u64 {
         self.written
