@@ -19,13 +19,13 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_native_certs::load_certs_from_paths;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::exchange::{SendErrorKind, Target};
-use super::peer::Address;
+use super::peer::{Address, apart, system_names};
 use super::tls::{HTTP_1_1, TlsError, read_client, read_roots};
 use super::tries::Tries;
 use super::way_out::{ClientCertificate, WayOut};
@@ -227,8 +227,8 @@ const SYSTEM: [&str; 7] = [
 
 /// Addresses of a host that the configuration does not name.
 async fn resolve(target: &Target, policy: AddressPolicy) -> Result<Vec<IpAddr>, SendErrorKind> {
-    let found = lookup_host((target.host(), target.port())).await;
-    let found: Vec<_> = found.map_err(|_| SendErrorKind::Resolve)?.map(|a| a.ip()).collect();
+    let names = system_names();
+    let found = apart(names(target.host().into())).await.map_err(|_| SendErrorKind::Resolve)?;
     if found.is_empty() {
         return Err(SendErrorKind::Resolve);
     }

@@ -53,6 +53,15 @@ pub fn system_names() -> Names {
     })
 }
 
+/// A look-up as a task of its own: where the system refuses it a thread, tokio panics, and whoever
+/// waits for it learns that it failed. One that nobody waits for any more ends by itself, as the
+/// system's call does.
+pub(crate) async fn apart<T: Send + 'static>(
+    finding: impl Future<Output = io::Result<T>> + Send + 'static,
+) -> io::Result<T> {
+    tokio::spawn(finding).await.unwrap_or_else(|failed| Err(io::Error::other(failed)))
+}
+
 /// How the addresses of a host are found and watched.
 #[derive(Clone)]
 pub struct PeerSettings {
@@ -307,7 +316,7 @@ impl Peer {
         if !self.is_looked_up() {
             return;
         }
-        match (self.settings.names)(Arc::clone(&self.name)).await {
+        match apart((self.settings.names)(Arc::clone(&self.name))).await {
             Ok(found) if !found.is_empty() => self.learn(&found),
             _ => {
                 if !std::mem::replace(&mut self.known().unresolved, true) {

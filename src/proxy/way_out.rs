@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::secret::{CleartextBody, SecretBytes};
 
 use super::exchange::SendErrorKind;
+use super::peer::apart;
 use super::tries::Tries;
 use super::tunnel;
 
@@ -206,9 +207,12 @@ impl Proxy {
     }
 
     async fn addresses(&self) -> Result<Vec<SocketAddr>, SendErrorKind> {
-        let found = lookup_host((self.host.as_str(), self.port)).await;
-        let found = found.map_err(|_| SendErrorKind::ProxyFailed)?;
-        Ok(found.take(PROXY_ADDRESSES_MAX).collect())
+        let (host, port) = (self.host.clone(), self.port);
+        let finding = async move {
+            let found = lookup_host((host.as_str(), port)).await?;
+            Ok(found.take(PROXY_ADDRESSES_MAX).collect())
+        };
+        apart(finding).await.map_err(|_| SendErrorKind::ProxyFailed)
     }
 
     /// The value of `Proxy-Authorization`.

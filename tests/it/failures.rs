@@ -1,15 +1,20 @@
 //! A provider in trouble: how to find out what became of a payment, and what its refusals may say.
 //! Every way to fail in between is in the fault table (`faults.rs`).
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use portcullis_sandbox::corefy::faults::Fault;
-use portcullis_sandbox::world::Options;
 use portcullis_sandbox::world::accounts::App;
+use portcullis_sandbox::world::{Options, Proxy};
 use serde_json::Value;
+
+use tokio::net::{TcpListener, TcpStream};
 
 use super::house::{House, Ready, assert_problem};
 use super::line::Version;
+use super::short;
 
 const STATUS_CALL: &str = "GET /payment-invoices/{id}";
 
@@ -104,4 +109,55 @@ async fn a_card_that_has_lived_its_time_is_refused() {
     let answer = line.send(&ready.ask()).await;
     assert_problem(&answer, 422, "token_unknown", "no");
     assert_eq!(house.sales_received(), 0);
+}
+
+/// Another way to what is at this port.
+async fn way_to(real: Arc<AtomicU16>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let real = real.load(Ordering::SeqCst);
+            tokio::spawn(async move {
+                let mut far = TcpStream::connect(("127.0.0.1", real)).await.unwrap();
+                tokio::io::copy_bidirectional(&mut stream, &mut far).await
+            });
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn a_look_up_that_panics_leaves_no_payment_in_doubt() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = env!("CARGO_BIN_EXE_portcullis").as_ref();
+    let program = short::with_variable(folder.path(), short::STACK, program);
+    let real = Arc::new(AtomicU16::new(0));
+    let port = way_to(Arc::clone(&real)).await;
+    let adjust = Box::new(move |config: String| {
+        let (_, host) = config.split_once("[account.payform]\nhosts = [\"localhost:").unwrap();
+        real.store(host.split('"').next().unwrap().parse().unwrap(), Ordering::SeqCst);
+        short::payform_also_at(&config, port)
+    });
+    let options = Options { adjust: Some(adjust), ..Options::default() };
+    let mut house = House::with_proxy(Proxy::Binary(program), options).await;
+    house.panics = true;
+    let elsewhere = format!("https://localhost:{port}");
+    house.world.qostiq.quirks(|quirks| quirks.payform_host = Some(elsewhere));
+    let form = house.card_form("qostiq", &house.captured().await).await;
+    let mut public = house.public(Version::Http1).await;
+    let pid = house.world.proxy().unwrap().pid().unwrap();
+
+    short::take_threads(pid);
+    let answer = public.try_send(&form).await;
+    short::give_threads(pid);
+    let answer = answer.unwrap();
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    super::house::assert_no_card(&answer);
+    assert!(String::from_utf8(house.log()).unwrap().contains(r#""event":"panicked""#));
+    let [outcome] = &house.audited_soon("outcome", 1).await[..] else { panic!("one outcome") };
+    assert_eq!(outcome["forwarded"], "no");
+    let answer = public.send(&form).await;
+    assert!(answer.status < 400, "{}: {}", answer.status, answer.text());
+    assert_eq!(house.world.qostiq.received().count("payform"), 1);
 }

@@ -34,6 +34,7 @@ mod refused;
 mod renewal;
 mod rotation;
 mod shares;
+mod short;
 mod supervised;
 mod tap;
 mod telemetry;

@@ -3,7 +3,7 @@
 //! or leaves behind is searched for them.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,6 +22,7 @@ use super::memory::scan;
 use super::packages::debugger;
 use super::round::Keyed;
 use super::scan::Search;
+use super::short::with_variable;
 use super::wanted;
 
 /// Cards that go each way: as many as there are ways to be refused, and workers.
@@ -95,16 +96,6 @@ async fn no_sink() {
         assert!(found, "{needed} is missing");
     }
     assert_eq!(leaks.told(), "");
-}
-
-/// A program with this in its environment.
-pub(crate) fn with_variable(folder: &Path, variable: &str, program: &Path) -> PathBuf {
-    use std::os::unix::fs::PermissionsExt as _;
-    let script = folder.join("portcullis");
-    let text = format!("#!/bin/sh\n{variable} exec '{}' \"$@\"\n", program.display());
-    std::fs::write(&script, text).unwrap();
-    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o700)).unwrap();
-    script
 }
 
 /// A card in paths, queries, fields and cookies, on every route of all listeners.

@@ -41,6 +41,8 @@ mod packages;
 mod panics;
 mod round;
 mod scan;
+#[path = "../it/short.rs"]
+mod short;
 mod upgrade;
 mod wanted;
 mod ways;
@@ -67,8 +69,8 @@ const TESTS: [(&str, fn()); 7] = [
     ),
     ("an_upgrade_leaves_nothing_in_memory", upgrade::an_upgrade_leaves_nothing_in_memory),
     (
-        "a_panic_with_a_card_in_hand_leaves_nothing_in_memory",
-        panics::a_panic_with_a_card_in_hand_leaves_nothing_in_memory,
+        "a_panic_beside_a_card_leaves_nothing_in_memory",
+        panics::a_panic_beside_a_card_leaves_nothing_in_memory,
     ),
     ("a_card_is_found_in_no_sink", canary::a_card_is_found_in_no_sink),
     ("a_panic_tells_its_place_and_nothing_of_a_card", canary::a_panic_tells_its_place),

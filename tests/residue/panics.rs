@@ -1,29 +1,22 @@
-//! A request whose task panics while it has a card in hand. Nothing in the product can be asked to
-//! panic, so the machine is short of memory: to look up a host that is called from outside takes a
-//! thread, and where the system makes none, tokio panics in the task that asked, which holds a card
-//! form that is filled in.
+//! A panic beside a card. Nothing in the product can be asked to panic, so the machine is short of
+//! memory: to look up a host that is called from outside takes a thread, and where the system makes
+//! none, tokio panics in the look-up's task, while a card form that is filled in waits for it.
 
-use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 
-use super::canary::with_variable;
 use super::house::{House, free_ports};
 use super::load::Worker;
 use super::memory::scan;
 use super::round::{AFTER_ANSWER, AFTER_CLOSE, Build, Keyed};
 use super::scan::{Hits, Search};
+use super::short::{self, with_variable};
 use super::wanted;
 use super::ways::{Way, card_form, pay};
 
 /// Forms of each worker: with tokens, and with the card itself.
 const EACH: usize = 2;
-/// More than the system's C library keeps of stacks that are free, so that each takes memory anew.
-const STACK: &str = "RUST_MIN_STACK=67108864";
-/// What the process may have beyond what it has: no such stack, and everything else.
-const SPARE: u64 = 32 << 20;
 
-pub(crate) fn a_panic_with_a_card_in_hand_leaves_nothing_in_memory() {
+pub(crate) fn a_panic_beside_a_card_leaves_nothing_in_memory() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let [open, closed] = runtime.block_on(panicking(Build::Product));
     assert_eq!(open.told(), "", "left with connections open");
@@ -38,9 +31,11 @@ async fn panicking(build: Build) -> [Hits; 2] {
         Build::Product => env!("CARGO_BIN_EXE_portcullis").into(),
         Build::Mutant => std::env::current_exe().unwrap(),
     };
-    let program = with_variable(folder.path(), STACK, &program);
+    let program = with_variable(folder.path(), short::STACK, &program);
     let [port] = free_ports();
-    let mut keyed = Keyed::open_adjusted(Some(program), move |config| also_at(config, port)).await;
+    let mut keyed =
+        Keyed::open_adjusted(Some(program), move |config| short::payform_also_at(&config, port))
+            .await;
     Arc::get_mut(&mut keyed.house).unwrap().panics = true;
     let (house, pid) = (&keyed.house, keyed.pid);
     let elsewhere = format!("https://localhost:{port}");
@@ -57,24 +52,26 @@ async fn panicking(build: Build) -> [Hits; 2] {
     }
     let search = Search::of(&wanted::everything(posts.len(), &keyed.root_key));
 
-    limit(pid, &(size(pid) + SPARE).to_string());
+    short::take_threads(pid);
     let mut lines = Vec::new();
     for (mut line, ask) in posts {
-        let answer = line.try_send(&ask).await;
-        assert!(answer.is_err(), "{}", answer.unwrap().text());
+        let answer = line.send(&ask).await;
+        assert_eq!(answer.status, 503, "{}", answer.text());
         lines.push(line);
     }
-    limit(pid, "unlimited");
+    short::give_threads(pid);
     tokio::time::sleep(AFTER_ANSWER).await;
     let open = scan(pid, &search);
     open.print("behind panics");
     let log = String::from_utf8(house.log()).unwrap();
     let told = lines_with(&log, r#""event":"panicked""#);
     assert!(told >= lines.len(), "{told} panics");
-    // Each had its card put in, and nobody learnt what became of it.
+    // Each had its card put in, and none of it left.
     let record = record(house);
     assert_eq!(lines_with(&record, &format!(r#""port":{port}"#)), lines.len());
-    assert_eq!(lines_with(&record, r#""event":"outcome""#), 0);
+    let withheld = r#""forwarded":"no""#;
+    assert_eq!(lines_with(&record, withheld), lines.len());
+    assert_eq!(lines_with(&record, r#""event":"outcome""#), lines.len());
     drop((lines, workers));
     tokio::time::sleep(AFTER_CLOSE).await;
     let closed = scan(pid, &search);
@@ -94,28 +91,4 @@ fn lines_with(text: &str, part: &str) -> usize {
 fn record(house: &House) -> String {
     let files = portcullis::audit::files_in(&house.world.folder().join("audit/portcullis"));
     files.unwrap().iter().map(|file| std::fs::read_to_string(file).unwrap()).collect()
-}
-
-/// The card form may be at this port, too.
-fn also_at(config: String, port: u16) -> String {
-    let hosts = "[account.payform]\nhosts = [";
-    assert!(config.contains(hosts));
-    config.replacen(hosts, &format!("{hosts}\"localhost:{port}\", "), 1)
-}
-
-/// Bytes of address space that the process has.
-fn size(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("status"));
-    let size = status.unwrap().lines().find_map(|line| {
-        line.strip_prefix("VmSize:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok()
-    });
-    size.unwrap() << 10
-}
-
-fn limit(pid: u32, bytes: &str) {
-    let output = Command::new("prlimit")
-        .args(["--pid", &pid.to_string(), &format!("--as={bytes}:unlimited")])
-        .output()
-        .expect("this test needs prlimit: apt-get install util-linux");
-    assert!(output.status.success(), "{output:?}");
 }

@@ -106,6 +106,24 @@ async fn a_changed_answer_is_taken_over_and_a_failed_look_up_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_look_up_that_panics_is_one_that_failed() {
+    let found = Arc::new(Mutex::new(Err("no thread")));
+    let cell = Arc::clone(&found);
+    let names: Names = Arc::new(move |_| {
+        let found = cell.lock().unwrap().clone();
+        Box::pin(async move { Ok(found.unwrap()) })
+    });
+    let settings = PeerSettings { names, ..PeerSettings::default() };
+    let peer = Peer::new("provider.test".into(), "provider.test", settings, None);
+    assert_eq!(peer.candidates(ANY).await.err(), Some(SendErrorKind::Resolve));
+    *found.lock().unwrap() = Ok(ips(&["9.9.9.1"]));
+    assert_eq!(order(&peer).await, ["9.9.9.1"]);
+    *found.lock().unwrap() = Err("no thread");
+    peer.look_up().await;
+    assert_eq!(order(&peer).await, ["9.9.9.1"], "the last ones stay");
+}
+
+#[tokio::test]
 async fn private_addresses_are_left_out_where_they_are_not_allowed() {
     let (peer, found) = looked_up(None);
     *found.lock().unwrap() = ips(&["10.0.0.1", "9.9.9.1", "::1"]);
