@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::queue::{Lines, Queue};
 use super::writer::{Closed, Keeper, Sink};
-use super::{Audit, JournalError, NotRecorded, Record};
+use super::{Audit, JournalError, NotRecorded, Pressing, Record};
 use crate::card::Timestamp;
 
 /// Between two attempts to open the files again.
@@ -109,7 +109,7 @@ impl Audit {
     pub async fn record_given(&self, lines: &[u8]) -> Result<(), NotRecorded> {
         let Some(keeper) = &self.0 else { return Ok(()) };
         let batch = keeper.queue.push_given(&read(lines).ok_or(NotRecorded)?)?;
-        keeper.press();
+        Pressing(Some(keeper)).press().await;
         batch.written().await
     }
 }

@@ -25,16 +25,26 @@ pub use verify::{Broken, Fault, Proof, verify};
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use tokio::task::yield_now;
+use tokio::time::{sleep, timeout};
 
 use crate::card::Timestamp;
 
 use writer::{Keeper, Writer};
 
+/// How long a line is waited for: as long as a hand-over of the files takes at most. A disk that
+/// takes longer hangs.
+const RECORD_MAX: Duration = Duration::from_secs(10);
 /// How long a stop waits for the last lines.
 const CLOSE_MAX: Duration = Duration::from_secs(5);
+
+/// Looks for the files without a pause, before there is one between two looks.
+const LOOKS: usize = 64;
+/// That pause.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// The line could not be written, so what it speaks of must not happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,23 +96,33 @@ impl Audit {
         self.0.as_ref().is_none_or(|keeper| keeper.queue.is_up())
     }
 
-    /// Writes a line, together with whatever else waits, and returns when it is written.
+    /// Writes a line, together with whatever else waits, and returns when it is written, or once a
+    /// disk that hangs was waited for long enough. Such a line may be written yet: one behind it
+    /// says that nothing left. Until the disk is back, others are refused at once.
     ///
     /// # Errors
-    /// It is not, and will not be.
+    /// It is not written, and what it speaks of must not happen.
     pub async fn record(&self, record: &Record<'_>, now: Timestamp) -> Result<(), NotRecorded> {
-        match &self.0 {
-            None => Ok(()),
-            Some(keeper) => {
-                let (batch, is_first) = keeper.queue.push(record, now)?;
-                if is_first {
-                    let pressing = Pressing(keeper);
-                    // Whoever is ready to run now puts a line beside this one: they are written
-                    // together.
-                    yield_now().await;
-                    drop(pressing);
+        let Some(keeper) = &self.0 else { return Ok(()) };
+        let (batch, is_first) = keeper.queue.push(record, now)?;
+        let written = async {
+            if is_first {
+                let pressing = Pressing(Some(keeper));
+                // Whoever is ready to run now puts a line beside this one: they are written
+                // together.
+                yield_now().await;
+                pressing.press().await;
+            }
+            batch.written().await
+        };
+        match timeout(RECORD_MAX, written).await {
+            Ok(written) => written,
+            Err(_) => {
+                keeper.queue.stall();
+                if let Record::Reveal { request_id, .. } = record {
+                    self.note(&Record::Outcome { request_id, forwarded: "no" }, now);
                 }
-                batch.written().await
+                Err(NotRecorded)
             }
         }
     }
@@ -122,19 +142,39 @@ impl Audit {
                 keeper.queue.leave(&Record::Stopped, now);
             }
             keeper.queue.close();
-            keeper.press();
-            keeper.queue.wait_for_end(CLOSE_MAX);
+            let begun = Instant::now();
+            while !keeper.press() && begun.elapsed() < CLOSE_MAX {
+                thread::sleep(PAUSE);
+            }
+            keeper.queue.wait_for_end(CLOSE_MAX.saturating_sub(begun.elapsed()));
         }
     }
 }
 
-/// Has a batch written when it goes, whatever becomes of the caller that holds it: others wait for
-/// the same batch.
-struct Pressing<'k>(&'k Keeper);
+/// Has a batch written, whatever becomes of the caller that holds it: others wait for the same
+/// batch. Where the caller goes while the files are in use, the next line takes its part.
+struct Pressing<'k>(Option<&'k Keeper>);
+
+impl Pressing<'_> {
+    /// Waits for the files while somebody else writes, and holds no thread up.
+    async fn press(mut self) {
+        let Some(keeper) = self.0 else { return };
+        let mut looks = 0;
+        while !keeper.press() {
+            looks += 1;
+            if looks < LOOKS { yield_now().await } else { sleep(PAUSE).await }
+        }
+        self.0 = None;
+    }
+}
 
 impl Drop for Pressing<'_> {
     fn drop(&mut self) {
-        self.0.press();
+        if let Some(keeper) = self.0
+            && !keeper.press()
+        {
+            keeper.queue.put_off();
+        }
     }
 }
 

@@ -112,6 +112,8 @@ struct Waiting {
     lost: u64,
     /// The last attempt failed.
     down: bool,
+    /// The attempt under way takes too long.
+    stalled: bool,
     closing: bool,
     closed: bool,
     /// The files are another process's.
@@ -120,7 +122,8 @@ struct Waiting {
 
 impl Waiting {
     fn has_room(&self) -> bool {
-        self.lines.bytes.len() < REVEALS_MAX && !self.closing && !self.closed
+        let open = !self.stalled && !self.closing && !self.closed;
+        open && self.lines.bytes.len() < REVEALS_MAX
     }
 }
 
@@ -161,7 +164,7 @@ impl Queue {
 
     pub(super) fn is_up(&self) -> bool {
         let waiting = self.lock();
-        !waiting.down && !waiting.closed
+        !waiting.down && !waiting.stalled && !waiting.closed
     }
 
     /// Puts a line into the next batch, and says whether it is the first that somebody waits for.
@@ -216,6 +219,11 @@ impl Queue {
         drop(self.some.wait_timeout_while(self.lock(), linger, idle));
     }
 
+    /// Nothing more is taken on until an attempt is over, however it ends.
+    pub(super) fn stall(&self) {
+        self.lock().stalled = true;
+    }
+
     /// Leaves what waits where it is until somebody presses again.
     pub(super) fn put_off(&self) {
         self.lock().pressing = false;
@@ -242,6 +250,7 @@ impl Queue {
     pub(super) fn settled(&self, written: bool, lines: &mut Lines, lost: u64) {
         let mut waiting = self.lock();
         waiting.down = !written;
+        waiting.stalled = false;
         if written {
             return;
         }

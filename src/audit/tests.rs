@@ -371,6 +371,65 @@ async fn what_comes_after_the_end_is_refused() {
 }
 
 #[tokio::test]
+async fn a_disk_that_hangs_holds_nobody_and_the_record_says_that_nothing_left() {
+    for flush in [Flush::EveryRecord, Flush::Interval(Duration::from_millis(10))] {
+        let folder = TempDir::new().unwrap();
+        let audit = start(&Settings { flush, ..settings(folder.path()) }).unwrap();
+        audit.record(&reveal("before"), NOW).await.unwrap();
+        let keeper = Arc::clone(audit.0.as_ref().unwrap());
+        let (held, holds) = std::sync::mpsc::channel();
+        let (let_go, waits) = std::sync::mpsc::channel::<()>();
+        let disk = thread::spawn(move || {
+            let _files = keeper.sink();
+            held.send(()).unwrap();
+            let _ = waits.recv();
+        });
+        holds.recv().unwrap();
+
+        tokio::time::pause();
+        let (late, patience) = (reveal("late"), Duration::from_secs(60));
+        let late = tokio::time::timeout(patience, audit.record(&late, NOW)).await;
+        assert_eq!(late, Ok(Err(NotRecorded)));
+        assert!(!audit.is_up());
+        let begun = tokio::time::Instant::now();
+        assert_eq!(audit.record(&reveal("refused"), NOW).await, Err(NotRecorded));
+        assert!(begun.elapsed() < Duration::from_millis(100), "it waits for what hangs");
+        tokio::time::resume();
+
+        drop(let_go);
+        disk.join().unwrap();
+        for _ in 0..500 {
+            if !audit.is_up() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+        assert!(audit.is_up());
+        audit.record(&reveal("after"), NOW).await.unwrap();
+        audit.close(NOW);
+        let proof = proved(folder.path()).unwrap();
+        assert!(proof.is_whole(), "{proof:?}");
+        let told = [("reveal", "before"), ("reveal", "late"), ("outcome", "late")];
+        let told = [&told[..], &[("reveal", "after")]].concat();
+        let expected: Vec<_> = told.iter().map(|(event, id)| format!("{event} {id}")).collect();
+        assert_eq!(reveals_and_outcomes(folder.path()), expected);
+    }
+}
+
+/// What card data was about, in order; every outcome says that nothing left.
+fn reveals_and_outcomes(folder: &Path) -> Vec<String> {
+    let value = |line: &str, name: &str| {
+        let (_, rest) = line.split_once(&format!("\"{name}\":\""))?;
+        rest.split_once('"').map(|(value, _)| value.to_owned())
+    };
+    let told = |line: &String| {
+        let event = value(line, "event").filter(|event| event == "reveal" || event == "outcome")?;
+        assert!(event == "reveal" || value(line, "forwarded").as_deref() == Some("no"), "{line}");
+        value(line, "request_id").map(|id| format!("{event} {id}"))
+    };
+    lines(folder).iter().filter_map(told).collect()
+}
+
+#[tokio::test]
 async fn lines_of_many_at_once_are_all_there() {
     let folder = TempDir::new().unwrap();
     let settings = Settings { file_bytes: 100_000, ..settings(folder.path()) };
@@ -437,7 +496,7 @@ fn record_once() -> &'static [(PathBuf, Vec<String>)] {
     static RECORD: OnceLock<Vec<(PathBuf, Vec<String>)>> = OnceLock::new();
     RECORD.get_or_init(|| {
         let folder = TempDir::new().unwrap();
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         for _ in 0..2 {
             runtime.block_on(written(folder.path(), 12));
         }

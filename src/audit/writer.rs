@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 use crate::card::Timestamp;
@@ -76,18 +76,29 @@ impl Keeper {
         self.flush.failed.load(Ordering::Acquire)
     }
 
-    /// Has the lines that wait written.
-    pub(super) fn press(&self) {
-        match self.flush.after {
-            Some(_) => drop(self.write_out()),
-            None => self.queue.wake(),
+    /// Has the lines that wait written; false where others have the files, and who asks has to ask
+    /// again.
+    pub(super) fn press(&self) -> bool {
+        if self.flush.after.is_none() {
+            self.queue.wake();
+            return true;
         }
+        match self.writer.try_lock() {
+            Err(TryLockError::WouldBlock) => return false,
+            Ok(writer) => self.write_to(Some(writer)),
+            Err(TryLockError::Poisoned(_)) => self.write_to(None),
+        };
+        true
     }
 
     /// Whether there is no more to come. Files are given up before anybody is told so.
     fn write_out(&self) -> bool {
+        self.write_to(self.sink())
+    }
+
+    fn write_to(&self, writer: Option<MutexGuard<'_, Option<Sink>>>) -> bool {
         // Whoever panicked may have left half a line: nothing may be written behind it.
-        let Ok(mut writer) = self.writer.lock() else {
+        let Some(mut writer) = writer else {
             self.queue.end();
             return true;
         };

@@ -211,6 +211,7 @@ impl Desk {
         origin: Origin,
         behalf: Behalf,
     ) -> Result<flow::Answer, SendError> {
+        let begun = tokio::time::Instant::now();
         let disclosure = prepared.disclosure();
         let (host, method, path_and_query, mut headers, body) = prepared.into_parts();
         let _pass = self.gates.enter(host.host()).map_err(|busy| {
@@ -249,7 +250,7 @@ impl Desk {
             exchange.tell(&mut headers);
         }
         let outgoing = Outgoing { method, path_and_query, headers, body };
-        let answer = upstreams.send(target, policy, outgoing).await;
+        let answer = upstreams.send_since(begun, target, policy, outgoing).await;
         if let Some(exchange) = exchange {
             exchange.end(answer.as_ref().map(|answer| answer.status), &self.tracing);
         }

@@ -454,19 +454,30 @@ impl Upstreams {
         &self,
         target: &Target,
         policy: AddressPolicy,
+        out: Outgoing,
+    ) -> Result<Answer, SendError> {
+        self.send_since(Instant::now(), target, policy, out).await
+    }
+
+    /// The same for an exchange that began before: what came first is of its time.
+    pub(crate) async fn send_since(
+        &self,
+        begun: Instant,
+        target: &Target,
+        policy: AddressPolicy,
         mut out: Outgoing,
     ) -> Result<Answer, SendError> {
         let not_sent = |kind| SendError { forwarded: Forwarded::No, kind };
-        let begun = Instant::now();
+        let now = Instant::now();
         let (dialler, terms) = self.own(target);
         let until = begun + terms.total;
         let mut head = write_head(target, &out).ok_or(not_sent(SendErrorKind::BadRequest))?;
         join(&mut head, &mut out.body);
         let key = Key { authority: Arc::clone(&target.authority), policy };
-        let mut line = match self.pool.take(&key, begun) {
+        let mut line = match self.pool.take(&key, now) {
             Some(line) => line,
             None => {
-                let until = until.min(begun + terms.connect);
+                let until = until.min(now + terms.connect);
                 // Boxed: most exchanges find a connection, and need no room for making one.
                 let dialled = Box::pin(dialler.dial(target, policy, until, terms.tls)).await;
                 let (socket, address) = dialled.map_err(not_sent)?;

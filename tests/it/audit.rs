@@ -17,6 +17,7 @@ use serde_json::Value;
 
 use super::house::{House, assert_problem, card, card_fields};
 use super::line::{Ask, Version};
+use super::short::with_variable;
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -255,6 +256,61 @@ async fn on_a_full_disk_no_card_leaves_and_no_token_is_lost() {
     let text = house.world.client.send(scrape()).await.unwrap().text();
     assert!(text.contains("\nportcullis_audit_up 1\n"), "{text}");
     assert_eq!(house.operate(http::Method::GET, "/readyz").await.status, 200);
+}
+
+/// What brings a file to the disk, and hangs for as long as its owner may execute that.
+const HANGS: &str = "\
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+int fdatasync(int file) {
+    struct stat about;
+    while (fstat(file, &about) == 0 && (about.st_mode & S_IXUSR)) usleep(10000);
+    return syscall(SYS_fdatasync, file);
+}
+";
+
+async fn with_a_disk_that_hangs() -> House {
+    let folder = tempfile::tempdir().unwrap();
+    let [source, library] = ["hangs.c", "hangs.so"].map(|name| folder.path().join(name));
+    std::fs::write(&source, HANGS).unwrap();
+    let mut cc = Command::new("cc");
+    cc.args(["-shared", "-fPIC", "-o"]).args([&library, &source]);
+    assert!(cc.status().expect("this test needs cc").success());
+    let preload = format!("LD_PRELOAD='{}'", library.display());
+    let program = env!("CARGO_BIN_EXE_portcullis").as_ref();
+    let program = with_variable(folder.path(), &preload, program);
+    House::with_proxy(Proxy::Binary(program), with_audit("flush = \"every_record\"")).await
+}
+
+fn hang(house: &House, mode: u32) {
+    let file = house.audit_folder().join("audit-000001.jsonl");
+    std::fs::set_permissions(file, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+#[tokio::test]
+async fn while_the_disk_hangs_sales_are_refused_and_are_made_when_it_is_back() {
+    let house = with_a_disk_that_hangs().await;
+    let [ready, other] = [house.ready("paymega").await, house.ready("paymega").await];
+    let mut line = house.private(Version::Http1).await;
+    hang(&house, 0o700);
+    for (ask, at_most) in [(ready.ask(), 2 * SOON), (other.ask(), SOON / 5)] {
+        let answer = tokio::time::timeout(at_most, line.send(&ask)).await.expect("it is held");
+        assert_problem(&answer, 503, "audit_unavailable", "no");
+    }
+    assert_eq!(house.metric("portcullis_audit_up").await, 0);
+    let answer = house.operate(Method::GET, "/readyz").await;
+    assert_eq!((answer.status, answer.text().as_str()), (503, "audit\n"));
+    assert_eq!(house.sales_received(), 0);
+    hang(&house, 0o600);
+    let [outcome] = &house.audited_soon("outcome", 1).await[..] else { panic!("one outcome") };
+    let [reveal] = &house.audited("reveal")[..] else { panic!("one reveal") };
+    assert_eq!(outcome["request_id"], reveal["request_id"]);
+    assert_eq!(outcome["forwarded"], "no");
+    house.assert_pays(&mut line, &ready).await;
+    house.assert_pays(&mut line, &other).await;
+    assert_eq!(house.metric("portcullis_audit_up").await, 1);
+    assert_eq!(house.operate(Method::GET, "/readyz").await.status, 200);
 }
 
 #[tokio::test]
