@@ -11,7 +11,7 @@ use crate::limit::{Gates, Limits};
 use crate::process::Supervisor;
 use crate::proxy::desk::{Desk, Targets};
 use crate::proxy::exchange::{UpstreamTls, Upstreams};
-use crate::proxy::front::{Shop, Shops};
+use crate::proxy::front::{Shop, ShopBounds, Shops};
 use crate::proxy::inquiry::RESULTS;
 use crate::proxy::message::{Caps, Deadlines};
 use crate::proxy::peer::Told;
@@ -173,7 +173,9 @@ fn shops(config: &mut Config) -> (Vec<Shop>, Vec<Unusable>) {
 fn shop_of(config: &Config, index: usize, shop: config::Shop) -> Result<Shop, Unusable> {
     let own = shop.ca_file.map(|file| (file, format!("intake[{index}].ca_file")));
     let upstreams = Arc::new(upstreams(config, WayOut::default(), own)?);
-    Shop::new(shop.intake, upstreams, shop.idle, shop.requests).map_err(|_| Unusable {
+    let (requests, requests_per_address) = (shop.requests, shop.requests_per_address);
+    let bounds = ShopBounds { idle: shop.idle, requests, requests_per_address };
+    Shop::new(shop.intake, upstreams, bounds).map_err(|_| Unusable {
         key: format!("intake[{index}].upstream"),
         why: "is no host that could be called".to_owned(),
     })

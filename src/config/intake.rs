@@ -24,8 +24,10 @@ pub struct Shop {
     pub ca_file: Option<PathBuf>,
     /// How long a request may be under way without a byte in either direction.
     pub idle: Duration,
-    /// Requests under way at most.
+    /// Requests under way at most: so many that carry a card, and as many others.
     pub requests: usize,
+    /// Of those others, those of one client address.
+    pub requests_per_address: usize,
 }
 
 pub(super) fn shops(root: &Table<'_>, apps: &Apps, own: Option<&Url>) -> Vec<Shop> {
@@ -58,7 +60,8 @@ fn shop(table: &Table<'_>, apps: &Apps) -> Option<Shop> {
     });
     let ca_file = table.optional_text("ca_file").map(|file| table.beside(&file));
     let idle = Duration::from_secs(table.number("idle_seconds", 120, 1..=86_400));
-    let requests = table.number("requests", 1024, 1..=100_000);
+    let requests = bound(table, "requests", 1024);
+    let requests_per_address = bound(table, "requests_per_address", 128);
     let tables = table.tables("card");
     if tables.is_empty() {
         table.fail("card", "is required: without a card path there is nothing to take in");
@@ -79,8 +82,11 @@ fn shop(table: &Table<'_>, apps: &Apps) -> Option<Shop> {
         table.finish();
     }
     let intake = Intake { names: parsed?, shop: shop?, tenant: tenant?, cards };
-    let requests = usize::try_from(requests).unwrap_or(usize::MAX);
-    Some(Shop { intake, ca_file, idle, requests })
+    Some(Shop { intake, ca_file, idle, requests, requests_per_address })
+}
+
+fn bound(table: &Table<'_>, key: &str, default: u64) -> usize {
+    usize::try_from(table.number(key, default, 1..=100_000)).unwrap_or(usize::MAX)
 }
 
 fn host_name(text: &str) -> Option<std::sync::Arc<str>> {

@@ -1,8 +1,9 @@
-//! How much may be under way at a time: altogether, and towards one host.
+//! How much may be under way at a time: altogether, towards one host, of one client.
 
+use std::collections::HashMap;
 use std::hash::{BuildHasher as _, Hash, RandomState};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dashmap::DashMap;
 
@@ -22,18 +23,24 @@ pub enum Busy {
     All,
     /// The one for this host.
     Host,
+    /// The one for requests to a shop.
+    Shop,
+    /// The one for requests of this client to a shop.
+    Client,
 }
 
 impl Busy {
-    /// Both of them.
-    pub const ALL: [Self; 2] = [Self::All, Self::Host];
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::All, Self::Host, Self::Shop, Self::Client];
 
-    /// Its name, as in the configuration.
+    /// Its name in metrics.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::All => "exchanges",
             Self::Host => "exchanges_per_host",
+            Self::Shop => "shop_requests",
+            Self::Client => "shop_requests_per_address",
         }
     }
 }
@@ -110,9 +117,79 @@ impl Drop for Place {
     }
 }
 
+/// Requests to a shop: how many may be under way, and how many of them for one client. Clients are
+/// many, so one that has none under way is not known.
+#[derive(Debug, Default)]
+pub struct Crowd {
+    all: Arc<AtomicUsize>,
+    clients: Mutex<HashMap<u64, usize>>,
+    hash: RandomState,
+}
+
+impl Crowd {
+    /// A place for `client`, given back when dropped.
+    ///
+    /// # Errors
+    /// All places are taken, or all that one client may have.
+    pub fn enter(
+        self: &Arc<Self>,
+        client: &impl Hash,
+        all: usize,
+        per_client: usize,
+    ) -> Result<Presence, Busy> {
+        let place = Place::take(&self.all, all).ok_or(Busy::Shop)?;
+        let client = self.hash.hash_one(client);
+        let mut clients = self.clients();
+        let taken = clients.get(&client).copied().unwrap_or_default();
+        if taken >= per_client {
+            return Err(Busy::Client);
+        }
+        clients.insert(client, taken + 1);
+        drop(clients);
+        Ok(Presence { _place: place, crowd: Arc::clone(self), client })
+    }
+
+    fn clients(&self) -> MutexGuard<'_, HashMap<u64, usize>> {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The right of a client's request to be under way to a shop.
+#[derive(Debug)]
+#[must_use]
+pub struct Presence {
+    _place: Place,
+    crowd: Arc<Crowd>,
+    client: u64,
+}
+
+impl Drop for Presence {
+    fn drop(&mut self) {
+        let mut clients = self.crowd.clients();
+        match clients.get_mut(&self.client) {
+            Some(taken) if *taken > 1 => *taken -= 1,
+            _ => drop(clients.remove(&self.client)),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_client_has_its_own_part_of_a_crowd_and_is_forgotten_with_its_last_request() {
+        let crowd = Arc::new(Crowd::default());
+        let enter = |client: &str| crowd.enter(&client, 3, 2);
+        let [first, second] = [enter("one").unwrap(), enter("one").unwrap()];
+        assert_eq!(enter("one").unwrap_err(), Busy::Client);
+        let third = enter("two").unwrap();
+        assert_eq!(enter("two").unwrap_err(), Busy::Shop);
+        drop(first);
+        let first = enter("one").unwrap();
+        drop((first, second, third));
+        assert_eq!((crowd.clients().len(), crowd.all.load(Ordering::Relaxed)), (0, 0));
+    }
 
     #[test]
     fn places_are_bounded_per_host_and_altogether_and_given_back() {

@@ -11,7 +11,7 @@ mod gate;
 mod keys;
 mod rate;
 
-pub use gate::{Busy, Concurrency, Gates, Pass};
+pub use gate::{Busy, Concurrency, Crowd, Gates, Pass, Presence};
 pub use rate::Rate;
 
 use std::fmt;

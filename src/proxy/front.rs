@@ -9,12 +9,11 @@ use std::time::{Duration, Instant};
 
 use http::header::{ACCEPT, ACCEPT_LANGUAGE, HOST};
 use http::{HeaderValue, Method, StatusCode, Version};
-use tokio::sync::Semaphore;
 
 use crate::card::Timestamp;
 use crate::flow::{CardPost, Offer, Refusal, target_holds_card};
 use crate::intake::{Intake, Judgement};
-use crate::limit::{Exceeded, Limit};
+use crate::limit::{Busy, Crowd, Exceeded, Limit, Presence};
 use crate::page::{Language, Notice};
 use crate::secret::CleartextBody;
 
@@ -42,25 +41,36 @@ pub struct Shop {
     intake: Intake,
     target: Target,
     upstreams: Arc<Upstreams>,
-    places: Arc<Semaphore>,
-    requests: usize,
-    idle: Duration,
+    /// Who sends cards, and all others: neither takes the places of the other.
+    cards: Arc<Crowd>,
+    others: Arc<Crowd>,
+    bounds: ShopBounds,
+}
+
+/// What requests to a shop are held to.
+#[derive(Debug, Clone, Copy)]
+pub struct ShopBounds {
+    /// How long one may be under way without a byte in either direction.
+    pub idle: Duration,
+    /// Under way at a time: so many that carry a card, and as many others.
+    pub requests: usize,
+    /// Of the others, those of one client address.
+    pub requests_per_address: usize,
 }
 
 impl Shop {
-    /// A shop that is reached by `upstreams`; `requests` may be under way at a time.
+    /// A shop that is reached by `upstreams`.
     ///
     /// # Errors
     /// When its host cannot be one.
     pub fn new(
         intake: Intake,
         upstreams: Arc<Upstreams>,
-        idle: Duration,
-        requests: usize,
+        bounds: ShopBounds,
     ) -> Result<Self, BadTarget> {
         let target = Target::new(&intake.shop.host, intake.shop.port, intake.shop.tls)?;
-        let places = Arc::new(Semaphore::new(requests));
-        Ok(Self { intake, target, upstreams, places, requests, idle })
+        let (cards, others) = (Arc::default(), Arc::default());
+        Ok(Self { intake, target, upstreams, cards, others, bounds })
     }
 
     /// Takes over from the shop at the same place before a change what is the same: connections,
@@ -69,9 +79,8 @@ impl Shop {
         if self.upstreams.is_like(&before.upstreams) {
             self.upstreams = Arc::clone(&before.upstreams);
         }
-        if self.requests == before.requests {
-            self.places = Arc::clone(&before.places);
-        }
+        self.cards = Arc::clone(&before.cards);
+        self.others = Arc::clone(&before.others);
     }
 
     /// The shop's place, under the name by which the browser knows it.
@@ -158,7 +167,7 @@ impl Shop {
         call: &mut Call,
     ) -> Reply {
         call.app = Some(self.intake.tenant.clone());
-        let Ok(_place) = self.places.try_acquire() else {
+        let Ok(_place) = self.enter(&self.cards, head, self.bounds.requests, desk) else {
             let busy = SendError { forwarded: Forwarded::No, kind: SendErrorKind::Busy };
             return refuse(reply::shop_unanswered(&busy, &call.id), head, Notice::ShopAway, call);
         };
@@ -203,12 +212,29 @@ impl Shop {
         }
     }
 
+    /// A place for a request, where one address may have `of_one` of them.
+    fn enter(
+        &self,
+        crowd: &Arc<Crowd>,
+        head: &Head,
+        of_one: usize,
+        desk: &Desk,
+    ) -> Result<Presence, Busy> {
+        let place = crowd.enter(&desk.hops.client(head), self.bounds.requests, of_one);
+        place.inspect_err(|busy| desk.metrics.limited(busy.as_str(), 1))
+    }
+
     /// Passes a request through.
     pub(super) async fn pass(&self, passing: Passing, client: &mut dyn Client, desk: &Desk) {
         let traced = Traced::of_stranger(&desk.tracing, Some(&passing.head));
         let mut call = Call::begin("public", "intake.pass", traced);
-        let end = match self.places.try_acquire() {
+        let of_one = self.bounds.requests_per_address;
+        let end = match self.enter(&self.others, &passing.head, of_one, desk) {
             Ok(_place) => self.stream(&passing, client, desk, &mut call).await,
+            Err(Busy::Client) => {
+                let refused = reply::crowded(&call.id);
+                return decline(refused, &passing.head, client, call, desk).await;
+            }
             Err(_) => End::Unanswered(SendErrorKind::Busy),
         };
         let status = match end {
@@ -225,9 +251,7 @@ impl Shop {
             End::Unanswered(kind) => {
                 let error = SendError { forwarded: forwarded(kind), kind };
                 let refused = reply::shop_unanswered(&error, &call.id);
-                let reply = refuse(refused, &passing.head, Notice::ShopAway, &mut call);
-                let bodiless = passing.head.method == Method::HEAD;
-                return farewell(call.end(reply, desk), bodiless, client).await;
+                return decline(refused, &passing.head, client, call, desk).await;
             }
         };
         call.noted(status.as_u16(), desk);
@@ -246,7 +270,7 @@ impl Shop {
         let begun = Instant::now();
         let (end, key) = match self.upstreams.line(&self.target, ANYWHERE).await {
             Ok((line, key)) => {
-                let end = stream::pass(passing, head, client, line, self.idle).await;
+                let end = stream::pass(passing, head, client, line, self.bounds.idle).await;
                 call.upstream_since(begun);
                 (end, Some(key))
             }
@@ -342,6 +366,18 @@ impl Public {
         }
         call.end(reply, &self.0)
     }
+}
+
+/// Ends a call of which nothing was passed on.
+async fn decline(
+    refused: Refused,
+    head: &Head,
+    client: &mut dyn Client,
+    mut call: Call,
+    desk: &Desk,
+) {
+    let reply = refuse(refused, head, Notice::ShopAway, &mut call);
+    farewell(call.end(reply, desk), head.method == Method::HEAD, client).await;
 }
 
 /// Says why nothing was passed on.

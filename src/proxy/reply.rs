@@ -381,6 +381,11 @@ fn row(refusal: &Refusal) -> Problem {
     Problem { status, code, origin, retry, title }
 }
 
+/// One address has as much under way as it may.
+pub(super) fn crowded(id: &RequestId) -> Refused {
+    build(&too_many(Limit::Address), About::default(), id)
+}
+
 fn too_many(limit: Limit) -> Problem {
     let title = match limit {
         Limit::Address => "Too many requests come from this address.",

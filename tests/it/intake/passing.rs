@@ -11,6 +11,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::super::limits::{SHOPPER, TESTER, behind_a_proxy, from};
+use super::super::line::Begun;
 use super::*;
 
 #[tokio::test]
@@ -386,4 +388,86 @@ async fn an_upload_that_the_shop_does_not_want_ends_with_its_answer() {
         let answer = line.answer(begun).await.unwrap();
         assert_eq!((answer.status, answer.text().as_str()), (413, "no"), "{version:?}");
     }
+}
+
+/// A house whose shop has these bounds, behind one proxy.
+async fn bounded(keys: &'static str) -> House {
+    let adjust = Box::new(move |config: String| {
+        let config = behind_a_proxy(&config);
+        config.replace("[[intake]]\n", &format!("[[intake]]\n{keys}\n"))
+    });
+    House::with(Options { adjust: Some(adjust), ..Options::default() }).await
+}
+
+/// An upload that has begun and goes no further.
+async fn held_upload(house: &House, version: Version, address: &str) -> (Line, Begun) {
+    let ask = post("/upload/x", "application/octet-stream", vec![1; 20_000]);
+    let mut line = house.shop(version).await;
+    let all = house.world.own_form.uploaded() + 1000;
+    let begun = line.begin(&from(address, ask), 1000).await.unwrap();
+    let came = || (house.world.own_form.uploaded() == all).then_some(());
+    until(Duration::from_secs(5), came).await.unwrap();
+    (line, begun)
+}
+
+/// Its place is free once its answer is out.
+async fn assert_served_soon(house: &House, address: &str) {
+    let mut line = house.shop(Version::Http1).await;
+    for _ in 0..100 {
+        if line.send(&from(address, Ask::get("/"))).await.status == 200 {
+            return;
+        }
+        line = house.shop(Version::Http1).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("{address} is not served");
+}
+
+async fn assert_card_is_taken(house: &House, address: &str) {
+    for version in Version::BOTH {
+        let ask = from(address, pay(form_body(PLAIN, CVV)));
+        let answer = house.shop(version).await.send(&ask).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+}
+
+#[tokio::test]
+async fn what_passes_through_takes_no_place_of_a_card() {
+    let house = bounded("requests = 2").await;
+    let held = [
+        held_upload(&house, Version::Http1, TESTER).await,
+        held_upload(&house, Version::Http2, TESTER).await,
+    ];
+    let ask = from(SHOPPER, Ask::get("/"));
+    house.assert_refused("a third request", &ask, 503, "shop_busy").await;
+    assert_card_is_taken(&house, SHOPPER).await;
+    assert_eq!(house.limited("shop_requests").await, 2);
+    for (mut line, mut begun) in held {
+        line.complete(&mut begun).await.unwrap();
+        assert_eq!(line.answer(begun).await.unwrap().status, 200);
+    }
+    assert_served_soon(&house, SHOPPER).await;
+}
+
+#[tokio::test]
+async fn one_address_holds_so_many_requests_to_a_shop_and_all_others_are_served() {
+    const NEIGHBOUR: &str = "2001:db8::2";
+    let house = bounded("requests_per_address = 2").await;
+    for [one, same] in [[TESTER, TESTER], ["2001:db8::1", NEIGHBOUR]] {
+        let (mut line, mut begun) = held_upload(&house, Version::Http1, one).await;
+        let other = held_upload(&house, Version::Http2, same).await;
+        let ask = from(same, Ask::get("/"));
+        house.assert_refused("a third of its", &ask, 429, "too_many_requests").await;
+        for version in Version::BOTH {
+            let answer = house.shop(version).await.send(&from(SHOPPER, Ask::get("/"))).await;
+            assert_eq!(answer.status, 200, "{}", answer.text());
+        }
+        assert_card_is_taken(&house, same).await;
+        line.complete(&mut begun).await.unwrap();
+        assert_eq!(line.answer(begun).await.unwrap().status, 200);
+        assert_served_soon(&house, same).await;
+        drop(other);
+    }
+    assert_eq!(house.limited("shop_requests_per_address").await, 4);
+    assert_eq!(house.limited("shop_requests").await, 0);
 }
