@@ -105,12 +105,13 @@ impl Audit {
     pub async fn record(&self, record: &Record<'_>, now: Timestamp) -> Result<(), NotRecorded> {
         let Some(keeper) = &self.0 else { return Ok(()) };
         let (batch, is_first) = keeper.queue.push(record, now)?;
+        let pressing = is_first.then_some(Pressing(Some(keeper)));
+        if is_first {
+            // Whoever is ready to run now puts a line beside this one: they are written together.
+            yield_now().await;
+        }
         let written = async {
-            if is_first {
-                let pressing = Pressing(Some(keeper));
-                // Whoever is ready to run now puts a line beside this one: they are written
-                // together.
-                yield_now().await;
+            if let Some(pressing) = pressing {
                 pressing.press().await;
             }
             batch.written().await
