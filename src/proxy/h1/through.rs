@@ -22,7 +22,6 @@ struct Through<'c, 'a, IO, D> {
     chunked: bool,
     close: bool,
     bodiless: bool,
-    received: bool,
     /// All of the answer was handed over; and all of it is out.
     ended: bool,
     sent: bool,
@@ -44,13 +43,12 @@ where
             chunked: false,
             close: close || self.closing.is_near(),
             bodiless: head.method == Method::HEAD,
-            received: false,
             ended: false,
             sent: false,
             connection: self,
         };
         room.pass(Passing { head, framing, expect_continue, websocket }, &mut client).await;
-        let (received, sent, close) = (client.received, client.sent, client.close);
+        let (received, sent, close) = (client.incoming.is_over(), client.sent, client.close);
         self.buffer.recycle();
         match (received && !close, sent) {
             (true, true) => Ok(()),
@@ -74,7 +72,6 @@ where
         loop {
             let buffer = &mut self.connection.buffer;
             let end = self.incoming.take(buffer, part).map_err(|_| Gone)?;
-            self.received |= end;
             if end || !part.is_empty() {
                 return Poll::Ready(Ok(end));
             }
@@ -115,7 +112,7 @@ where
                 _ => {}
             }
             // What of the request has not come yet would be taken for the next one.
-            self.close |= !self.received && !self.incoming.is_over();
+            self.close |= !self.incoming.is_over();
             if self.close {
                 text.extend_from_slice(b"connection: close\r\n");
             }

@@ -377,6 +377,18 @@ async fn a_head_request_without_an_answer_is_refused_without_a_body() {
 }
 
 #[tokio::test]
+async fn what_was_sent_behind_a_refused_request_is_answered_too() {
+    let house = scripted(Vec::new()).await;
+    let mut stream = raw(&house).await;
+    let ask = |more: &str| format!("GET /x HTTP/1.1\r\nHost: {HOST}\r\n{more}\r\n");
+    let both = ask("") + &ask("Connection: close\r\n");
+    stream.write_all(both.as_bytes()).await.unwrap();
+    let got = String::from_utf8(read_until(&mut stream, b"never").await).unwrap();
+    assert_eq!(got.matches("HTTP/1.1 502 Bad Gateway\r\n").count(), 2, "{got}");
+    assert_eq!(got.matches("\r\nconnection: close\r\n").count(), 1, "{got}");
+}
+
+#[tokio::test]
 async fn an_upload_that_the_shop_does_not_want_ends_with_its_answer() {
     const NO: &[u8] =
         b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno";
