@@ -29,10 +29,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tokio::task::yield_now;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
 use crate::card::Timestamp;
 
+use queue::{Batch, Missed};
 use writer::{Keeper, Writer};
 
 /// How long a line is waited for: as long as a hand-over of the files takes at most. A disk that
@@ -105,27 +106,17 @@ impl Audit {
     pub async fn record(&self, record: &Record<'_>, now: Timestamp) -> Result<(), NotRecorded> {
         let Some(keeper) = &self.0 else { return Ok(()) };
         let (batch, is_first) = keeper.queue.push(record, now)?;
-        let pressing = is_first.then_some(Pressing(Some(keeper)));
         if is_first {
+            let pressing = Pressing(Some(keeper));
             // Whoever is ready to run now puts a line beside this one: they are written together.
             yield_now().await;
+            pressing.press(&batch).await;
         }
-        let written = async {
-            if let Some(pressing) = pressing {
-                pressing.press().await;
-            }
-            batch.written().await
-        };
-        match timeout(RECORD_MAX, written).await {
-            Ok(written) => written,
-            Err(_) => {
-                keeper.queue.stall();
-                if let Record::Reveal { request_id, .. } = record {
-                    self.note(&Record::Outcome { request_id, forwarded: "no" }, now);
-                }
-                Err(NotRecorded)
-            }
+        let Err(missed) = batch.written().await else { return Ok(()) };
+        if let (Missed::Late, Record::Reveal { request_id, .. }) = (missed, record) {
+            self.note(&Record::Outcome { request_id, forwarded: "no" }, now);
         }
+        Err(NotRecorded)
     }
 
     /// Leaves a line that is written with the next ones, within a second. For what has happened
@@ -158,10 +149,13 @@ struct Pressing<'k>(Option<&'k Keeper>);
 
 impl Pressing<'_> {
     /// Waits for the files while somebody else writes, and holds no thread up.
-    async fn press(mut self) {
+    async fn press(mut self, batch: &Batch) {
         let Some(keeper) = self.0 else { return };
         let mut looks = 0;
         while !keeper.press() {
+            if batch.is_over() {
+                return;
+            }
             looks += 1;
             if looks < LOOKS { yield_now().await } else { sleep(PAUSE).await }
         }

@@ -4,7 +4,7 @@
 use std::mem;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
@@ -20,6 +20,16 @@ const WAITING_MAX: usize = 2 * REVEALS_MAX;
 const OPEN: u8 = 0;
 const WRITTEN: u8 = 1;
 const FAILED: u8 = 2;
+const LATE: u8 = 3;
+
+/// Why a line that was waited for does not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Missed {
+    /// It is not written, and will not be.
+    Failed,
+    /// It may be written yet.
+    Late,
+}
 
 /// Lines that are written together, for those who wait for them.
 #[derive(Debug, Default)]
@@ -29,8 +39,8 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    /// Returns when the lines are written, or cannot be.
-    pub(super) async fn written(&self) -> Result<(), NotRecorded> {
+    /// Returns when the lines are written, or cannot be, or were waited for long enough.
+    pub(super) async fn written(&self) -> Result<(), Missed> {
         // Made before the look, so that what comes between is not missed.
         let over = self.over.notified();
         if self.outcome.load(Ordering::Acquire) == OPEN {
@@ -38,8 +48,14 @@ impl Batch {
         }
         match self.outcome.load(Ordering::Acquire) {
             WRITTEN => Ok(()),
-            _ => Err(NotRecorded),
+            LATE => Err(Missed::Late),
+            _ => Err(Missed::Failed),
         }
+    }
+
+    /// Whether nobody has to wait for it any more.
+    pub(super) fn is_over(&self) -> bool {
+        self.outcome.load(Ordering::Acquire) != OPEN
     }
 
     fn settle(&self, outcome: u8) {
@@ -108,6 +124,9 @@ struct Waiting {
     batch: Arc<Batch>,
     /// Somebody waits for this batch.
     pressing: bool,
+    /// Since when; and the same of the one that is being written.
+    since: Option<Instant>,
+    writing: Option<(Arc<Batch>, Instant)>,
     /// Lines that stay and found no room.
     lost: u64,
     /// The last attempt failed.
@@ -177,6 +196,7 @@ impl Queue {
         if !waiting.has_room() || !waiting.lines.push(record, now, false) {
             return Err(NotRecorded);
         }
+        waiting.since.get_or_insert_with(Instant::now);
         let is_first = !mem::replace(&mut waiting.pressing, true);
         Ok((Arc::clone(&waiting.batch), is_first))
     }
@@ -192,6 +212,7 @@ impl Queue {
         }
         lines.iter().for_each(|(time, body)| waiting.lines.push_given(body, *time));
         waiting.pressing = true;
+        waiting.since.get_or_insert_with(Instant::now);
         Ok(Arc::clone(&waiting.batch))
     }
 
@@ -219,9 +240,25 @@ impl Queue {
         drop(self.some.wait_timeout_while(self.lock(), linger, idle));
     }
 
-    /// Nothing more is taken on until an attempt is over, however it ends.
-    pub(super) fn stall(&self) {
-        self.lock().stalled = true;
+    /// Lets those go who have waited for so long, and takes nothing more on until an attempt is
+    /// over, however it ends.
+    pub(super) fn give_up(&self, now: Instant, at_most: Duration) {
+        let mut waiting = self.lock();
+        let is_late = |since: &Instant| now.saturating_duration_since(*since) >= at_most;
+        let writing = waiting.writing.take_if(|(batch, since)| is_late(since) || batch.is_over());
+        let writing = writing.map(|(batch, _)| batch).filter(|batch| !batch.is_over());
+        let next = waiting.since.take_if(|since| is_late(since));
+        // Lines that come later are another batch's, though they are written together.
+        let next = next.map(|_| mem::take(&mut waiting.batch));
+        for batch in writing.into_iter().chain(next) {
+            waiting.stalled = true;
+            batch.settle(LATE);
+        }
+    }
+
+    /// Nothing is written any more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.lock().closed
     }
 
     /// Leaves what waits where it is until somebody presses again.
@@ -239,11 +276,9 @@ impl Queue {
         let mut waiting = self.lock();
         waiting.pressing = false;
         mem::swap(&mut waiting.lines, lines);
-        Taken {
-            batch: mem::take(&mut waiting.batch),
-            lost: mem::take(&mut waiting.lost),
-            last: waiting.closing,
-        }
+        let batch = mem::take(&mut waiting.batch);
+        waiting.writing = waiting.since.take().map(|since| (Arc::clone(&batch), since));
+        Taken { batch, lost: mem::take(&mut waiting.lost), last: waiting.closing }
     }
 
     /// Notes how an attempt went. Lines that stay come before those that came meanwhile.
@@ -251,6 +286,7 @@ impl Queue {
         let mut waiting = self.lock();
         waiting.down = !written;
         waiting.stalled = false;
+        waiting.writing = None;
         if written {
             return;
         }

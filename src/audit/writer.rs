@@ -10,14 +10,17 @@ use std::time::{Duration, Instant};
 
 use crate::card::Timestamp;
 
-use super::Record;
 use super::chain::{End, Hash};
 use super::handover::{self, Give};
 use super::journal::{Flush, Journal, JournalError, Settings, Unwritten};
 use super::queue::{Lines, Queue};
+use super::{RECORD_MAX, Record};
 
 /// How long a line that nobody waits for waits at most.
 const LINGER: Duration = Duration::from_secs(1);
+
+/// Between two looks at how long a line has been waited for.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// Lines between two anchors at most.
 const ANCHOR_LINES: u64 = 1000;
@@ -47,12 +50,13 @@ impl Keeper {
         let flush = Arc::clone(&writer.flush);
         let writer = Mutex::new(Some(Sink::Files(Box::new(writer))));
         let keeper = Arc::new(Self { queue: Queue::default(), writer, flush });
-        let own = Arc::clone(&keeper);
-        let thread = std::thread::Builder::new().name("audit".to_owned());
+        let [own, watched] = [Arc::clone(&keeper), Arc::clone(&keeper)];
+        let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
         let started = match keeper.flush.after {
-            Some(after) => thread.spawn(move || own.flush_every(after)),
-            None => thread.spawn(move || own.write_for_ever()),
+            Some(after) => thread("audit").spawn(move || own.flush_every(after)),
+            None => thread("audit").spawn(move || own.write_for_ever()),
         };
+        let started = started.and_then(|_| thread("audit-watch").spawn(move || watched.watch()));
         started.map(|_| keeper).map_err(|_| JournalError::Thread)
     }
 
@@ -125,6 +129,14 @@ impl Keeper {
                 return;
             }
             self.flush.sync();
+        }
+    }
+
+    /// Lets nobody wait for ever. A thread that never touches the disk: any other may hang in it.
+    fn watch(&self) {
+        while !self.queue.is_closed() {
+            std::thread::sleep(LOOK);
+            self.queue.give_up(Instant::now(), RECORD_MAX);
         }
     }
 
