@@ -51,6 +51,10 @@ impl Bench {
 
     /// `paymega` and `milkypay` are further lines for those accounts.
     pub fn with(paymega: &str, milkypay: &str) -> Self {
+        Self::from(Self::folder(), text(paymega, milkypay))
+    }
+
+    fn folder() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
         let secret = |name: &str, text: &str| write_secret(folder.path(), name, text);
         for account in ["paymega", "milkypay"] {
@@ -62,7 +66,19 @@ impl Bench {
         secret("shop.key", SHOP.1);
         secret("other.key", OTHER.1);
         secret("shop.public", "pk_virtual_shop");
-        Self::from(folder, text(paymega, milkypay))
+        folder
+    }
+
+    /// Both accounts are the shop's, `milkypay` alone is the other application's.
+    pub fn apart(paymega: &str) -> Self {
+        let granted = app("other", OTHER_KEY);
+        let fewer = granted.replace("[\"paymega\", \"milkypay\"]", "[\"milkypay\"]");
+        let held = format!(
+            "[account.virtual.other]\nid = \"{}\"\nkey = {{ file = \"other.key\" }}\n",
+            OTHER.0
+        );
+        let text = text(paymega, "").replacen(&granted, &fewer, 1).replacen(&held, "", 1);
+        Self::from(Self::folder(), text)
     }
 
     /// A provider of somebody else's, `acme`, beside the two.
@@ -369,7 +385,7 @@ pub fn member(json: &[u8], name: &str) -> String {
     rest[..rest.find('"').unwrap()].to_owned()
 }
 
-fn write_secret(folder: &Path, name: &str, text: &str) {
+pub fn write_secret(folder: &Path, name: &str, text: &str) {
     use std::os::unix::fs::PermissionsExt as _;
     let file = folder.join(name);
     std::fs::write(&file, text).unwrap();
@@ -429,7 +445,7 @@ key = "private.key"
     )
 }
 
-fn app(name: &str, key: &str) -> String {
+pub fn app(name: &str, key: &str) -> String {
     let hash = sha256(key);
     format!(
         r#"

@@ -237,6 +237,22 @@ fn an_address_that_does_not_open_is_not_replaced_by_the_default_one() {
 }
 
 #[test]
+fn an_address_that_was_sealed_for_another_account_does_not_open() {
+    let bench = Bench::with(DEFAULT, "");
+    let request = br#"{"data":{"attributes":{"callback_url":"https://example.com/cb"}}}"#;
+    let raw = notice("cpi_1", "processed", 10);
+    let signature = sign("live_secret", raw.as_bytes());
+    for (account, expected) in [("milkypay", "CallbackUndeliverable"), ("paymega", "passed")] {
+        let path = format!("/{account}/api/payment-invoices");
+        let (prepared, _) = bench.call("POST", &path, request).unwrap();
+        let ours = member(&sent(prepared).body, "callback_url");
+        let sealed = ours.rsplit('/').next();
+        let seen = refusal(judged(&bench, sealed, raw.as_bytes(), &signature));
+        assert_eq!(seen, expected, "sealed for {account}");
+    }
+}
+
+#[test]
 fn a_time_of_tomorrow_or_later_does_not_overtake_everything() {
     let bench = Bench::with(DEFAULT, "");
     let far = NOW.as_secs() * 1000;

@@ -1,6 +1,7 @@
 //! Whole payments without sockets: bytes and a clock in, bytes out.
 
 mod allocations;
+mod apart;
 mod bench;
 mod callbacks;
 mod explain;

@@ -93,7 +93,7 @@ pub fn session(bench: &Bench) -> String {
 }
 
 /// The id of the card form's address, as the application gets it.
-fn form(bench: &Bench, handle: &str) -> String {
+pub fn form(bench: &Bench, handle: &str) -> String {
     let json = format!(r#"{{"session_id": "{handle}"}}"#);
     let (draft, pending) = call(bench, "card/h2h_data", &json).unwrap();
     let seen = sent(draft);
@@ -105,12 +105,12 @@ fn form(bench: &Bench, handle: &str) -> String {
     ours.rsplit('/').next().unwrap().to_owned()
 }
 
-fn post(bench: &Bench, id: &str, raw: &str) -> Result<FormStep, portcullis::flow::Refusal> {
+pub fn post(bench: &Bench, id: &str, raw: &str) -> Result<FormStep, portcullis::flow::Refusal> {
     let map = headers(&[("content-type", FORM), ("cookie", "a=b"), ("user-agent", "Browser/1")]);
     bench.flow.begin_form(id, Form { headers: &map, body: body(raw.as_bytes()) }, NOW)
 }
 
-fn fields(handle: &str, number: &str, cvv: &str) -> String {
+pub fn fields(handle: &str, number: &str, cvv: &str) -> String {
     format!(
         "session_id={handle}&form_token=uerh&card_number={number}&card_holder=TEST+TEST&expiry_month=12&expiry_year=35&cvv={cvv}"
     )

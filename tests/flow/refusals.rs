@@ -373,11 +373,15 @@ fn a_capture_session_counts_its_cards_and_knows_its_origin() {
     let from = |origin: &str| with(&[("origin", origin)]);
     assert_eq!(from("https://evil.example"), "OriginRefused");
     assert_eq!(from("null"), "OriginRefused");
+    assert_eq!(from("https://other.example"), "OriginRefused", "another application's");
     let twice = [("origin", "https://shop.example"), ("origin", "https://shop.example")];
     assert_eq!(with(&twice), "OriginRefused");
     assert_eq!(from("https://shop.example"), "passed");
     assert_eq!(with(&[]), "passed", "no browser: it holds the session, and names no page");
+    let form = || refusal(bench.flow.card_form(&session, crate::bench::NOW));
+    assert_eq!(form(), "passed", "one card is left");
     assert_eq!(from("https://pay.test"), "passed", "our own form");
+    assert_eq!(form(), "SessionUnknown", "a form that could take no card is not shown");
     assert_eq!(from("https://shop.example"), "SessionUnknown", "three cards are three cards");
 }
 
