@@ -205,14 +205,25 @@ mode = "test"
         headers: &HeaderMap,
         json: &[u8],
     ) -> Result<(Draft, Pending), Refusal> {
+        self.prepare_at(method, target, headers, json, NOW)
+    }
+
+    pub fn prepare_at(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &HeaderMap,
+        json: &[u8],
+        now: Timestamp,
+    ) -> Result<(Draft, Pending), Refusal> {
         // Whatever a test prepares is explained before: it costs nothing, and foretells the end.
-        let foretold = match self.explain(method, target, headers, json) {
+        let foretold = match self.explain_at(method, target, headers, json, now) {
             Ok(explained) => explained.refusal,
             Err(refusal) => Some(refusal),
         };
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         let incoming = incoming(&method, target, headers, json);
-        let prepared = match self.flow.prepare(incoming, |_, _| Ok(()), NOW) {
+        let prepared = match self.flow.prepare(incoming, |_, _| Ok(()), now) {
             Ok(Ready::Send(draft, pending)) => Ok((draft, pending)),
             Ok(Ready::Repeated(_)) => panic!("nothing is sent"),
             Err(refusal) => Err(refusal),
@@ -230,9 +241,20 @@ mode = "test"
         headers: &HeaderMap,
         json: &[u8],
     ) -> Result<Explained, String> {
+        self.explain_at(method, target, headers, json, NOW)
+    }
+
+    fn explain_at(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &HeaderMap,
+        json: &[u8],
+        now: Timestamp,
+    ) -> Result<Explained, String> {
         let method = Method::from_bytes(method.as_bytes()).unwrap();
         let incoming = incoming(&method, target, headers, json);
-        let explanation = self.flow.explain(&incoming, |_, _| Ok(()), NOW);
+        let explanation = self.flow.explain(&incoming, |_, _| Ok(()), now);
         let explanation = explanation.map_err(|refusal| format!("{refusal:?}"))?;
         let refusal = explanation.refusal().map(|refusal| format!("{refusal:?}"));
         let json = explanation.into_json(b"{}").unwrap();

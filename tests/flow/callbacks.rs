@@ -153,6 +153,9 @@ fn a_repeated_callback_is_delivered_once() {
     for _ in 0..100 {
         assert!(acknowledged(signed(&bench, &raw)));
     }
+    // Providers repeat a callback for 14 days.
+    let last = NOW.plus(Duration::from_secs(14 * 86_400 - 1));
+    assert!(acknowledged(signed_at(&bench, &raw, last)));
 }
 
 #[test]

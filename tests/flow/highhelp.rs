@@ -177,6 +177,16 @@ fn wrong_stale_and_repeated_requests_are_refused_and_use_nothing_up() {
     padded.insert("x-access-signature", signature.parse().unwrap());
     let again = bench.prepare("POST", PAYIN, &padded, without.as_bytes());
     assert_eq!(refusal(again), replayed("ecom/payin"), "padding is no new signature");
+    // It is remembered for as long as its time is believed, from the future as from the past.
+    let early = payin(&token, "").replace("ord-7", "ord-9");
+    let map = access(OTHER, early.as_bytes(), now + 300);
+    let at = |later| {
+        let later = NOW.plus(std::time::Duration::from_secs(later));
+        bench.prepare_at("POST", PAYIN, &map, early.as_bytes(), later)
+    };
+    bench.answer(at(0).unwrap().1, 200, b"{}").unwrap();
+    assert_eq!(refusal(at(600)), replayed("ecom/payin"), "the last second of it");
+    assert_eq!(refusal(at(601)), "CallerTimestamp");
     let info = r#"{"general":{"project_id":"7d0c2f0e","payment_id":"ord-7"}}"#;
     let path = "/highhelp/api/api/v1/payment/ecom/payin/info";
     for _ in 0..3 {

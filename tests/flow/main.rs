@@ -12,5 +12,6 @@ mod inquiry;
 mod payments;
 mod qostiq;
 mod refusals;
+mod repeats;
 mod splicing;
 mod threeds;

@@ -56,7 +56,9 @@ async fn another_body_or_query_under_a_key_is_refused() {
     assert_eq!(line.send(&keyed(&ready, "k")).await.status, 200);
     let before = house.sales_received();
     let changed = ready.ask().with_body(ready.body().replace("-60", "-61")).header(KEY, "k");
-    for ask in [keyed(&other, "k"), changed] {
+    let mut queried = keyed(&ready, "k");
+    queried.target.push_str("?again=1");
+    for ask in [keyed(&other, "k"), changed, queried] {
         assert_problem(&line.send(&ask).await, 422, "idempotency_key_reused", "no");
     }
     assert_eq!(house.sales_received(), before);
