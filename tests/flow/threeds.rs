@@ -101,6 +101,14 @@ fn the_seeds_challenge_stays_here_and_the_application_gets_the_same_shape() {
 }
 
 #[test]
+fn pages_of_an_application_that_may_not_use_the_account_do_not_frame_its_steps() {
+    let bench = Bench::apart(LISTED);
+    let seen = text(answered(&bench, "paymega", ANSWER).unwrap());
+    let page = bench.handoff_page(&relay_id(&member(seen.as_bytes(), "action"))).unwrap();
+    assert_eq!(page.ancestors, ["https://shop.example"]);
+}
+
+#[test]
 fn the_browsers_return_goes_on_unchanged_to_the_providers_own_address() {
     let bench = Bench::with(LISTED, "");
     let seen = text(answered(&bench, "paymega", ANSWER).unwrap());

@@ -1,6 +1,7 @@
 //! The public listener: captures that are refused, and which pages may call at all.
 
 use http::Method;
+use portcullis::card::{RelayId, SessionId};
 use portcullis_sandbox::client::Answer;
 use portcullis_sandbox::corefy::cards::PLAIN;
 use portcullis_sandbox::visitor::{TypedCard, tokens_of};
@@ -8,6 +9,7 @@ use portcullis_sandbox::world::accounts::App;
 
 use super::super::house::{House, Ready, assert_problem, card, invoice_of, session_of};
 use super::super::line::{Ask, Framing, Line, Version};
+use super::super::upgrade::back_from_the_bank;
 
 /// A capture session and the call that a good page would make.
 struct Page {
@@ -176,6 +178,12 @@ async fn only_the_pages_of_an_application_may_capture_and_read_the_answer() {
             assert_eq!(allowed(&answer), None, "{origin}");
         }
 
+        // Nor may such a page read what is wrong with a session that it guessed.
+        let guessed = authorized(&page, "Bearer cs_Canary").without("origin");
+        let answer = page.send(&guessed.header("origin", "https://canary.example")).await;
+        assert_problem(&answer, 401, "session_unknown", "no");
+        assert_eq!(allowed(&answer), None);
+
         // The shop's own page may read why a capture was refused.
         let answer = page.send(&typed(&page, "text/plain")).await;
         assert_problem(&answer, 415, "content_type_refused", "no");
@@ -197,4 +205,53 @@ async fn a_session_takes_as_many_cards_as_it_was_opened_for() {
     assert_eq!(public.send(&house.capture(&session, &card())).await.status, 201);
     let answer = public.send(&house.capture(&session, &card())).await;
     assert_problem(&answer, 401, "session_unknown", "no");
+}
+
+#[tokio::test]
+async fn a_head_request_at_the_way_back_reaches_nobody_and_uses_nothing_up() {
+    for version in Version::BOTH {
+        let house = House::open().await;
+        let back = back_from_the_bank(&house).await;
+        let mut public = house.public(version).await;
+        for query in ["", "?PaRes=1&MD=2"] {
+            let target = format!("{}{query}", back.target);
+            let answer = public.send(&Ask::new(Method::HEAD, &target)).await;
+            assert_eq!((answer.status, answer.body.len()), (200, 0), "{query}");
+        }
+        assert_eq!(house.world.paymega.received().count("3ds-return"), 0);
+        assert_eq!(public.send(&back).await.status, 303);
+        assert_eq!(house.world.paymega.received().count("3ds-return"), 1);
+    }
+}
+
+#[tokio::test]
+async fn no_answer_to_a_browser_is_stored_or_guessed_at_or_tells_its_address_on() {
+    for version in Version::BOTH {
+        let page = Page::open(version).await;
+        let unknown = RelayId::random().reveal(str::to_owned);
+        let ended = SessionId::random().reveal(str::to_owned);
+        let shown = [
+            ("a preflight", Page::preflight(&page.shop()), 204),
+            ("a form", Ask::get(&format!("/v1/form/{}", page.session)), 200),
+            ("a form that has ended", Ask::get(&format!("/v1/form/{ended}")), 404),
+            ("an unknown hand-off", Ask::get(&format!("/3ds/{unknown}/start")), 404),
+            ("an unknown way back", Ask::get(&format!("/3ds/{unknown}")), 404),
+            ("an unknown card form", Ask::get(&format!("/payform/{unknown}")), 404),
+            ("an unknown path", Ask::get("/canary"), 404),
+            ("a foreign page", page.from("https://canary.example"), 403),
+            ("a capture", page.capture(&card()), 201),
+            ("a return", back_from_the_bank(&page.house).await, 303),
+        ];
+        for (name, ask, status) in shown {
+            let answer = page.send(&ask).await;
+            assert_eq!(answer.status, status, "{name}");
+            for (header, value) in [
+                ("cache-control", "no-store"),
+                ("referrer-policy", "no-referrer"),
+                ("x-content-type-options", "nosniff"),
+            ] {
+                assert_eq!(answer.header(header), Some(value), "{name}: {header}");
+            }
+        }
+    }
 }
