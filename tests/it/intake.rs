@@ -3,6 +3,7 @@
 
 use bytes::Bytes;
 use http::Method;
+use portcullis::card::{Mode, Token};
 use portcullis_sandbox::client::Answer;
 use portcullis_sandbox::corefy::cards::PLAIN;
 use portcullis_sandbox::http::Request;
@@ -336,4 +337,29 @@ async fn the_rates_of_cards_hold_for_forms_of_the_shops_own_too() {
     assert_eq!(page.status, 429);
     assert!(page.header("retry-after").is_some(), "the page says when to come again, too");
     assert_eq!(house.shop_received().len(), before);
+}
+
+#[tokio::test]
+async fn an_address_over_its_rates_hands_in_no_form_of_the_shops_own() {
+    let token = Token::random(Mode::Test).reveal(str::to_owned);
+    let guess = (token.as_str(), 422, "too_many_unknown_tokens");
+    for (limit, (number, status, code)) in
+        [("address_cards", (PLAIN, 200, "too_many_cards")), ("unknown_ids", guess)]
+    {
+        let adjust = Box::new(move |config: String| {
+            let before = format!("\n{limit} = \"1000000/s\"");
+            assert!(config.contains(&before), "{limit}");
+            config.replacen(&before, &format!("\n{limit} = \"2/h\""), 1)
+        });
+        let house = House::with(Options { adjust: Some(adjust), ..Options::default() }).await;
+        let send = async |ask: &Ask| -> Answer { house.shop(Version::Http1).await.send(ask).await };
+        for _ in 0..2 {
+            let answer = send(&pay(form_body(number, CVV))).await;
+            assert_eq!(answer.status, status, "{limit}: {}", answer.text());
+        }
+        let before = house.shop_received().len();
+        let answer = send(&pay(form_body(PLAIN, CVV))).await;
+        assert_problem(&answer, 429, code, "no");
+        assert_eq!(house.shop_received().len(), before, "{limit}");
+    }
 }

@@ -236,6 +236,7 @@ async fn guessed_numbers_of_one_issuer_are_stopped_whatever_else_varies() {
     }
     assert_eq!(status.iter().filter(|status| **status == 201).count(), 6);
     house.pays_from(SHOPPER, App::Shop, card()).await;
+    house.pays_from(SHOPPER, App::Stall, numbered("400000", 20)).await;
 }
 
 #[tokio::test]
@@ -388,7 +389,10 @@ async fn guessed_tokens_are_stopped_at_the_twentieth_and_nothing_else_is_used_up
         // Now the right tokens are not looked at either, and stay as they are.
         let limit = ("unknown_tokens", 20, 900);
         let records = house.records().await;
-        for ask in [unknown_sale(&ready), ready.ask()] {
+        let kept = format!("/v1/tokens/{}", ready.tokens.token);
+        let own = |ask: Ask| ask.header("portcullis-key", house.world.key(App::Shop));
+        let revoke = Ask { method: Method::DELETE, ..own(Ask::get(&kept)) };
+        for ask in [unknown_sale(&ready), ready.ask(), own(Ask::get(&kept)), revoke] {
             let answer = line.send(&ask).await;
             assert_limited(&answer, "too_many_unknown_tokens", limit);
         }
@@ -397,8 +401,22 @@ async fn guessed_tokens_are_stopped_at_the_twentieth_and_nothing_else_is_used_up
         // Calls without tokens go on, and so does the other application.
         assert_eq!(line.send(&house.read("paymega", &ready.invoice)).await.status, 200);
         house.assert_pays(&mut line, &beside).await;
-        assert_eq!(house.limited("unknown_tokens").await, 2);
+        assert_eq!(house.limited("unknown_tokens").await, 4);
     }
+}
+
+#[tokio::test]
+async fn guessed_sealed_values_are_braked_like_tokens() {
+    let house = house(&["unknown_tokens = \"2/15min\""]).await;
+    let qostiq = house.world.piastrix("qostiq", App::Shop).unwrap();
+    let guess = [("pay_token", "pyt_AAAA")];
+    for order in ["guess-1", "guess-2"] {
+        let answer = qostiq.invoice(order, "17.10", &guess).await.unwrap();
+        assert_problem(&answer, 422, "token_unknown", "no");
+    }
+    let answer = qostiq.invoice("guess-3", "17.10", &guess).await.unwrap();
+    assert_limited(&answer, "too_many_unknown_tokens", ("unknown_tokens", 2, 900));
+    assert!(house.world.qostiq.received().all().is_empty());
 }
 
 #[tokio::test]
@@ -419,8 +437,9 @@ async fn guessed_sessions_and_payment_steps_are_stopped_at_the_twentieth() {
     let limit = ("unknown_ids", 20, 900);
     let records = house.records().await;
     let guess = RelayId::random().reveal(str::to_owned);
+    let form = SessionId::random().reveal(|session| format!("/v1/form/{session}"));
     for path in
-        [format!("/3ds/{guess}"), format!("/3ds/{guess}/start"), format!("/payform/{guess}")]
+        [form, format!("/3ds/{guess}"), format!("/3ds/{guess}/start"), format!("/payform/{guess}")]
     {
         let answer = line.send(&from(TESTER, Ask::get(&path))).await;
         assert_limited(&answer, "too_many_unknown_tokens", limit);
