@@ -287,9 +287,14 @@ mode = "test"
 
     /// The same with this token.
     pub fn handle_of(&self, account: &str, token: &str) -> String {
-        let request = br#"{"data":{"attributes":{"return_url":"https://shop.example/back"}}}"#;
-        let (_, pending) =
-            self.call("POST", &format!("/{account}/api/payment-invoices"), request).unwrap();
+        self.handle_back_to("https://shop.example/back", account, token)
+    }
+
+    /// The same for an invoice whose customers go back there.
+    pub fn handle_back_to(&self, return_url: &str, account: &str, token: &str) -> String {
+        let request = format!(r#"{{"data":{{"attributes":{{"return_url":"{return_url}"}}}}}}"#);
+        let target = format!("/{account}/api/payment-invoices");
+        let (_, pending) = self.call("POST", &target, request.as_bytes()).unwrap();
         let answer = format!(
             r#"{{"data":{{"attributes":{{"flow_data":{{"metadata":{{"token":"{token}"}}}}}}}}}}"#
         );

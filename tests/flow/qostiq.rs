@@ -250,6 +250,14 @@ fn a_withdrawal_to_a_card_is_revealed_and_then_signed() {
         let seen = refusal(bench.answer(pending, 200, echo.as_bytes()));
         assert_eq!(seen, "AnswerWithheld(HoldsSignature)", "{spelled} narrows the card down");
     }
+    let (draft, mut pending) =
+        call(&bench, "core/withdraw/create", &withdrawal("w-1h", &token, VIRTUAL)).unwrap();
+    pending.signed(draft.sign(NOW).unwrap().signature);
+    let sign = member(withdrawal("w-1h", PAN, REAL).as_bytes(), "sign");
+    let map = headers(&[("content-type", JSON), ("etag", &sign)]);
+    let echo = Answer { status: 200, headers: map, body: body(b"{}") };
+    let seen = refusal(pending.finish(echo, &bench.flow, NOW));
+    assert_eq!(seen, "AnswerWithheld(HoldsSignature)", "in a header, too");
 
     let wallet = withdrawal("w-2", "U123456789", VIRTUAL);
     let (draft, _) = call(&bench, "core/withdraw/create", &wallet).unwrap();
@@ -462,6 +470,7 @@ fn a_form_on_a_foreign_host_is_withheld() {
     for bad in [
         "https://evil.example/payform",
         "http://card.qostiq.com/payform",
+        "http://card.qostiq.com:443/payform",
         "https://card.qostiq.com:81/",
         "https://card.qostiq.com@evil.example/",
         "x",
@@ -595,4 +604,27 @@ fn a_challenge_in_the_familys_envelope_is_handed_off() {
     );
     assert!(text.ends_with(r#""data":{}},"result":true}"#), "{text}");
     let _ = (Method::GET, HeaderMap::new());
+}
+
+#[test]
+fn the_shared_secret_does_not_come_back_where_callbacks_have_their_own() {
+    const NEWS: &str = "secret-of-callbacks-1";
+    let bench = Bench::one(
+        "qostiq",
+        r#"
+[account.credentials]
+secret = { file = "real" }
+callback_secrets = [{ file = "news" }]
+[account.virtual.shop]
+secret = { file = "virtual" }
+"#,
+        &[("real", REAL), ("virtual", VIRTUAL), ("news", NEWS)],
+    );
+    let (_, pending) = call(&bench, "core/invoice/create", &invoice(VIRTUAL, "")).unwrap();
+    let echo = format!(r#"{{"message":"{REAL}, {NEWS}"}}"#);
+    let text = bench.answer(pending, 400, echo.as_bytes()).unwrap().into_parts().2;
+    assert_eq!(
+        std::str::from_utf8(text.as_bytes()).unwrap(),
+        format!(r#"{{"message":"{}, {}"}}"#, "*".repeat(REAL.len()), "*".repeat(NEWS.len()))
+    );
 }

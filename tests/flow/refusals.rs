@@ -99,6 +99,8 @@ fn card_data_in_clear_is_refused_in_every_place_and_disguise() {
     }
     let query = format!("/paymega/api/payment-invoices?filter[reference_id]={PAN}");
     assert_eq!(refusal(bench.call("GET", &query, b"")), "RawCard(None)");
+    let path = format!("/paymega/api/payment-invoices/{PAN}");
+    assert_eq!(refusal(bench.call("GET", &path, b"")), "RawCard(None)");
     still_pays(&bench, &handle, &token, &cvv);
 }
 

@@ -1,5 +1,7 @@
 //! Challenges: handed off, relayed once, never guessed.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, Method};
 use portcullis::flow::{Answer, Forwarded, HandoffStep, Relayed, Return, Scrubbed, Step};
 
@@ -19,9 +21,17 @@ fn answered(
     account: &str,
     answer: &str,
 ) -> Result<Scrubbed, portcullis::flow::Refusal> {
-    let handle = bench.handle(account);
+    answered_with(bench, account, &bench.handle(account), answer)
+}
+
+fn answered_with(
+    bench: &Bench,
+    account: &str,
+    handle: &str,
+    answer: &str,
+) -> Result<Scrubbed, portcullis::flow::Refusal> {
     let (token, cvv) = bench.shop_card();
-    let (_, pending) = bench.sale(account, &handle, &sale_json(&token, &cvv)).unwrap();
+    let (_, pending) = bench.sale(account, handle, &sale_json(&token, &cvv)).unwrap();
     bench.answer(pending, 200, answer.as_bytes())
 }
 
@@ -61,7 +71,11 @@ fn begin(
 
 /// What a browser is told that came back from the bank, where the provider answers so.
 fn returned(bench: &Bench, answer: Answer) -> Relayed {
-    let seen = text(answered(bench, "paymega", ANSWER).unwrap());
+    returned_with(bench, &bench.handle("paymega"), answer)
+}
+
+fn returned_with(bench: &Bench, handle: &str, answer: Answer) -> Relayed {
+    let seen = text(answered_with(bench, "paymega", handle, ANSWER).unwrap());
     let id = way_back(bench, &seen);
     let step = begin(bench, &id, &Method::POST, None, b"PaRes=1", &HeaderMap::new());
     let Step::Send(_, ticket) = step else { panic!("not sent") };
@@ -527,5 +541,20 @@ fn a_return_takes_no_card_to_the_shop() {
     ] {
         let told = returned(&bench, reply(302, &[("location", &bad)], b""));
         assert_eq!(told.location.as_deref(), Some("https://shop.example/back"), "{bad}");
+    }
+    // An encoded number goes on to a bank, and to no host where the shop takes customers back: one
+    // that sessions are opened for, or the one that the invoice named.
+    let encoded = STANDARD.encode(format!("pan={PAN};"));
+    for (host, page) in [
+        ("bank.example", "https://bank.example/"),
+        ("shop.example", "https://back.example/paid"),
+        ("back.example", "https://back.example/paid"),
+    ] {
+        let handle = bench.handle_back_to("https://back.example/paid", "paymega", host);
+        let location = format!("https://{host}/?state={encoded}");
+        let answer = reply(302, &[("location", &location)], b"");
+        let told = returned_with(&bench, &handle, answer).location.unwrap();
+        assert!(told.starts_with(page), "{host}: {told}");
+        assert_eq!(told.contains(&encoded), host == "bank.example", "{host}: {told}");
     }
 }
