@@ -143,7 +143,7 @@ const ROOMS: &[(&str, u8, &[&str])] = &[
 /// them: files or folders below `src/`. What parses, encrypts or talks has one door.
 const DOORS: &[(&str, &[&str])] = &[
     // The network. `flow` has none, so that a whole payment runs in a unit test.
-    ("pingora", &["app.rs", "app/", "proxy/accept.rs", "proxy/listening.rs"]),
+    ("pingora", &["app.rs", "app/", "proxy/accept.rs", "proxy/closing.rs", "proxy/listening.rs"]),
     ("tokio", &["app.rs", "app/", "audit/", "proxy/"]),
     ("async_trait", &["app.rs", "app/", "proxy/"]),
     ("rustls", &["proxy/certificates.rs", "proxy/dial.rs", "proxy/exchange.rs", "proxy/tls.rs"]),

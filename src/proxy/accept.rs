@@ -3,26 +3,25 @@
 //! Must never log a byte of a connection, and never keep a place for a connection that is gone.
 
 use std::fmt;
-use std::future::Future;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use arc_swap::ArcSwap;
 use pingora::server::ShutdownWatch;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::caps::Places;
+use super::closing::{Admission, Closing};
 use super::drain::Drain;
 use super::listening::{Bound, Listening};
 use super::message::{Caps, ClientIdentity, ConnectionEvent, Deadlines, Door, Handler as _};
 use super::tls::{self, TlsSetup};
 use super::wiping::Wiping;
 use super::{h1, h2};
+use crate::card::Timestamp;
 
 /// What every connection of a listener is held to.
 #[derive(Clone, Copy, Debug)]
@@ -121,15 +120,21 @@ impl<D: Door> Listener<D> {
             Ok(place) => place,
             Err(event) => return self.note(event),
         };
-        let closing = Closing::new(shutdown.clone(), Arc::clone(&self.drain));
+        let closing =
+            |admission| Closing::new(shutdown.clone(), Arc::clone(&self.drain), admission);
         let Some(tls) = &self.tls else {
+            let closing = closing(Admission::default());
             let origin = Origin { peer, client: None };
             return h1::serve(stream, &self.door, &terms, origin, closing).await;
         };
         let stream = Wiping::below_tls(stream);
-        let handshake = TlsAcceptor::from(tls.config()).accept(stream);
+        let (config, trust) = tls.admission();
+        let handshake = TlsAcceptor::from(config).accept(stream);
         match timeout(terms.deadlines.handshake, handshake).await {
-            Ok(Ok(stream)) => self.serve_tls(stream, peer, &terms, closing).await,
+            Ok(Ok(stream)) => {
+                let admission = Admission { trust: Some(trust), end: end_of_client(&stream) };
+                self.serve_tls(stream, peer, &terms, closing(admission)).await;
+            }
             Ok(Err(_)) => self.note(ConnectionEvent::HandshakeFailed),
             Err(_) => self.note(ConnectionEvent::HandshakeTimeout),
         }
@@ -156,44 +161,14 @@ impl<D: Door> Listener<D> {
     }
 }
 
+/// When the certificate ends that a client showed.
+fn end_of_client<IO>(stream: &TlsStream<IO>) -> Option<Instant> {
+    let certificate = stream.get_ref().1.peer_certificates()?.first()?;
+    Some(Instant::now() + tls::rest_of(certificate, Timestamp::system()))
+}
+
 impl<D> fmt::Debug for Listener<D> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Listener").field("terms", &self.open.terms).finish_non_exhaustive()
-    }
-}
-
-/// The signal that no further request may begin on a connection.
-pub(crate) struct Closing {
-    wait: Pin<Box<dyn Future<Output = ()> + Send>>,
-    watch: ShutdownWatch,
-    drain: Arc<Drain>,
-    closed: bool,
-}
-
-impl Closing {
-    pub(crate) fn new(watch: ShutdownWatch, drain: Arc<Drain>) -> Self {
-        let mut waiting = watch.clone();
-        let wait = Box::pin(async move {
-            // A sender that is gone means the same: the server is.
-            let _ = waiting.wait_for(|closing| *closing).await;
-        });
-        Self { wait, watch, drain, closed: false }
-    }
-
-    /// Whether the next answer is to be the last on its connection: no further request may begin,
-    /// or clients are asked to take theirs elsewhere.
-    pub(crate) fn is_near(&self) -> bool {
-        self.closed || *self.watch.borrow() || self.drain.is_on()
-    }
-
-    pub(crate) fn drain(&self) -> Arc<Drain> {
-        Arc::clone(&self.drain)
-    }
-
-    pub(crate) fn poll_closed(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if !self.closed && self.wait.as_mut().poll(cx).is_ready() {
-            self.closed = true;
-        }
-        if self.closed { Poll::Ready(()) } else { Poll::Pending }
     }
 }

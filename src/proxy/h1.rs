@@ -16,10 +16,11 @@ use std::task::{Context, Poll, ready};
 use http::Method;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::accept::{Closing, Origin, Terms};
+use super::accept::{Origin, Terms};
 use super::buffer::{Gathering, ReadBuffer};
 use super::chunked::{ChunkError, Chunked};
 use super::clock::Deadline;
+use super::closing::Closing;
 use super::fields::Framing;
 use super::linger::{LINGER, LINGER_BYTES};
 use super::message::{BodyLimit, ConnectionEvent, Door, Handler as _, Refusal, Reply, Request};

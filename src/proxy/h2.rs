@@ -20,8 +20,9 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::accept::{Closing, Origin, Terms};
+use super::accept::{Origin, Terms};
 use super::clock::Deadline;
+use super::closing::Closing;
 use super::drain::Drain;
 use super::fields::{Fields, Framing, is_hop_by_hop};
 use super::h1::head::accepted_method;

@@ -26,6 +26,7 @@ mod buffer;
 mod caps;
 mod chunked;
 mod clock;
+mod closing;
 mod dial;
 mod fields;
 mod h1;

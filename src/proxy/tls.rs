@@ -7,6 +7,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use rustls::crypto::{CryptoProvider, ring};
@@ -17,6 +18,7 @@ use rustls::server::{
 };
 use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
+use tokio::sync::watch;
 use x509_parser::extensions::GeneralName;
 
 use super::message::ClientIdentity;
@@ -81,13 +83,19 @@ impl std::error::Error for TlsError {}
 #[derive(Clone)]
 pub struct TlsSetup(Arc<ArcSwap<InUse>>);
 
-/// What new connections are given. Open ones keep what they began with.
+/// What new connections are given. Open ones keep what they began with, and end with the
+/// authorities that let them in.
+#[derive(Clone)]
 struct InUse {
     files: TlsFiles,
     key: Arc<CertifiedKey>,
     roots: Option<Arc<RootCertStore>>,
     config: Arc<ServerConfig>,
+    trust: Arc<watch::Sender<()>>,
 }
+
+/// Ends when other authorities of client certificates are in use.
+pub(crate) type Trust = watch::Receiver<()>;
 
 /// Files that were read and fit together, not yet in use.
 pub struct Fresh {
@@ -122,12 +130,14 @@ impl TlsSetup {
         let key = Arc::new(read_certified_key(&files, &provider)?);
         let roots = files.client_ca.as_deref().map(read_roots).transpose()?.map(Arc::new);
         let config = Arc::new(server_config(&key, roots.as_ref(), provider, None)?);
-        Ok(Self(Arc::new(ArcSwap::from_pointee(InUse { files, key, roots, config }))))
+        let trust = Arc::default();
+        Ok(Self(Arc::new(ArcSwap::from_pointee(InUse { files, key, roots, config, trust }))))
     }
 
     /// What a new connection is given.
-    pub(crate) fn config(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.0.load().config)
+    pub(crate) fn admission(&self) -> (Arc<ServerConfig>, Trust) {
+        let in_use = self.0.load();
+        (Arc::clone(&in_use.config), in_use.trust.subscribe())
     }
 
     /// The files in use.
@@ -176,15 +186,16 @@ impl TlsSetup {
         let in_use = if news.any() {
             let ticketer = (!authorities).then(|| Arc::clone(&before.config.ticketer));
             let config = Arc::new(server_config(&key, roots.as_ref(), provider, ticketer)?);
-            InUse { files, key, roots, config }
+            let trust = if authorities { Arc::default() } else { Arc::clone(&before.trust) };
+            InUse { files, key, roots, config, trust }
         } else {
-            let InUse { key, roots, config, .. } = &**before;
-            InUse { files, key: key.clone(), roots: roots.clone(), config: config.clone() }
+            InUse { files, ..InUse::clone(&before) }
         };
         Ok(Fresh { in_use, news })
     }
 
-    /// Gives connections that come from now on what was prepared.
+    /// Gives connections that come from now on what was prepared, and ends those that other client
+    /// authorities let in.
     pub fn take(&self, fresh: Fresh) -> News {
         self.0.store(Arc::new(fresh.in_use));
         fresh.news
@@ -231,6 +242,14 @@ fn validity(certificate: &CertificateDer<'_>) -> Option<(i64, i64)> {
     let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
     let validity = certificate.validity();
     Some((validity.not_before.timestamp(), validity.not_after.timestamp()))
+}
+
+/// How long a client's certificate still holds; not at all, where that cannot be read.
+pub(crate) fn rest_of(certificate: &CertificateDer<'_>, now: Timestamp) -> Duration {
+    let end = validity(certificate).and_then(|(_, until)| u64::try_from(until).ok());
+    // Its last second is its own (RFC 5280 section 4.1.2.5).
+    let end = end.map_or(Duration::ZERO, |until| Duration::from_secs(until.saturating_add(1)));
+    end.saturating_sub(Duration::from_millis(now.as_millis()))
 }
 
 fn is_valid(leaf: Option<&CertificateDer<'_>>, now: Timestamp) -> bool {

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -228,9 +228,15 @@ impl Authority {
 
     /// Writes `<file>.pem` and `<file>.key` for these names.
     pub(crate) fn issue(&self, file: &str, names: &[&str]) {
+        self.issue_until(file, names, None);
+    }
+
+    /// The same; the certificate ends at this time.
+    pub(super) fn issue_until(&self, file: &str, names: &[&str], end: Option<SystemTime>) {
         let names: Vec<_> = names.iter().map(|&name| name.to_owned()).collect();
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(names).unwrap();
+        let mut params = CertificateParams::new(names).unwrap();
+        params.not_after = end.map_or(params.not_after, Into::into);
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         std::fs::write(self.path(&format!("{file}.pem")), certificate.pem()).unwrap();
         write_key(&self.path(&format!("{file}.key")), &key.serialize_pem());

@@ -1,16 +1,17 @@
 //! TLS towards clients.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use portcullis::card::Timestamp;
-use portcullis::proxy::message::{Caps, ConnectionEvent};
+use portcullis::proxy::message::{Caps, ConnectionEvent, Deadlines};
 use portcullis::proxy::tls::{News, TlsError, TlsSetup};
 use rustls::pki_types::ServerName;
 use rustls::{HandshakeKind, ProtocolVersion};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::Instant;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::time::{Instant, sleep};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::support::{Authority, Server, connect_tls, deadlines, read_until};
 
@@ -136,6 +137,55 @@ async fn a_new_certificate_is_used_after_reloading_and_a_broken_one_is_not() {
     assert_eq!(leaf().await, second);
 }
 
+/// What a client is told that showed a certificate; nothing where the connection has ended.
+async fn who(stream: &mut TlsStream<DuplexStream>) -> String {
+    let _ = stream.write_all(WHO).await;
+    read_until(stream, "))").await
+}
+
+#[tokio::test(start_paused = true)]
+async fn connections_end_with_the_certificate_of_their_client() {
+    let hour = Duration::from_secs(3600);
+    let authority = Authority::new();
+    authority.issue("server", &["localhost"]);
+    authority.issue_until("shop", &["shop.internal"], Some(SystemTime::now() + hour));
+    let tls = TlsSetup::load(authority.files("server", true)).unwrap();
+    let patient = Deadlines { idle: 3 * hour, ..deadlines() };
+    let server = Server::new(Some(&tls), patient, Caps::default());
+    let connector = authority.client(&[], Some("shop"));
+    let mut idle = connect_tls(&server, &connector).await.unwrap();
+    let mut busy = connect_tls(&server, &connector).await.unwrap();
+    let over_h2 = authority.client(&[b"h2"], Some("shop"));
+    let h2 = connect_tls(&server, &over_h2).await.unwrap();
+    let (mut client, connection) = h2::client::handshake(h2).await.unwrap();
+    let connection = tokio::spawn(connection);
+
+    for wait in [hour - Duration::from_secs(60), Duration::ZERO] {
+        client = client.ready().await.unwrap();
+        let ask = http::Request::get("https://localhost/").body(()).unwrap();
+        let (answer, _) = client.send_request(ask, true).unwrap();
+        assert_eq!(answer.await.unwrap().status(), 200);
+        for stream in [&mut idle, &mut busy] {
+            let answer = who(stream).await;
+            assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
+            assert!(!answer.contains("connection: close"), "{answer}");
+        }
+        sleep(wait).await;
+    }
+    busy.write_all(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    server.room.entered.notified().await;
+
+    sleep(Duration::from_secs(120)).await;
+    assert!(client.ready().await.is_err(), "a request could begin after the end");
+    connection.await.unwrap().unwrap();
+    assert_eq!(idle.read(&mut [0; 9]).await.unwrap_or(0), 0);
+    server.room.gate.notify_one();
+    let answer = read_until(&mut busy, "\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "what was under way is answered");
+    assert!(answer.contains("connection: close"), "{answer}");
+    assert_eq!(busy.read(&mut [0; 9]).await.unwrap_or(0), 0);
+}
+
 /// The kinds of two handshakes, one after the other, of a client that resumes whatever it may.
 async fn handshakes_of(connector: &TlsConnector, server: &Server) -> [Option<HandshakeKind>; 2] {
     let mut kinds = [None; 2];
@@ -181,7 +231,7 @@ async fn no_session_is_resumed_where_clients_show_a_certificate() {
 }
 
 #[tokio::test]
-async fn other_client_authorities_hold_for_the_next_connection() {
+async fn other_client_authorities_end_what_was_open_and_hold_for_the_next_connection() {
     let (authority, other) = (Authority::new(), Authority::new());
     authority.issue("server", &["localhost"]);
     authority.issue("shop", &["shop.internal"]);
@@ -191,9 +241,17 @@ async fn other_client_authorities_hold_for_the_next_connection() {
     let connector = authority.client(&[], Some("shop"));
     handshakes_of(&connector, &server).await;
     let roots = authority.roots();
+    let mut open = connect_tls(&server, &connector).await.unwrap();
+    assert!(who(&mut open).await.starts_with("HTTP/1.1 200 OK\r\n"));
+    let take = || tls.take(tls.prepare(tls.files(), Timestamp::system()).unwrap());
+    authority.issue("server", &["localhost"]);
+    assert_eq!(take(), News { certificate: true, authorities: false });
+    assert!(who(&mut open).await.starts_with("HTTP/1.1 200 OK\r\n"), "it may stay");
     std::fs::copy(other.path("ca.pem"), authority.path("ca.pem")).unwrap();
-    let fresh = tls.prepare(tls.files(), Timestamp::system()).unwrap();
-    assert_eq!(tls.take(fresh), News { certificate: false, authorities: true });
+    assert_eq!(take(), News { certificate: false, authorities: true });
+    let answer = who(&mut open).await;
+    assert!(answer.is_empty() || answer.contains("connection: close\r\n"), "{answer}");
+    assert_eq!(open.read(&mut [0; 9]).await.unwrap_or(0), 0);
 
     let mut stale = connect_tls(&server, &connector).await.unwrap();
     stale.write_all(WHO).await.unwrap();
