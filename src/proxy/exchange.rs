@@ -193,7 +193,8 @@ pub enum SendErrorKind {
     BadRequest,
     /// As much as may be is under way already.
     Busy,
-    /// Card data is in it, and that it leaves cannot be recorded.
+    /// Card data is in it, and that it leaves cannot be recorded, or was not while the exchange had
+    /// time.
     NotRecorded,
     /// The name has no address.
     Resolve,
@@ -459,7 +460,8 @@ impl Upstreams {
         self.send_since(Instant::now(), target, policy, out).await
     }
 
-    /// The same for an exchange that began before: what came first is of its time.
+    /// The same for an exchange that began before: what came first, its line in the record, is of
+    /// its time.
     pub(crate) async fn send_since(
         &self,
         begun: Instant,
@@ -471,6 +473,9 @@ impl Upstreams {
         let now = Instant::now();
         let (dialler, terms) = self.own(target);
         let until = begun + terms.total;
+        if now >= until {
+            return Err(not_sent(SendErrorKind::NotRecorded));
+        }
         let mut head = write_head(target, &out).ok_or(not_sent(SendErrorKind::BadRequest))?;
         join(&mut head, &mut out.body);
         let key = Key { authority: Arc::clone(&target.authority), policy };

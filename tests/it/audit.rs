@@ -270,7 +270,7 @@ int fdatasync(int file) {
 }
 ";
 
-async fn with_a_disk_that_hangs() -> House {
+async fn with_a_disk_that_hangs(upstream_timeout: Duration) -> House {
     let folder = tempfile::tempdir().unwrap();
     let [source, library] = ["hangs.c", "hangs.so"].map(|name| folder.path().join(name));
     std::fs::write(&source, HANGS).unwrap();
@@ -280,7 +280,8 @@ async fn with_a_disk_that_hangs() -> House {
     let preload = format!("LD_PRELOAD='{}'", library.display());
     let program = env!("CARGO_BIN_EXE_portcullis").as_ref();
     let program = with_variable(folder.path(), &preload, program);
-    House::with_proxy(Proxy::Binary(program), with_audit("flush = \"every_record\"")).await
+    let options = Options { upstream_timeout, ..with_audit("flush = \"every_record\"") };
+    House::with_proxy(Proxy::Binary(program), options).await
 }
 
 fn hang(house: &House, mode: u32) {
@@ -290,7 +291,7 @@ fn hang(house: &House, mode: u32) {
 
 #[tokio::test]
 async fn while_the_disk_hangs_sales_are_refused_and_are_made_when_it_is_back() {
-    let house = with_a_disk_that_hangs().await;
+    let house = with_a_disk_that_hangs(SOON).await;
     let [ready, other] = [house.ready("paymega").await, house.ready("paymega").await];
     let mut line = house.private(Version::Http1).await;
     hang(&house, 0o700);
@@ -311,6 +312,28 @@ async fn while_the_disk_hangs_sales_are_refused_and_are_made_when_it_is_back() {
     house.assert_pays(&mut line, &other).await;
     assert_eq!(house.metric("portcullis_audit_up").await, 1);
     assert_eq!(house.operate(Method::GET, "/readyz").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_payment_whose_time_ran_out_while_its_line_was_written_is_not_sent() {
+    let house = with_a_disk_that_hangs(SOON / 10).await;
+    let ready = house.ready("paymega").await;
+    let (mut first, mut line) =
+        (house.private(Version::Http1).await, house.private(Version::Http1).await);
+    // A connection is kept.
+    house.assert_pays(&mut first, &house.ready("paymega").await).await;
+    hang(&house, 0o700);
+    let back = async {
+        tokio::time::sleep(SOON / 5).await;
+        hang(&house, 0o600);
+    };
+    let ask = ready.ask();
+    let (answer, ()) = tokio::join!(line.send(&ask), back);
+    assert_problem(&answer, 503, "audit_unavailable", "no");
+    assert_eq!(house.sales_received(), 1);
+    let outcome = &house.audited_soon("outcome", 2).await[1];
+    assert_eq!(outcome["forwarded"], "no");
+    house.assert_pays(&mut line, &ready).await;
 }
 
 #[tokio::test]
