@@ -73,8 +73,15 @@ impl Shop {
         Ok(Self { intake, target, upstreams, cards, others, bounds })
     }
 
-    /// Takes over from the shop at the same place before a change what is the same: connections,
-    /// and the count of what is under way.
+    /// Whether it is the same one before and after a change: a place and a name in common. Several
+    /// may be at one place.
+    fn is_still(&self, before: &Self) -> bool {
+        let is_known = |name| before.intake.names.contains(name);
+        self.intake.shop == before.intake.shop && self.intake.names.iter().any(is_known)
+    }
+
+    /// Takes over from itself before a change what is the same: connections, and the count of what
+    /// is under way.
     fn follow(&mut self, before: &Self) {
         if self.upstreams.is_like(&before.upstreams) {
             self.upstreams = Arc::clone(&before.upstreams);
@@ -106,13 +113,13 @@ impl Shops {
         Self(shops.map(Arc::new).collect())
     }
 
-    /// The same, which follow others; each takes over from the one at its place.
+    /// The same, which follow others; each of those is followed by one at most.
     #[must_use]
     pub fn following(shops: impl Iterator<Item = Shop>, before: &Self) -> Self {
+        let mut left = before.0.clone();
         Self::new(shops.map(|mut shop| {
-            let same = |known: &&Arc<Shop>| known.intake.shop == shop.intake.shop;
-            if let Some(known) = before.0.iter().find(same) {
-                shop.follow(known);
+            if let Some(at) = left.iter().position(|known| shop.is_still(known)) {
+                shop.follow(&left.swap_remove(at));
             }
             shop
         }))

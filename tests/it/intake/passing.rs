@@ -483,3 +483,23 @@ async fn one_address_holds_so_many_requests_to_a_shop_and_all_others_are_served(
     assert_eq!(house.limited("shop_requests_per_address").await, 4);
     assert_eq!(house.limited("shop_requests").await, 0);
 }
+
+#[tokio::test]
+async fn two_shops_at_one_place_keep_their_own_places_when_the_configuration_is_read_again() {
+    const OTHER: &str = "other.example";
+    let house = bounded("requests = 1").await;
+    let text = house.config_text();
+    let begun = text.find("[[intake]]\n").unwrap();
+    let (further, _) = text[begun..].match_indices("[[intake.card]]\n").nth(1).unwrap();
+    let other = text[begun..begun + further].replace(HOST, OTHER);
+    house.change(&format!("{text}\n{other}")).await;
+    let held = held_upload(&house, Version::Http1, TESTER).await;
+    house.change(&format!("# As it was.\n{text}\n{other}")).await;
+    let ask = from(SHOPPER, Ask::get("/"));
+    house.assert_refused("a second request", &ask, 503, "shop_busy").await;
+    for version in Version::BOTH {
+        let answer = house.public(version).await.calling(OTHER).send(&ask).await;
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    drop(held);
+}
