@@ -9,9 +9,9 @@ use std::sync::MutexGuard;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use super::queue::{Lines, Queue};
+use super::queue::{Lines, Missed, Queue};
 use super::writer::{Closed, Keeper, Sink};
-use super::{Audit, JournalError, NotRecorded, Pressing, Record};
+use super::{Audit, JournalError, Pressing, Record};
 use crate::card::Timestamp;
 
 /// Between two attempts to open the files again.
@@ -21,8 +21,19 @@ const RETRY_SYSTEM: Duration = Duration::from_secs(1);
 /// How long lines wait for files that are being opened again, before they are refused.
 const WAIT_MAX: Duration = Duration::from_secs(2);
 
-/// Hands lines to the process that has the files; whether they are written.
-pub type Give = Box<dyn Fn(&[u8]) -> bool + Send>;
+/// What became of lines that another process was given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Given {
+    /// They are in its files.
+    Written,
+    /// They are not, and will not be.
+    Refused,
+    /// They may be written yet.
+    Unknown,
+}
+
+/// Hands lines to the process that has the files.
+pub type Give = Box<dyn Fn(&[u8]) -> Given + Send>;
 
 /// Files that were closed for another process.
 pub struct Released<'a>(Option<Open<'a>>);
@@ -40,12 +51,13 @@ impl fmt::Debug for Released<'_> {
 }
 
 impl Released<'_> {
-    /// From now on lines go to whoever has the files.
+    /// From now on lines go to whoever has the files, those first that have waited.
     pub fn give_up(self, give: Give) {
-        if let Some(mut open) = self.0 {
-            open.keeper.queue.forward();
-            *open.sink = Some(Sink::Successor(give));
-        }
+        let Some(Open { keeper, mut sink, .. }) = self.0 else { return };
+        keeper.queue.forward();
+        *sink = Some(Sink::Successor(give));
+        drop(sink);
+        keeper.write_out();
     }
 
     /// Opens the files again, as soon as nobody has them: a process that fails to take them over
@@ -102,19 +114,23 @@ impl Audit {
         }
     }
 
-    /// Writes lines that the process before handed over, between those of this one.
-    ///
-    /// # Errors
-    /// They are not written, or are none.
-    pub async fn record_given(&self, lines: &[u8]) -> Result<(), NotRecorded> {
-        let Some(keeper) = &self.0 else { return Ok(()) };
-        let batch = keeper.queue.push_given(&read(lines).ok_or(NotRecorded)?)?;
+    /// Writes lines that the process before handed over, between those of this one. What are none
+    /// is refused.
+    pub async fn record_given(&self, lines: &[u8]) -> Given {
+        let Some(keeper) = &self.0 else { return Given::Written };
+        let Some(lines) = read(lines) else { return Given::Refused };
+        let Ok(batch) = keeper.queue.push_given(&lines) else { return Given::Refused };
         Pressing(Some(keeper)).press(&batch).await;
-        batch.written().await.map_err(|_| NotRecorded)
+        match batch.written().await {
+            Ok(()) => Given::Written,
+            Err(Missed::Failed) => Given::Refused,
+            Err(Missed::Late) => Given::Unknown,
+        }
     }
 }
 
-/// Hands over all lines that wait; says whether they were the last.
+/// Hands over all lines that wait; says whether they were the last. Where nobody knows what became
+/// of them, those that stay are handed over again: twice in the files is better than not at all.
 pub(super) fn give_out(give: &Give, queue: &Queue) -> bool {
     let mut lines = Lines::default();
     let taken = queue.take(&mut lines);
@@ -122,16 +138,18 @@ pub(super) fn give_out(give: &Give, queue: &Queue) -> bool {
     if lost > 0 {
         lines.push(&Record::Lost { count: lost }, Timestamp::system(), false);
     }
-    let written = lines.is_empty() || give(&write(&lines));
-    queue.settled(written, &mut lines, lost);
-    if written {
-        taken.written();
+    let given = if lines.is_empty() { Given::Written } else { give(&write(&lines)) };
+    queue.settled(given == Given::Written, &mut lines, lost);
+    match given {
+        Given::Written => taken.written(),
+        Given::Unknown => taken.late(),
+        Given::Refused => {}
     }
     last
 }
 
 /// Time, length, line; and so on.
-fn write(lines: &Lines) -> Vec<u8> {
+pub(super) fn write(lines: &Lines) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(lines.bytes.len() + 12 * lines.entries.len());
     for (entry, body) in lines.iter() {
         bytes.extend_from_slice(&entry.time.as_millis().to_be_bytes());

@@ -18,7 +18,7 @@ mod verify;
 mod writer;
 
 pub use chain::{AnchorKey, Hash};
-pub use handover::{Give, Released};
+pub use handover::{Give, Given, Released};
 pub use journal::{Flush, JournalError, Settings, files_in};
 pub use record::{KeySource, Record, Way};
 pub use verify::{Broken, Fault, Proof, verify};
@@ -99,7 +99,7 @@ impl Audit {
 
     /// Writes a line, together with whatever else waits, and returns when it is written, or once a
     /// disk that hangs was waited for long enough. Such a line may be written yet: one behind it
-    /// says that nothing left. Until the disk is back, others are refused at once.
+    /// withdraws it. Until the disk is back, others are refused at once.
     ///
     /// # Errors
     /// It is not written, and what it speaks of must not happen.
@@ -113,8 +113,8 @@ impl Audit {
             pressing.press(&batch).await;
         }
         let Err(missed) = batch.written().await else { return Ok(()) };
-        if let (Missed::Late, Record::Reveal { request_id, .. }) = (missed, record) {
-            self.note(&Record::Outcome { request_id, forwarded: "no" }, now);
+        if let (Missed::Late, Some(withdrawn)) = (missed, record.withdrawn()) {
+            self.note(&withdrawn, now);
         }
         Err(NotRecorded)
     }

@@ -159,6 +159,10 @@ impl Taken {
     pub(super) fn written(self) {
         self.batch.settle(WRITTEN);
     }
+
+    pub(super) fn late(self) {
+        self.batch.settle(LATE);
+    }
 }
 
 /// Whoever waits is told, also when the thread ends in a panic.

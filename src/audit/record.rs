@@ -23,6 +23,11 @@ pub enum Record<'r> {
         /// Keys that weaken protection and are on.
         dangers: &'r [String],
     },
+    /// The configuration of the line before with that digest is not used after all.
+    NotConfigured {
+        /// As in that line.
+        digest: Hash,
+    },
     /// The root key that seals from now on.
     Keyed {
         /// Where it comes from.
@@ -79,7 +84,7 @@ pub enum Record<'r> {
         /// The request that asked for it.
         request_id: &'r str,
     },
-    /// Outcomes and revocations that could not be kept until the record could be written again.
+    /// Lines of what has happened that could not be kept until the record could be written again.
     Lost {
         /// How many.
         count: u64,
@@ -108,7 +113,18 @@ pub enum Way {
     Browser,
 }
 
-impl Record<'_> {
+impl<'r> Record<'r> {
+    /// What to say where it is written too late, and what it speaks of has not happened.
+    pub(super) const fn withdrawn(&self) -> Option<Record<'r>> {
+        match self {
+            Self::Reveal { request_id, .. } => {
+                Some(Record::Outcome { request_id, forwarded: "no" })
+            }
+            Self::Configured { digest, .. } => Some(Record::NotConfigured { digest: *digest }),
+            _ => None,
+        }
+    }
+
     /// Appends it as one JSON object.
     pub(super) fn write_to(&self, out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
         serde_json::to_writer(out, self)

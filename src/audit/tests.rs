@@ -3,13 +3,15 @@
 use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use proptest::prelude::*;
 use tempfile::TempDir;
 
+use super::queue::Lines;
 use super::*;
 use crate::card::{Mode, Token};
 use crate::secret::SecretBytes;
@@ -370,6 +372,35 @@ async fn what_comes_after_the_end_is_refused() {
     assert_eq!(proved(folder.path()).unwrap().events.get("reveal"), None);
 }
 
+/// Hangs until this is gone.
+struct Disk(Option<Sender<()>>, Option<JoinHandle<()>>);
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        drop(self.0.take());
+        self.1.take().unwrap().join().unwrap();
+    }
+}
+
+fn hang(keeper: &Arc<Keeper>) -> Disk {
+    let (held, holds) = channel();
+    let (let_go, waits) = channel::<()>();
+    let files = Arc::clone(keeper);
+    let disk = thread::spawn(move || {
+        let _files = files.sink();
+        held.send(()).unwrap();
+        let _ = waits.recv();
+    });
+    holds.recv().unwrap();
+    Disk(Some(let_go), Some(disk))
+}
+
+/// As long as that takes, as far as the queue knows.
+async fn wait_in_vain(keeper: &Keeper) {
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    keeper.queue.give_up(Instant::now() + RECORD_MAX, RECORD_MAX);
+}
+
 #[tokio::test]
 async fn a_disk_that_hangs_holds_nobody_and_the_record_says_that_nothing_left() {
     for flush in [Flush::EveryRecord, Flush::Interval(Duration::from_millis(10))] {
@@ -377,31 +408,18 @@ async fn a_disk_that_hangs_holds_nobody_and_the_record_says_that_nothing_left() 
         let audit = start(&Settings { flush, ..settings(folder.path()) }).unwrap();
         audit.record(&reveal("before"), NOW).await.unwrap();
         let keeper = Arc::clone(audit.0.as_ref().unwrap());
-        let (held, holds) = std::sync::mpsc::channel();
-        let (let_go, waits) = std::sync::mpsc::channel::<()>();
-        let files = Arc::clone(&keeper);
-        let disk = thread::spawn(move || {
-            let _files = files.sink();
-            held.send(()).unwrap();
-            let _ = waits.recv();
-        });
-        holds.recv().unwrap();
+        let disk = hang(&keeper);
 
         let late = reveal("late");
-        let patience = async {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            assert!(audit.is_up());
-            keeper.queue.give_up(Instant::now() + RECORD_MAX, RECORD_MAX);
-        };
-        let (late, ()) = tokio::join!(audit.record(&late, NOW), patience);
+        assert!(audit.is_up());
+        let (late, ()) = tokio::join!(audit.record(&late, NOW), wait_in_vain(&keeper));
         assert_eq!(late, Err(NotRecorded));
         assert!(!audit.is_up());
         let begun = Instant::now();
         assert_eq!(audit.record(&reveal("refused"), NOW).await, Err(NotRecorded));
         assert!(begun.elapsed() < Duration::from_secs(1), "it waits for what hangs");
 
-        drop(let_go);
-        disk.join().unwrap();
+        drop(disk);
         for _ in 0..500 {
             if !audit.is_up() {
                 tokio::time::sleep(Duration::from_millis(10)).await;
@@ -417,6 +435,97 @@ async fn a_disk_that_hangs_holds_nobody_and_the_record_says_that_nothing_left() 
         let expected: Vec<_> = told.iter().map(|(event, id)| format!("{event} {id}")).collect();
         assert_eq!(reveals_and_outcomes(folder.path()), expected);
     }
+}
+
+#[tokio::test]
+async fn a_change_that_the_disk_held_up_is_withdrawn_where_its_line_is_written() {
+    let folder = TempDir::new().unwrap();
+    let audit = start(&settings(folder.path())).unwrap();
+    let keeper = Arc::clone(audit.0.as_ref().unwrap());
+    let disk = hang(&keeper);
+    let digest = Hash::parse("0f".repeat(32).as_bytes()).unwrap();
+    let configured = Record::Configured { digest, dangers: &[] };
+    let (late, ()) = tokio::join!(audit.record(&configured, NOW), wait_in_vain(&keeper));
+    assert_eq!(late, Err(NotRecorded));
+    drop(disk);
+    audit.close(NOW);
+    let events = &proved(folder.path()).unwrap().events;
+    assert_eq!((events["configured"], events["not_configured"]), (1, 1));
+    let there = lines(folder.path()).join("\n");
+    let told = format!("\"event\":\"not_configured\",\"digest\":\"{digest}\"}}");
+    let [line, withdrawn] = [there.find("\"configured\"").unwrap(), there.find(&told).unwrap()];
+    assert!(line < withdrawn, "{there}");
+}
+
+#[tokio::test]
+async fn lines_of_which_the_next_process_says_nothing_are_withdrawn_or_handed_over_again() {
+    let folder = TempDir::new().unwrap();
+    let audit = start(&settings(folder.path())).unwrap();
+    let released = audit.release().unwrap();
+    let successor = Arc::new(start(&settings(folder.path())).unwrap());
+    let (given, gives) = channel();
+    let (answer, answers) = channel();
+    released.give_up(Box::new(move |lines| {
+        given.send(lines.to_vec()).unwrap();
+        answers.recv().unwrap()
+    }));
+    let next = || gives.recv_timeout(Duration::from_secs(10)).unwrap();
+    let outcome = |request_id| Record::Outcome { request_id, forwarded: "no" };
+
+    audit.note(&outcome("before"), NOW);
+    let refused = reveal("refused");
+    answer.send(Given::Refused).unwrap();
+    assert_eq!(audit.record(&refused, NOW).await, Err(NotRecorded));
+    assert!(!audit.is_up());
+    drop(next());
+    let late = reveal("late");
+    answer.send(Given::Unknown).unwrap();
+    assert_eq!(audit.record(&late, NOW).await, Err(NotRecorded));
+    assert_eq!(successor.record_given(&next()).await, Given::Written);
+    answer.send(Given::Written).unwrap();
+    assert_eq!(successor.record_given(&next()).await, Given::Written);
+    answer.send(Given::Written).unwrap();
+    audit.record(&reveal("after"), NOW).await.unwrap();
+    assert_eq!(successor.record_given(&next()).await, Given::Written);
+    successor.close(NOW);
+    let told = ["outcome before", "reveal late", "outcome before", "outcome late", "reveal after"];
+    assert_eq!(reveals_and_outcomes(folder.path()), told);
+    assert!(proved(folder.path()).unwrap().is_whole());
+}
+
+#[tokio::test]
+async fn a_process_that_is_given_lines_tells_what_is_refused_from_what_is_late() {
+    let folder = TempDir::new().unwrap();
+    let audit = start(&settings(folder.path())).unwrap();
+    let mut given = Lines::default();
+    given.push(&reveal("late"), NOW, false);
+    let given = handover::write(&given);
+    assert_eq!(audit.record_given(b"no lines").await, Given::Refused);
+    let keeper = Arc::clone(audit.0.as_ref().unwrap());
+    let disk = hang(&keeper);
+    let (late, ()) = tokio::join!(audit.record_given(&given), wait_in_vain(&keeper));
+    assert_eq!(late, Given::Unknown);
+    assert_eq!(audit.record_given(&given).await, Given::Refused);
+    drop(disk);
+    audit.close(NOW);
+    assert_eq!(audit.record_given(&given).await, Given::Refused);
+    assert_eq!(proved(folder.path()).unwrap().events["reveal"], 1);
+}
+
+#[tokio::test]
+async fn a_record_that_is_handed_over_is_up_at_once() {
+    let folder = TempDir::new().unwrap();
+    let flush = Flush::Interval(Duration::from_secs(60));
+    let audit = start(&Settings { flush, ..settings(folder.path()) }).unwrap();
+    let released = audit.release().unwrap();
+    let keeper = Arc::clone(audit.0.as_ref().unwrap());
+    let late = reveal("late");
+    let (late, ()) = tokio::join!(audit.record(&late, NOW), wait_in_vain(&keeper));
+    assert_eq!(late, Err(NotRecorded));
+    assert!(!audit.is_up());
+    released.give_up(Box::new(|_| Given::Written));
+    assert!(audit.is_up());
+    audit.record(&reveal("after"), NOW).await.unwrap();
 }
 
 /// What card data was about, in order; every outcome says that nothing left.

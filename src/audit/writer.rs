@@ -96,7 +96,7 @@ impl Keeper {
     }
 
     /// Whether there is no more to come. Files are given up before anybody is told so.
-    fn write_out(&self) -> bool {
+    pub(super) fn write_out(&self) -> bool {
         self.write_to(self.sink())
     }
 

@@ -2,7 +2,7 @@
 //! when no line can be written, no card leaves.
 
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
@@ -270,16 +270,20 @@ int fdatasync(int file) {
 }
 ";
 
+/// The program with other functions in place of the system's, written in C.
+pub(crate) fn with_functions(folder: &Path, source: &str, program: &Path) -> PathBuf {
+    let [file, library] = ["functions.c", "functions.so"].map(|name| folder.join(name));
+    std::fs::write(&file, source).unwrap();
+    let mut cc = Command::new("cc");
+    cc.args(["-shared", "-fPIC", "-o"]).args([&library, &file]);
+    assert!(cc.status().expect("this test needs cc").success());
+    with_variable(folder, &format!("LD_PRELOAD='{}'", library.display()), program)
+}
+
 async fn with_a_disk_that_hangs(upstream_timeout: Duration) -> House {
     let folder = tempfile::tempdir().unwrap();
-    let [source, library] = ["hangs.c", "hangs.so"].map(|name| folder.path().join(name));
-    std::fs::write(&source, HANGS).unwrap();
-    let mut cc = Command::new("cc");
-    cc.args(["-shared", "-fPIC", "-o"]).args([&library, &source]);
-    assert!(cc.status().expect("this test needs cc").success());
-    let preload = format!("LD_PRELOAD='{}'", library.display());
     let program = env!("CARGO_BIN_EXE_portcullis").as_ref();
-    let program = with_variable(folder.path(), &preload, program);
+    let program = with_functions(folder.path(), HANGS, program);
     let options = Options { upstream_timeout, ..with_audit("flush = \"every_record\"") };
     House::with_proxy(Proxy::Binary(program), options).await
 }

@@ -32,7 +32,7 @@ use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use super::audit::{limit_files, on_a_small_disk};
+use super::audit::{limit_files, on_a_small_disk, with_functions};
 use super::drain::leave_a_sale;
 use super::house::{House, Ready, assert_problem, card, invoice_of, session_of};
 use super::line::{Ask, Line, Version};
@@ -458,7 +458,21 @@ async fn whoever_is_refused_for_the_audit_record_is_told_so_and_may_come_again()
     up.assert_whole();
 }
 
-/// Threads take room for their stacks: with less than that, some of them cannot be made.
+/// No more than forty threads.
+const FEW_THREADS: &str = "\
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <pthread.h>
+static int made;
+int pthread_create(pthread_t *id, const pthread_attr_t *how, void *(*run)(void *), void *with) {
+    int (*real)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *);
+    if (__atomic_add_fetch(&made, 1, __ATOMIC_SEQ_CST) > 40) return EAGAIN;
+    *(void **) &real = dlsym(RTLD_NEXT, \"pthread_create\");
+    return real(id, how, run, with);
+}
+";
+
 #[tokio::test]
 async fn a_process_that_may_not_have_all_of_its_threads_neither_serves_nor_takes_over() {
     let up = Upgrading::open().await;
@@ -467,12 +481,13 @@ async fn a_process_that_may_not_have_all_of_its_threads_neither_serves_nor_takes
     let threads = text.replacen("[server]\n", "[server]\nthreads = 256\n", 1);
     assert_ne!(threads, text);
     let config = up.house.world.folder().join("threads.toml");
-    let limited = r#"ulimit -v 1000000 && exec "$0" "$@""#;
+    let folder = tempfile::tempdir().unwrap();
+    let program = env!("CARGO_BIN_EXE_portcullis").as_ref();
+    let limited = with_functions(folder.path(), FEW_THREADS, program);
     for (socket, upgrade) in [("upgrade.sock", Some("--upgrade")), ("other.sock", None)] {
         fs::write(&config, threads.replace("upgrade.sock", socket)).unwrap();
-        let mut command = Command::new("sh");
-        command.args(["-c", limited, env!("CARGO_BIN_EXE_portcullis"), "run", "--config"]);
-        command.arg(&config).args(upgrade).kill_on_drop(true);
+        let mut command = Command::new(&limited);
+        command.args(["run", "--config"]).arg(&config).args(upgrade).kill_on_drop(true);
         let output = timeout(SOON, command.output()).await.expect("it lives on").unwrap();
         let told = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(1), "{told}");

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use super::words::{Broken, Hello, Refused, Wire, Word, read_proofs, write_proofs};
+use super::words::{self, Broken, Hello, Refused, Wire, Word, read_proofs, write_proofs};
 use super::{ANSWER_MAX, FORMAT, PAUSE_MAX, START_MAX, STEP_MAX};
-use crate::audit::{Audit, Record, Released};
+use crate::audit::{Audit, Given, Record, Released};
 use crate::card::Timestamp;
 use crate::config::Names;
 use crate::process::passing;
@@ -232,11 +232,18 @@ impl Giver {
             return Err(broken.into());
         }
         let (questions, lines) = (Link::over(wire), Link::over(Wire::new(agreed.lines)));
-        let ask: Ask = Arc::new(move |question| questions.ask(Word::Question, question));
+        let ask: Ask = Arc::new(move |question| match questions.ask(Word::Question, question) {
+            Asked::Answered(answer) => Some(answer),
+            Asked::Unanswered | Asked::Unasked => None,
+        });
         let left = held.give_up(&ask);
-        let written = move |given: &[u8]| lines.ask(Word::Lines, given).as_deref() == Some(&[1]);
-        released.give_up(Box::new(written));
-        Ok(Handed { records, pause: begun.elapsed(), left })
+        let pause = begun.elapsed();
+        released.give_up(Box::new(move |given| match lines.ask(Word::Lines, given) {
+            Asked::Answered(answer) => words::read_given(&answer),
+            Asked::Unanswered => Given::Unknown,
+            Asked::Unasked => Given::Refused,
+        }));
+        Ok(Handed { records, pause, left })
     }
 }
 
@@ -294,28 +301,47 @@ struct Way {
     late: usize,
 }
 
+/// What came of a question.
+enum Asked {
+    Answered(Vec<u8>),
+    /// It went out, and nobody knows more.
+    Unanswered,
+    /// It did not go out whole.
+    Unasked,
+}
+
 impl Link {
     fn over(wire: Wire) -> Self {
         Self(Mutex::new(Some(Way { wire, late: 0 })))
     }
 
-    fn ask(&self, word: Word, question: &[u8]) -> Option<Vec<u8>> {
+    fn ask(&self, word: Word, question: &[u8]) -> Asked {
         let mut link = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match link.as_mut()?.ask(word, question) {
-            Ok(answer) => answer,
+        let Some(way) = link.as_mut() else { return Asked::Unasked };
+        if way.ask(word, question).is_err() {
+            *link = None;
+            return Asked::Unasked;
+        }
+        match way.answer() {
+            Ok(Some(answer)) => Asked::Answered(answer),
+            Ok(None) => Asked::Unanswered,
             Err(_) => {
                 *link = None;
-                None
+                Asked::Unanswered
             }
         }
     }
 }
 
 impl Way {
-    /// The answer, if it comes in time.
-    fn ask(&mut self, word: Word, question: &[u8]) -> Result<Option<Vec<u8>>, Broken> {
+    fn ask(&mut self, word: Word, question: &[u8]) -> Result<(), Broken> {
         self.wire.within(ANSWER_MAX).send(word, &[question])?;
         self.late += 1;
+        Ok(())
+    }
+
+    /// The answer to the last question, if it comes in time.
+    fn answer(&mut self) -> Result<Option<Vec<u8>>, Broken> {
         while self.wire.is_told()? {
             let answer = self.wire.expect(Word::Answer)?;
             self.late -= 1;

@@ -232,8 +232,8 @@ impl Predecessor {
 
     async fn lines(&self, mut stream: tokio::net::UnixStream) -> Result<(), Broken> {
         while let (Word::Lines, lines) = words::receive(&mut stream).await? {
-            let written = self.audit.record_given(&lines).await.is_ok();
-            words::send(&mut stream, Word::Answer, &[u8::from(written)]).await?;
+            let given = self.audit.record_given(&lines).await;
+            words::send(&mut stream, Word::Answer, &words::write_given(given)).await?;
         }
         Err(Broken::Unexpected)
     }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+use crate::audit::Given;
 use crate::vault::Proofs;
 
 /// Longer than any record, and than a part of many.
@@ -333,4 +334,21 @@ pub(super) fn read_proofs(bytes: &[u8]) -> Option<(Proofs, &[u8])> {
         rest = behind;
     }
     Some((proofs, rest))
+}
+
+/// What became of lines of the audit record, as the answer to them.
+pub(super) const fn write_given(given: Given) -> [u8; 1] {
+    match given {
+        Given::Refused => [0],
+        Given::Written => [1],
+        Given::Unknown => [2],
+    }
+}
+
+pub(super) const fn read_given(answer: &[u8]) -> Given {
+    match answer {
+        [0] => Given::Refused,
+        [1] => Given::Written,
+        _ => Given::Unknown,
+    }
 }

@@ -241,8 +241,11 @@ async fn a_taker_that_keeps_the_record_locked_for_a_while_costs_the_old_process_
 }
 
 /// Takes over and answers for the vault; whoever brings lines of the audit record waits until the
-/// sender of `disk` is gone.
-fn serve_with_a_slow_disk(up: &Upgrading, disk: Receiver<()>) -> [JoinHandle<()>; 2] {
+/// sender of `disk` is gone. They are what its thread ends with.
+fn serve_with_a_slow_disk(
+    up: &Upgrading,
+    disk: Receiver<()>,
+) -> (JoinHandle<()>, JoinHandle<Vec<Value>>) {
     let mut stand = Stand::at(up, "1.key");
     stand.go_to(6);
     stand.send(SERVING, &[]);
@@ -255,12 +258,27 @@ fn serve_with_a_slow_disk(up: &Upgrading, disk: Receiver<()>) -> [JoinHandle<()>
         }
     });
     let writes = std::thread::spawn(move || {
-        while let Some((LINES, _)) = receive(&lines) {
+        let mut written = Vec::new();
+        while let Some((LINES, given)) = receive(&lines) {
             let _ = disk.recv();
+            written.extend(read_lines(&given));
             let _ = send(&lines, ANSWER, &[1]);
         }
+        written
     });
-    [answers, writes]
+    (answers, writes)
+}
+
+/// Time, length, line; and so on.
+fn read_lines(mut given: &[u8]) -> Vec<Value> {
+    let mut lines = Vec::new();
+    while let Some((head, rest)) = given.split_first_chunk::<12>() {
+        let length = u32::from_be_bytes([head[8], head[9], head[10], head[11]]);
+        let (line, rest) = rest.split_at(usize::try_from(length).unwrap());
+        lines.push(serde_json::from_slice(line).unwrap());
+        given = rest;
+    }
+    lines
 }
 
 #[tokio::test]
@@ -284,11 +302,11 @@ async fn a_disk_that_holds_up_lines_costs_the_old_process_neither_the_vault_nor_
     let mut again = later.begin(&ask, 1).await.unwrap();
 
     let (disk, waits) = std::sync::mpsc::channel();
-    let threads = serve_with_a_slow_disk(&up, waits);
+    let (answers, writes) = serve_with_a_slow_disk(&up, waits);
     up.house.told_soon("handed_over", 1).await;
     now.complete(&mut refused).await.unwrap();
     let refused = now.answer(refused).await.unwrap();
-    assert_problem(&refused, 503, "audit_unavailable", "no");
+    let refused = assert_problem(&refused, 503, "audit_unavailable", "no");
     up.house.world.paymega.faults().release();
     let answer = slow.answer(sale).await.unwrap();
     assert_eq!(answer.status, 200, "{}", answer.text());
@@ -299,7 +317,13 @@ async fn a_disk_that_holds_up_lines_costs_the_old_process_neither_the_vault_nor_
     assert_eq!(answer.status, 200, "{}", answer.text());
     up.house.assert_charged_once(&held_up);
     up.ends(None).await;
-    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    answers.join().unwrap();
+    // The line of what was refused has been written all the same, and is withdrawn.
+    let id = &refused["request_id"];
+    let written = writes.join().unwrap();
+    let told = written.iter().filter(|line| line["request_id"] == *id);
+    let told: Vec<_> = told.map(|line| (&line["event"], &line["forwarded"])).collect();
+    assert_eq!(told, [(&"reveal".into(), &Value::Null), (&"outcome".into(), &"no".into())]);
 }
 
 #[tokio::test]
