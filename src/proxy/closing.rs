@@ -72,6 +72,11 @@ impl Closing {
         self.closed || *self.watch.borrow() || self.drain.is_on() || self.admission.is_over()
     }
 
+    /// Whether what let the client in holds no longer.
+    pub(crate) fn is_admission_over(&self) -> bool {
+        self.admission.is_over()
+    }
+
     pub(crate) fn drain(&self) -> Arc<Drain> {
         Arc::clone(&self.drain)
     }

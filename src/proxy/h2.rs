@@ -59,15 +59,13 @@ where
         streams: Streams(JoinSet::new()),
         deadline: Deadline::after(terms.deadlines.head),
         closing,
-        draining: false,
+        draining: None,
         idle: terms.deadlines.idle,
         drain: terms.deadlines.reply,
     };
     loop {
         match poll_fn(|cx| server.poll_event(cx)).await {
-            // h2 does not count streams that were reset, but their requests are still being worked
-            // on.
-            Event::Stream(_, mut respond) if server.streams.0.len() >= STREAMS as usize => {
+            Event::Stream(_, mut respond) if server.takes_no_more() => {
                 respond.send_reset(Reason::REFUSED_STREAM);
             }
             Event::Stream(request, respond) => {
@@ -124,29 +122,38 @@ struct Server<IO> {
     streams: Streams,
     deadline: Deadline,
     closing: Closing,
-    draining: bool,
+    /// Since when.
+    draining: Option<Instant>,
     idle: Duration,
     drain: Duration,
 }
 
 impl<IO: AsyncRead + AsyncWrite + Unpin> Server<IO> {
+    /// What has ended comes before what begins: a client that never stops asking outlasts nothing.
     fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
-        if let Poll::Ready(accepted) = self.connection.poll_accept(cx) {
-            return Poll::Ready(match accepted {
-                Some(Ok((request, respond))) => Event::Stream(request, respond),
-                Some(Err(error)) if !error.is_io() => Event::Broken,
-                Some(Err(_)) | None => Event::Over,
-            });
-        }
         let close_asked = self.poll_streams(cx);
-        if !self.draining && (close_asked || self.closing.poll_closed(cx).is_ready()) {
-            return Poll::Ready(Event::Drain);
+        let is_asked = close_asked || self.closing.poll_closed(cx).is_ready();
+        let is_over = self.streams.0.is_empty() && self.deadline.poll_over(cx).is_ready();
+        match self.draining {
+            None if is_asked || is_over => return Poll::Ready(Event::Drain),
+            Some(_) if is_over => return Poll::Ready(Event::Over),
+            _ => {}
         }
-        if !self.streams.0.is_empty() {
-            return Poll::Pending;
-        }
-        ready!(self.deadline.poll_over(cx));
-        Poll::Ready(if self.draining { Event::Over } else { Event::Drain })
+        Poll::Ready(match ready!(self.connection.poll_accept(cx)) {
+            Some(Ok((request, respond))) => Event::Stream(request, respond),
+            Some(Err(error)) if !error.is_io() => Event::Broken,
+            Some(Err(_)) | None => Event::Over,
+        })
+    }
+
+    /// Whether new streams are refused. h2 does not count those that were reset, but their requests
+    /// are still being worked on. And while the connection ends h2 takes on whatever a client asks
+    /// for that does not acknowledge the end: for a while, requests that had left before they are
+    /// answered, but none once what let the client in is over.
+    fn takes_no_more(&self) -> bool {
+        self.streams.0.len() >= STREAMS as usize
+            || self.closing.is_admission_over()
+            || self.draining.is_some_and(|since| since.elapsed() > self.drain)
     }
 
     /// Collects ended streams; whether one of them asked to end the connection. With the last one
@@ -156,14 +163,14 @@ impl<IO: AsyncRead + AsyncWrite + Unpin> Server<IO> {
         while let Poll::Ready(Some(ended)) = self.streams.0.poll_join_next(cx) {
             close_asked |= ended.unwrap_or(true);
             if self.streams.0.is_empty() {
-                self.deadline.restart(if self.draining { self.drain } else { self.idle });
+                self.deadline.restart(if self.draining.is_some() { self.drain } else { self.idle });
             }
         }
         close_asked
     }
 
     fn drain(&mut self) {
-        self.draining = true;
+        self.draining = Some(Instant::now());
         self.connection.graceful_shutdown();
         self.deadline.restart(self.drain);
     }

@@ -1,10 +1,11 @@
 //! HTTP/2 towards clients: the same rules as on HTTP/1.1, and the protocol's own abuses.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{Request, StatusCode};
-use portcullis::proxy::message::{Caps, ConnectionEvent};
+use portcullis::proxy::message::{Caps, ConnectionEvent, Deadlines};
+use portcullis::proxy::tls::TlsSetup;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_rustls::client::TlsStream;
@@ -400,4 +401,60 @@ async fn more_streams_than_allowed_are_refused() {
     // REFUSED_STREAM: whoever asked may ask again.
     let refused = |f: &&Frame| f.kind == RST_STREAM && f.payload == [0, 0, 0, 7];
     assert_eq!(frames.iter().filter(refused).count(), 20, "{frames:?}");
+}
+
+/// Asks every two seconds and acknowledges nothing: how many requests are answered, how many are
+/// refused as not looked at, and after how long the connection is over.
+async fn asked_without_heed(stream: &mut TlsStream<DuplexStream>) -> (usize, usize, Duration) {
+    const REFUSED_STREAM: [u8; 4] = [0, 0, 0, 7];
+    let (begun, mut answered, mut refused) = (Instant::now(), 0, 0);
+    for id in (3..200).step_by(2) {
+        if stream.write_all(&get(id, &[])).await.is_err() {
+            break;
+        }
+        let (frames, ended) = hear(stream).await;
+        let of = |kind| frames.iter().find(|frame| (frame.kind, frame.stream) == (kind, id));
+        answered += usize::from(of(HEADERS).is_some());
+        refused += usize::from(of(RST_STREAM).is_some_and(|f| f.payload == REFUSED_STREAM));
+        if ended {
+            break;
+        }
+    }
+    (answered, refused, begun.elapsed())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_heeds_no_shutdown_is_answered_for_a_while_and_outlasts_nothing() {
+    let fixture = Fixture::new();
+    let mut stream = fixture.begun().await;
+    stream.write_all(&get(1, &[])).await.unwrap();
+    listen(&mut stream).await;
+    fixture.server.shutdown.send(true).unwrap();
+    let (answered, refused, lasted) = asked_without_heed(&mut stream).await;
+    let reply = deadlines().reply;
+    assert!((9..=11).contains(&answered), "{answered}");
+    assert!(refused > 5, "{refused}");
+    assert!((2 * reply..2 * reply + Duration::from_secs(5)).contains(&lasted), "{lasted:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_heeds_not_the_end_of_its_certificate_begins_nothing_more() {
+    let hour = Duration::from_secs(3600);
+    let authority = Authority::new();
+    authority.issue("server", &["localhost"]);
+    authority.issue_until("shop", &["shop.internal"], Some(SystemTime::now() + hour));
+    let tls = TlsSetup::load(authority.files("server", true)).unwrap();
+    let patient = Deadlines { idle: 3 * hour, ..deadlines() };
+    let server = Server::new(Some(&tls), patient, Caps::default());
+    let connector = authority.client(&[b"h2"], Some("shop"));
+    let mut stream = connect_tls(&server, &connector).await.unwrap();
+    stream.write_all(&[PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()).await.unwrap();
+    stream.write_all(&get(1, &[])).await.unwrap();
+    assert!(!listen(&mut stream).await.iter().any(Frame::refuses));
+    sleep(hour).await;
+    let (answered, refused, lasted) = asked_without_heed(&mut stream).await;
+    assert_eq!(answered, 0);
+    assert!(refused > 5, "{refused}");
+    assert!(lasted < deadlines().reply + Duration::from_secs(5), "{lasted:?}");
+    assert_eq!(server.room.handled(), 1);
 }
