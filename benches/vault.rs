@@ -16,7 +16,7 @@ use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
 use dashmap::DashMap;
 use portcullis::card::{SessionId, Timestamp};
 use portcullis::secret::{SecretBytes, fill_random};
-use portcullis::vault::{Keyring, Limits, Vault};
+use portcullis::vault::{Context, Keyring, Limits, Vault};
 
 mod captured;
 
@@ -123,7 +123,9 @@ fn others(criterion: &mut Criterion) {
     let audience = audience();
     group.bench_function("keep a bearer", |bencher| {
         let vault = vault();
-        bencher.iter(|| vault.keep_bearer(&[b'j'; 400], &audience, b"", life, NOW).unwrap());
+        bencher.iter(|| {
+            vault.keep_bearer(&[b'j'; 400], &audience, Context::IfNone(b""), life, NOW).unwrap()
+        });
     });
     group.bench_function("relay: keep, begin, finish", |bencher| {
         let vault = vault();

@@ -11,16 +11,17 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::card::{Card, Cvv, Pan, Timestamp};
 use crate::provider::{Account, AnswerRules};
-use crate::secret::{CleartextBody, SecretBytes};
-use crate::vault::Audience;
+use crate::secret::CleartextBody;
+use crate::vault::{Audience, Context};
 use crate::wire::{
     Document, Encoding, Finding, Known, Pointer, Spelled, Text, Value, WireError, contains_card,
     parse, scan_json, scan_text, without,
 };
 
+use super::challenge::landing_page;
 use super::changes::Changes;
 use super::conceal::{Concealed, without_padding};
-use super::handle_context;
+use super::handle_context::HandleContext;
 use super::passed;
 use super::{Flow, PAYMENT_LIFE, Pending, Refusal, Withheld};
 
@@ -113,9 +114,16 @@ impl Shape {
 pub(super) struct Scope<'s> {
     pub account: &'s Account,
     pub audience: Audience,
-    pub return_url: Option<&'s SecretBytes>,
+    pub context: Option<&'s HandleContext>,
     pub card: Option<&'s Card>,
     pub cvv: Option<&'s Cvv>,
+}
+
+impl Scope<'_> {
+    /// Where the customer returns to, if the application said so.
+    pub(super) fn return_url(&self) -> Option<String> {
+        self.context?.return_url(landing_page)
+    }
 }
 
 impl Pending {
@@ -137,7 +145,7 @@ impl Pending {
         let scope = Scope {
             account: &self.account,
             audience: self.audience.clone(),
-            return_url: self.return_url.as_ref(),
+            context: self.context.as_ref(),
             card: self.card.as_ref(),
             cvv,
         };
@@ -381,35 +389,24 @@ impl Flow {
             let values = document.select(pointer).into_iter();
             values.filter(|value| secret(value)).collect::<Vec<_>>()
         });
+        let id = rules.handle_id.as_ref().and_then(|pointer| document.find(pointer)?.text());
+        let context = HandleContext::to_keep(scope.context, id.as_ref());
         for value in found.into_iter().find(|values| !values.is_empty()).unwrap_or_default() {
             let Some(token) = value.text() else { continue };
-            let keep = |context: &[u8]| {
-                let life = super::bearer::life(token.as_str(), now).unwrap_or(PAYMENT_LIFE);
-                self.vault.keep_bearer(token.as_bytes(), &scope.audience, context, life, now)
-            };
-            let handle = match scope.return_url {
-                Some(url) => match self.handle_id(document, rules, scope.account) {
-                    Some(id) => handle_context::write(url, &id).reveal(keep),
-                    None => url.reveal(keep),
-                },
-                None => keep(b""),
-            };
+            let life = super::bearer::life(token.as_str(), now).unwrap_or(PAYMENT_LIFE);
+            let secret = token.as_bytes();
+            let handle = context.reveal(|context| {
+                let context = match scope.context {
+                    Some(_) => Context::New(context),
+                    None => Context::IfNone(context),
+                };
+                self.vault.keep_bearer(secret, &scope.audience, context, life, now)
+            });
             let handle = handle.map_err(|_| Refusal::AnswerWithheld(Withheld::NotKept))?;
             handle.reveal(|text| changes.put_text(value.span(), text));
-            concealed.add(token.as_bytes());
+            concealed.add(secret);
         }
         Ok(())
-    }
-
-    /// What the provider calls the payment, where it is asked for by that name.
-    fn handle_id<'d>(
-        &self,
-        document: &'d Document<'_>,
-        rules: &AnswerRules,
-        account: &Account,
-    ) -> Option<Text<'d>> {
-        let pointer = rules.handle_id.as_ref().filter(|_| account.asks_by_handle_id())?;
-        document.find(pointer)?.text()
     }
 
     /// Puts the application's own callback URL back where ours comes back.

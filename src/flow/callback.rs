@@ -193,7 +193,7 @@ impl Flow {
         let scope = Scope {
             account,
             audience: super::forward::audience(callback.app, account),
-            return_url: None,
+            context: None,
             card: None,
             cvv: None,
         };

@@ -209,10 +209,7 @@ fn read(scope: &Scope<'_>, parts: &Parts<'_>) -> Result<(Kept, Option<WayBack>),
         Some((_, url)) if scope.account.three_ds.replace_term_url => Some(WayBack {
             account: account.clone(),
             term_url: return_address(url, scope.account)?,
-            return_url: scope
-                .return_url
-                .and_then(|url| url.reveal(landing_page))
-                .unwrap_or_default(),
+            return_url: scope.return_url().unwrap_or_default(),
             tenant: scope.audience.tenant.as_str().to_owned(),
         }),
         _ => None,

@@ -19,7 +19,7 @@ use crate::wire::{Encoding, Known, contains_card};
 
 use super::changes::Changes;
 use super::fields::{self, Content, Fields};
-use super::handle_context;
+use super::handle_context::HandleContext;
 use super::identify::{Asked, Identified, Shown};
 use super::inquiry::Inquiry;
 use super::once::{Claimed, Repeated};
@@ -115,7 +115,7 @@ pub struct Pending {
     pub(super) position: usize,
     pub(super) card: Option<Card>,
     pub(super) cvv: Option<(Cvv, CvvLease)>,
-    pub(super) return_url: Option<SecretBytes>,
+    pub(super) context: Option<HandleContext>,
     pub(super) replaced: Replaced,
     pub(super) signature: Option<SecretBytes>,
     pub(super) bearer: Option<SecretBytes>,
@@ -300,18 +300,13 @@ impl Flow {
         let audience = audience(arrived.known.app, arrived.place.account);
         let revealed = self.walk(&arrived, tokens, &audience, &mut changes, now)?;
         let Arrived { place, upstream, body, known, .. } = arrived;
-        let (bearer, return_url, handle_id) = match known.bearer {
+        let (bearer, context) = match known.bearer {
             Some(Bearer { secret, context, .. }) => {
-                let (return_url, id) = handle_context::read(context);
-                (Some(secret), Some(return_url), id)
+                (Some(secret), Some(HandleContext::kept(context)))
             }
-            None => (
-                None,
-                body.as_ref().and_then(|fields| handle_context::return_url(fields, place)),
-                None,
-            ),
+            None => (None, body.as_ref().and_then(|fields| HandleContext::named(fields, place))),
         };
-        let inquiry = Inquiry::about(place, known.app, body.as_ref(), handle_id.as_ref());
+        let inquiry = Inquiry::about(place, known.app, body.as_ref(), context.as_ref());
         let done = changes.apply(incoming.body.as_bytes()).map_err(Refusal::from);
         let done = done.and_then(|body| {
             self.mark_once(known.once.as_deref(), place.route, now).map(|()| body)
@@ -335,7 +330,7 @@ impl Flow {
             replaced: revealed.replaced,
             card: revealed.card,
             cvv: revealed.cvv,
-            return_url,
+            context,
             signature: None,
             bearer,
             once: known.once,

@@ -1,7 +1,8 @@
-//! What is kept beside the secret that a handle stands for: where the customer returns to and,
-//! where an account asks about payments by it, what the provider calls the payment.
+//! What is kept beside the secret that a handle stands for: where the customer returns to, and what
+//! the provider calls the payment, which stays where the secret is given out anew.
 
 use crate::secret::SecretBytes;
+use crate::vault::Bearer;
 use crate::wire::{Pointer, Text};
 
 use super::fields::Fields;
@@ -11,71 +12,104 @@ use super::packed::{Packer, Unpacker};
 /// An address that begins with it is none.
 const WITH_ID: &str = "\u{1}id";
 
-/// Where the customer goes when the outcome of a challenge is not known.
-pub(super) fn return_url(fields: &Fields<'_>, place: Place<'_>) -> Option<SecretBytes> {
-    let text_of = |pointer: &Pointer| fields.text(pointer).ok().flatten();
-    let pointers = &place.route.request.return_url;
-    match pointers.iter().find_map(text_of) {
-        Some(text) => Some(alone(text.as_bytes())),
-        // None is named, and that is what is kept beside the payment's id.
-        None if !pointers.is_empty() && place.account.asks_by_handle_id() => {
-            Some(SecretBytes::from_slice(b""))
+/// Both, as they are kept: an address alone as itself.
+#[derive(Debug)]
+pub(super) struct HandleContext(SecretBytes);
+
+impl HandleContext {
+    /// Where the customer goes when the outcome of a challenge is not known, as a request names it.
+    pub(super) fn named(fields: &Fields<'_>, place: Place<'_>) -> Option<Self> {
+        let text_of = |pointer: &Pointer| fields.text(pointer).ok().flatten();
+        let text = place.route.request.return_url.iter().find_map(text_of)?;
+        Some(Self::alone(text.as_bytes()))
+    }
+
+    /// What was kept.
+    pub(super) const fn kept(context: SecretBytes) -> Self {
+        Self(context)
+    }
+
+    /// What would be read back as more than an address is dropped.
+    fn alone(url: &[u8]) -> Self {
+        let (_, id) = parts(url);
+        Self(SecretBytes::from_slice(if id.is_some() { b"" } else { url }))
+    }
+
+    pub(super) fn return_url<T>(&self, then: impl FnOnce(&[u8]) -> T) -> T {
+        self.0.reveal(|context| then(parts(context).0))
+    }
+
+    pub(super) fn id<T>(&self, then: impl FnOnce(&[u8]) -> T) -> Option<T> {
+        self.0.reveal(|context| parts(context).1.map(then))
+    }
+
+    /// What to keep: this, if there is any, and the id that an answer named.
+    pub(super) fn to_keep(this: Option<&Self>, id: Option<&Text<'_>>) -> SecretBytes {
+        let pack =
+            |url: &[u8], id: &Text<'_>| Packer::of(WITH_ID).put(url).put(id.as_bytes()).close();
+        match (this, id) {
+            (Some(this), Some(id)) => this.return_url(|url| pack(url, id)),
+            (Some(this), None) => this.0.reveal(SecretBytes::from_slice),
+            (None, Some(id)) => pack(b"", id),
+            (None, None) => SecretBytes::from_slice(b""),
         }
-        None => None,
     }
 }
 
-/// An address that is kept by itself: what would be read back as more than one is dropped.
-fn alone(url: &[u8]) -> SecretBytes {
-    let is_more = Unpacker::of(WITH_ID, url).is_some();
-    SecretBytes::from_slice(if is_more { b"" } else { url })
-}
-
-/// Both.
-pub(super) fn write(return_url: &SecretBytes, id: &Text<'_>) -> SecretBytes {
-    let packer = Packer::of(WITH_ID);
-    return_url.reveal(|url| packer.put(url)).put(id.as_bytes()).close()
-}
-
-/// The address, and the id where one was kept.
-pub(super) fn read(context: SecretBytes) -> (SecretBytes, Option<SecretBytes>) {
-    let both = context.reveal(|context| {
-        let mut unpacker = Unpacker::of(WITH_ID, context)?;
-        let mut next = || unpacker.bytes().map(SecretBytes::from_slice);
-        next().zip(next())
+fn parts(context: &[u8]) -> (&[u8], Option<&[u8]>) {
+    let both = Unpacker::of(WITH_ID, context).and_then(|mut unpacker| {
+        let (url, id) = (unpacker.bytes()?, unpacker.bytes()?);
+        Some((url, Some(id)))
     });
-    match both {
-        Some((return_url, id)) => (return_url, Some(id)),
-        None => (context, None),
-    }
+    both.unwrap_or((context, None))
+}
+
+/// What names the payment of a handle: what the provider calls it, else the secret itself. One of
+/// the two is empty.
+pub(super) fn payment<T>(bearer: &Bearer, then: impl FnOnce([&[u8]; 2]) -> T) -> T {
+    let Bearer { secret, context, .. } = bearer;
+    context.reveal(|context| match parts(context).1 {
+        Some(id) if !id.is_empty() => then([b"", id]),
+        _ => secret.reveal(|secret| then([secret, b""])),
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn kept(url: &str, id: Option<&str>) -> HandleContext {
+        let url = HandleContext::alone(url.as_bytes());
+        let id = id.map(Text::Borrowed);
+        HandleContext::kept(HandleContext::to_keep(Some(&url), id.as_ref()))
+    }
+
+    fn read(context: &HandleContext) -> (Vec<u8>, Option<Vec<u8>>) {
+        (context.return_url(<[u8]>::to_vec), context.id(<[u8]>::to_vec))
+    }
+
     #[test]
     fn an_address_alone_reads_as_it_was_kept() {
         for url in ["", "https://shop.example/back", "\u{1}"] {
-            let (read, id) = read(SecretBytes::from_slice(url.as_bytes()));
-            assert!(read.ct_eq(url.as_bytes()) && id.is_none(), "{url}");
+            assert_eq!(read(&kept(url, None)), (url.into(), None), "{url}");
         }
     }
 
     #[test]
     fn an_address_brings_no_id_of_its_own() {
-        let forged = write(&SecretBytes::from_slice(b"https://a"), &Text::Borrowed("cpi_other"));
-        let (url, id) = read(forged.reveal(alone));
-        assert!(url.is_empty() && id.is_none());
-        assert!(alone(b"https://shop.example/back").ct_eq(b"https://shop.example/back"));
+        let forged = kept("https://a", Some("cpi_other"));
+        let context = forged.0.reveal(HandleContext::alone);
+        assert_eq!(read(&context), (vec![], None));
     }
 
     #[test]
     fn an_id_comes_back_beside_the_address() {
         for url in ["", "https://shop.example/back"] {
-            let kept = write(&SecretBytes::from_slice(url.as_bytes()), &Text::Borrowed("cpi_1"));
-            let (read, id) = read(kept);
-            assert!(read.ct_eq(url.as_bytes()) && id.unwrap().ct_eq(b"cpi_1"), "{url}");
+            let expected = (url.into(), Some(b"cpi_1".to_vec()));
+            let context = kept(url, Some("cpi_1"));
+            assert_eq!(read(&context), expected, "{url}");
+            let again = HandleContext::kept(HandleContext::to_keep(Some(&context), None));
+            assert_eq!(read(&again), expected, "{url}");
         }
     }
 }

@@ -15,7 +15,7 @@ use crate::caller::App;
 use crate::card::Timestamp;
 use crate::credential::Scheme;
 use crate::provider::{Account, Api, AskedAt, AskedBy, Route, StatusQuery, TimeStyle};
-use crate::secret::{CleartextBody, SecretBytes};
+use crate::secret::CleartextBody;
 use crate::vault::Tenant;
 use crate::wire::{self, Document, Encoding, Kind, Pointer, contains_card, parse};
 
@@ -23,6 +23,7 @@ use super::Answer;
 use super::changes::Changes;
 use super::fields::Fields;
 use super::forward::Place;
+use super::handle_context::HandleContext;
 use super::passed::JSON;
 use super::proof::Draft;
 
@@ -86,14 +87,14 @@ impl Inquiry {
         place: Place<'_>,
         app: &App,
         body: Option<&Fields<'_>>,
-        handle_id: Option<&SecretBytes>,
+        context: Option<&HandleContext>,
     ) -> Option<Box<Self>> {
         let account = place.account;
         if !account.status_queries.routes.contains(&place.position) {
             return None;
         }
         let query = place.route.status_query.as_ref()?;
-        let value = |by: &AskedBy| value_of(by, body, handle_id);
+        let value = |by: &AskedBy| value_of(by, body, context);
         let ask = query.ask.iter().map(|(_, by)| value(by)).collect::<Option<_>>();
         let same = query.same.iter().map(|(_, by)| value(by)).collect::<Option<_>>();
         let values = ask.zip(same).map(|(ask, same)| Values { ask, same });
@@ -171,11 +172,11 @@ impl Inquiry {
 fn value_of(
     by: &AskedBy,
     body: Option<&Fields<'_>>,
-    handle_id: Option<&SecretBytes>,
+    context: Option<&HandleContext>,
 ) -> Option<CleartextBody> {
     let copy = |bytes: &[u8]| CleartextBody::from(bytes.to_vec());
     let value = match by {
-        AskedBy::HandleId => handle_id?.reveal(copy),
+        AskedBy::HandleId => context?.id(copy)?,
         AskedBy::Field(pointer) => copy(body?.find(pointer).ok()??.content.signed()?),
     };
     let is_text = std::str::from_utf8(value.as_bytes()).is_ok();

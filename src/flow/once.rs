@@ -13,12 +13,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use crate::card::Timestamp;
 use crate::provider::Route;
 use crate::secret::{CleartextBody, SecretBytes};
-use crate::vault::{Claim, Mark, Once};
+use crate::vault::{Bearer, Claim, Mark, Once};
 
 use super::forward::{Incoming, Place};
 use super::identify::Identified;
 use super::packed::{Packer, Unpacker};
-use super::{Flow, Refusal, Scrubbed};
+use super::{Flow, Refusal, Scrubbed, handle_context};
 
 const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// The longest key.
@@ -103,7 +103,7 @@ struct Named<'n> {
     owner: [&'n [u8]; 3],
     says: [&'n [u8]; 3],
     /// What its handle stands for: that alone may name the payment.
-    bearer: Option<&'n SecretBytes>,
+    bearer: Option<&'n Bearer>,
 }
 
 impl<'n> Named<'n> {
@@ -118,7 +118,7 @@ impl<'n> Named<'n> {
         Ok(Some(Self {
             owner: [tenant.as_bytes(), place.account.name.as_bytes(), key],
             says: [incoming.path.as_bytes(), query.as_bytes(), incoming.body.as_bytes()],
-            bearer: known.bearer.as_ref().map(|bearer| &bearer.secret),
+            bearer: known.bearer.as_ref(),
         }))
     }
 
@@ -127,7 +127,9 @@ impl<'n> Named<'n> {
         let [path, query, body] = self.says;
         match self.bearer {
             None => then(&[path, query, body]),
-            Some(bearer) => bearer.reveal(|bearer| then(&[path, query, body, bearer])),
+            Some(bearer) => handle_context::payment(bearer, |[secret, id]| {
+                then(&[path, query, body, secret, id])
+            }),
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::vault::{Begun, Payment, RelayState, Tenant};
 use crate::wire::{Encoding, Value};
 
 use super::answer::{Scope, with_known};
-use super::challenge::{is_https, landing_page};
+use super::challenge::is_https;
 use super::changes::Changes;
 use super::fields::{self, Content, Fields};
 use super::forward::{Prepared, audience, form_only};
@@ -162,12 +162,11 @@ impl Flow {
         if !listed {
             return Err(refused);
         }
-        let return_url = scope.return_url.and_then(|url| url.reveal(landing_page));
         let kept = Kept {
             account: scope.account.name.to_string(),
             tenant: scope.audience.tenant.as_str().to_owned(),
             url: text.as_str().to_owned(),
-            return_url: return_url.unwrap_or_default(),
+            return_url: scope.return_url().unwrap_or_default(),
         };
         let id = self.keep(kept.pack(), now)?;
         changes.put_text(value.span(), &self.public(&format!("/payform/{id}")));

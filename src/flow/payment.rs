@@ -11,7 +11,7 @@ use crate::vault::{Claim, Guarded, Payment};
 
 use super::forward::{Arrived, Pending};
 use super::packed::Packer;
-use super::{Flow, Refusal, Scrubbed};
+use super::{Flow, Refusal, Scrubbed, handle_context};
 
 /// What a request has claimed, and must give back or say what became of it.
 #[derive(Debug, Default)]
@@ -145,7 +145,7 @@ fn key_of(arrived: &Arrived<'_, '_>) -> Result<Option<Packer>, Refusal> {
     for key in keys {
         packer = match (key, body, &known.bearer) {
             (PaymentKey::Handle, _, Some(bearer)) => {
-                bearer.secret.reveal(|secret| packer.put(secret))
+                handle_context::payment(bearer, |[secret, id]| packer.put(secret).put(id))
             }
             (PaymentKey::Field(pointer), Some(fields), _) => {
                 let field = fields.find(pointer)?;

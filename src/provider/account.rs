@@ -9,7 +9,7 @@ use crate::card::Mode;
 use crate::credential::{Basic, SigningKey, VerifyingKey};
 use crate::secret::SecretBytes;
 
-use super::{HostPort, Profile, ProviderHost, StatusQuery};
+use super::{HostPort, Profile, ProviderHost};
 
 /// A merchant's account at a provider: the first path segment of a gateway route.
 #[derive(Debug)]
@@ -130,14 +130,6 @@ impl Account {
     /// What this application holds for this account.
     pub fn virtual_of(&self, app: &str) -> Option<&Virtual> {
         self.virtuals.iter().find(|held| held.app == app)
-    }
-
-    /// Whether what the provider calls a payment is needed to ask about one.
-    pub fn asks_by_handle_id(&self) -> bool {
-        let routes = self.status_queries.routes.iter();
-        let mut queries =
-            routes.filter_map(|at| self.profile.routes.get(*at)?.status_query.as_ref());
-        queries.any(StatusQuery::needs_handle_id)
     }
 }
 

@@ -209,8 +209,7 @@ pub struct AnswerRules {
     pub handle: Vec<Pointer>,
     /// Words that stand there instead of a secret when there is none.
     pub handle_except: Vec<String>,
-    /// What the provider calls the payment that the secret belongs to; kept beside it where it is
-    /// asked for by that name.
+    /// What the provider calls the payment that the secret belongs to; kept beside it.
     pub handle_id: Option<Pointer>,
     /// Where our callback URL comes back; the application gets its own.
     pub callback_url: Vec<Pointer>,

@@ -89,11 +89,6 @@ impl TimeStyle {
 }
 
 impl StatusQuery {
-    /// Whether it asks by what was kept beside a handle.
-    pub fn needs_handle_id(&self) -> bool {
-        self.by().any(|by| *by == AskedBy::HandleId)
-    }
-
     /// What it asks by, places and repetitions alike.
     pub fn by(&self) -> impl Iterator<Item = &AskedBy> {
         self.ask.iter().map(|(_, by)| by).chain(self.same.iter().map(|(_, by)| by))

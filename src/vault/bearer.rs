@@ -25,9 +25,18 @@ pub struct Bearer {
     pub context: SecretBytes,
 }
 
+/// What is kept beside a secret.
+#[derive(Debug, Clone, Copy)]
+pub enum Context<'c> {
+    /// This.
+    New(&'c [u8]),
+    /// What was kept before, or this.
+    IfNone(&'c [u8]),
+}
+
 impl Vault {
-    /// Keeps a secret for one account of one application. Keeping it again gives the same handle,
-    /// a new life and the new context; an empty context leaves the earlier one.
+    /// Keeps a secret for one account of one application. Keeping it again gives the same handle
+    /// and a new life.
     ///
     /// # Errors
     /// No room.
@@ -35,22 +44,20 @@ impl Vault {
         &self,
         secret: &[u8],
         audience: &Audience,
-        context: &[u8],
+        context: Context<'_>,
         ttl: Duration,
         now: Timestamp,
     ) -> Result<Handle, VaultError> {
         let handle = self.derive_handle(secret, audience);
-        let earlier = match context {
-            [] => self.open_bearer(&handle, audience.account.as_str(), audience.mode, now).ok(),
-            _ => None,
-        };
-        if let Some(earlier) = earlier {
-            let again =
-                |context: &[u8]| self.put_bearer(secret, context, &handle, audience, ttl, now);
-            earlier.context.reveal(again)?;
-        } else {
-            self.put_bearer(secret, context, &handle, audience, ttl, now)?;
-        }
+        let put = |context: &[u8]| self.put_bearer(secret, context, &handle, audience, ttl, now);
+        match context {
+            Context::New(context) => put(context),
+            Context::IfNone(context) => {
+                let account = audience.account.as_str();
+                let earlier = self.open_bearer(&handle, account, audience.mode, now);
+                earlier.map_or_else(|_| put(context), |earlier| earlier.context.reveal(put))
+            }
+        }?;
         Ok(handle)
     }
 

@@ -31,7 +31,7 @@ mod text;
 mod transfer;
 mod usage;
 
-pub use bearer::Bearer;
+pub use bearer::{Bearer, Context};
 pub use cards::{CvvLease, Found, KeptCard, Metadata, Preview, Redeemed};
 pub use fingerprint::Fingerprint;
 pub use keyring::{Keyring, KeyringError, Rotation, Versioned};

@@ -218,6 +218,7 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Duration;
 
+    use super::super::Context;
     use super::super::code::CODE_BYTES;
     use super::super::sealed::TAG_BYTES;
     use super::super::{
@@ -303,7 +304,8 @@ mod tests {
         let claimed = giver.claim_once(&shop, &[b"k"], &[b"sale"], NOW);
         let Ok(Once::First(claim)) = claimed else { panic!() };
         let relay = giver.keep_relay(SecretBytes::from_slice(b"PaReq"), TTL, NOW).unwrap();
-        let handle = giver.keep_bearer(b"jwt", &audience(), b"", TTL, NOW).unwrap();
+        let handle =
+            giver.keep_bearer(b"jwt", &audience(), Context::IfNone(b""), TTL, NOW).unwrap();
         let pan = Pan::parse(b"4111111111111111").unwrap();
         assert_eq!(hand_over(&giver, &taker), 7);
         assert_eq!((giver.len(), taker.len()), (0, 7));
@@ -317,7 +319,8 @@ mod tests {
             assert_eq!(vault.claim(b"callback", NOW), Ok(Mark::InFlight));
             assert!(matches!(vault.claim_payment(b"p", NOW), Ok(Guarded::UnderWay)));
             assert!(vault.open_bearer(&handle, "paymega", Mode::Test, NOW).is_ok());
-            let again = vault.keep_bearer(b"jwt", &audience(), b"", TTL, NOW).unwrap();
+            let again =
+                vault.keep_bearer(b"jwt", &audience(), Context::IfNone(b""), TTL, NOW).unwrap();
             assert_eq!(again.random_part(), handle.random_part());
             assert_eq!(vault.room_for_payment(), Ok(()));
             assert_eq!(vault.room_for_key(&shop), Ok(()));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use portcullis::card::Mode;
-use portcullis::vault::{Account, Audience, Tenant};
+use portcullis::vault::{Account, Audience, Context, Tenant};
 
 use crate::bench::{
     Bench, CVV, NOW, OTHER, OTHER_KEY, PAN, SHOP, SHOP_KEY, basic, bearer, card, headers, refusal,
@@ -524,7 +524,11 @@ fn a_handle_of_the_other_mode_is_nobodys() {
         let (tenant, account) = (Tenant::new("shop"), Account::new("paymega"));
         let audience = Audience { tenant, account, mode };
         let life = Duration::from_secs(60);
-        let handle = bench.flow.vault().keep_bearer(b"jwt", &audience, b"", life, NOW).unwrap();
+        let handle = bench
+            .flow
+            .vault()
+            .keep_bearer(b"jwt", &audience, Context::IfNone(b""), life, NOW)
+            .unwrap();
         let seen = handle.reveal(|handle| refusal(bench.sale("paymega", handle, &json)));
         assert_eq!(seen, expected);
     }

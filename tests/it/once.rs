@@ -1,6 +1,7 @@
 //! `Idempotency-Key`: what is sent again is answered again, and reaches the provider once.
 
 use portcullis_sandbox::corefy::faults::Fault;
+use portcullis_sandbox::shop::gateway::bearer_of;
 use portcullis_sandbox::world::accounts::App;
 
 use super::house::{House, Ready, assert_problem};
@@ -83,6 +84,46 @@ async fn the_same_body_for_another_invoice_is_another_request() {
     let again = line.send(&keyed(&ready, "cart-7")).await;
     assert_eq!((again.status, again.header(REPLAYED)), (200, Some("true")));
     house.assert_pays(&mut line, &other).await;
+}
+
+/// The same payment by the bearer token that a read of its invoice brings.
+async fn read_again(house: &House, ready: &Ready) -> Ready {
+    let mut line = house.private(Version::Http1).await;
+    let answer = line.send(&house.read("paymega", &ready.invoice)).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let handle = bearer_of(&answer.json().unwrap()).unwrap().to_owned();
+    assert_ne!(handle, ready.handle);
+    Ready { handle, ..ready.clone() }
+}
+
+#[tokio::test]
+async fn an_invoice_whose_token_is_another_one_now_is_the_same_payment() {
+    let house = House::impatient().await;
+    house.world.paymega.quirks(|quirks| quirks.fresh_tokens = true);
+    let mut line = house.private(Version::Http1).await;
+    let ready = house.ready("paymega").await;
+    assert_eq!(line.send(&keyed(&ready, "cart")).await.status, 200);
+    let anew = read_again(&house, &ready).await;
+    let again = line.send(&keyed(&anew, "cart")).await;
+    assert_eq!((again.status, again.header(REPLAYED)), (200, Some("true")), "{}", again.text());
+    house.assert_charged_once(&ready);
+
+    let lost = house.ready("paymega").await;
+    house.world.paymega.faults().set("sale", Fault::Silent);
+    let silent = line.send(&keyed(&lost, "lost")).await;
+    house.world.paymega.faults().clear();
+    assert_problem(&silent, 504, "upstream_silent", "unknown");
+    let before = house.sales_received();
+    let anew = read_again(&house, &lost).await;
+    let again = house.private(Version::Http2).await.send(&keyed(&anew, "lost")).await;
+    assert_problem(&again, 409, "idempotency_outcome_unknown", "unknown");
+    // With another card, and another key or none.
+    let anew = Ready { tokens: house.ready("paymega").await.tokens, ..anew };
+    for ask in [keyed(&anew, "other"), anew.ask()] {
+        let answer = house.private(Version::Http2).await.send(&ask).await;
+        assert_problem(&answer, 409, "payment_outcome_unknown", "unknown");
+    }
+    assert_eq!(house.sales_received(), before);
 }
 
 #[tokio::test]

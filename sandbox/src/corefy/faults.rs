@@ -192,6 +192,8 @@ pub struct Quirks {
     pub extra_params: Vec<(String, String)>,
     /// Invoices and callbacks print the whole card number where the mask belongs.
     pub unmasked: bool,
+    /// Each read of an invoice brings a bearer token of its own.
+    pub fresh_tokens: bool,
 }
 
 impl Quirks {
@@ -207,6 +209,7 @@ impl Quirks {
             empty_md: false,
             extra_params: Vec::new(),
             unmasked: false,
+            fresh_tokens: false,
         }
     }
 }

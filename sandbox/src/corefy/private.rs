@@ -42,10 +42,17 @@ fn caller<'a>(shared: &'a Shared, request: &Request) -> Option<&'a Account> {
 }
 
 fn read(shared: &Shared, account: &Account, kind: Kind, id: &str) -> Reply {
-    let book = lock(&shared.book);
-    let found = book.invoices.get(id);
+    let mut book = lock(&shared.book);
+    let super::Book { invoices, tokens, .. } = &mut *book;
+    let found = invoices.get_mut(id);
     match found.filter(|invoice| invoice.account == account.id && invoice.kind == kind) {
-        Some(invoice) => Reply::json(200, invoice.document(shared.base())),
+        Some(invoice) => {
+            if lock(&shared.quirks).fresh_tokens {
+                invoice.token = bearer();
+                tokens.insert(invoice.token.clone(), invoice.id.clone());
+            }
+            Reply::json(200, invoice.document(shared.base()))
+        }
         None => error(404, "Not Found", "Invoice is not found"),
     }
 }
