@@ -325,6 +325,111 @@ fn an_application_can_show_who_it_is_at_every_account_that_it_may_use() {
     }
 }
 
+/// Proved by a body that it has not, or with two things in one place.
+#[test]
+fn a_call_that_could_never_be_made_is_refused() {
+    let (post, get) = ("method = \"POST\"", "method = \"GET\"");
+    let form = "method = \"POST\"\nencoding = \"form\"";
+    let taken = "has a place where something else";
+    for (provider, from, to, key, message) in [
+        ("qostiq", post, get, "method", "has no body, and a body proves"),
+        ("highhelp", post, get, "method", "has no body, and a body proves"),
+        ("highhelp", post, form, "encoding", "must be json"),
+        ("qostiq", "[\"/callback_url\"]", "[\"/sign\"]", "callback_url", taken),
+        ("qostiq", "[\"/pay_token\"]", "[\"/callback_url\"]", "sealed", taken),
+        ("qostiq", "[\"/pay_token\"]", "[\"/sign\"]", "sealed", taken),
+    ] {
+        let text = shipped(&format!("providers/{provider}.toml"));
+        let (head, routes) = text.split_once("[[route]]").unwrap();
+        let changed = format!("{head}[[route]]{}", routes.replacen(from, to, 1));
+        assert_ne!(changed, text, "{from}");
+        let problems = config::profile::parse(Path::new("profile.toml"), changed).unwrap_err();
+        let key = format!("route[0].{key}");
+        let is_told = |it: &Problem| it.key == key && it.message.starts_with(message);
+        assert!(problems.iter().any(is_told), "{to}: {problems:?}");
+    }
+    let text = shipped("providers/qostiq.toml");
+    let reveal = "[[route.reveal]]\npointer = \"/sign\"\npart = \"number\"\n[route.answer]";
+    let changed = text.replacen("[route.answer]", reveal, 1);
+    let problems = config::profile::parse(Path::new("profile.toml"), changed).unwrap_err();
+    let told: Vec<_> = problems.iter().map(|problem| problem.message.as_str()).collect();
+    assert_eq!(told, ["has the place of the interface's own value"], "{problems:?}");
+}
+
+/// A provider that is told the account in the body, and signs what it is sent, or not.
+const TILL: &str = "
+name = \"till\"
+title = \"Till\"
+[api.public]
+credential = \"body_value\"
+value = \"/public_key\"
+url = \"https://cards.bank.test\"
+[[route]]
+name = \"ask\"
+api = \"public\"
+method = \"POST\"
+path = \"/ask\"
+";
+
+#[test]
+fn an_application_may_use_an_account_of_which_it_can_prove_one_call() {
+    const VIRTUAL: &str = "id = \"coma_virtual\"\nkey = { file = \"virtual.key\" }\n";
+    let place = Place::small();
+    let told = |text: &str| {
+        let problems = place.load(text).err().unwrap_or_default();
+        let told = problems.iter().map(|problem| format!("{}: {}", problem.key, problem.message));
+        told.collect::<Vec<_>>()
+    };
+    let is_told = |text: &str, message: &str| {
+        let told = told(text);
+        let begins = format!("app[0].accounts[0]: is an account {message}");
+        assert!(matches!(&told[..], [one] if one.starts_with(&begins)), "{told:?}");
+    };
+    let hash = "00".repeat(32);
+    let known = GOOD.replacen(
+        "accounts = [\"gate\"]",
+        &format!("accounts = [\"gate\"]\nkey_sha256 = [\"{hash}\"]"),
+        1,
+    );
+    // Reads have no body that could be signed.
+    let signed = "[api.api.signature]\nheader = \"x-sign\"\nalgorithm = \"hmac_sha256\"\n";
+    let profile = shipped("providers/paymega.toml").replacen(
+        "[api.public]",
+        &format!("{signed}[api.public]"),
+        1,
+    );
+    place.write("paymega.toml", &profile, 0o644);
+    let secret = "secret = { file = \"root.key\" }";
+    let of_the_account = |text: &str| {
+        text.replacen("id = \"coma_kiosk\"", &format!("id = \"coma_kiosk\"\n{secret}"), 1)
+    };
+    let without = of_the_account(&known)
+        .replacen("[account.virtual.kiosk]\n", "", 1)
+        .replacen(VIRTUAL, "", 1);
+    assert_eq!(told(&without), [""; 0]);
+    let till = |text: &str| {
+        let begin = text.find("[account.status_query]").unwrap();
+        let end = text.find("[account.callback]").unwrap();
+        let text = format!("{}{}", &text[..begin], &text[end..]);
+        let own = "id = \"coma_kiosk\"\nkey = { file = \"api.key\" }\n";
+        let text = text
+            .replace("[\"paymega.toml\"]", "[\"till.toml\"]")
+            .replace("\"paymega\"", "\"till\"");
+        text.replacen("cardgate = \"https://cards.bank.test/gate\"\n", "", 1).replacen(own, "", 1)
+    };
+    place.write("till.toml", TILL, 0o644);
+    let empty = |text: &str| till(text).replacen(VIRTUAL, "", 1);
+    assert_eq!(told(&empty(&known)), [""; 0]);
+    is_told(&empty(GOOD), "at which the app can show nothing");
+    let named = till(GOOD).replacen(VIRTUAL, "public_key = { file = \"virtual.key\" }\n", 1);
+    assert_eq!(told(&named), [""; 0]);
+    place.write("till.toml", &(TILL.to_owned() + &signed.replace("api.api", "api.public")), 0o644);
+    let table = "[account.credentials]\n";
+    let known = till(&known).replacen(table, &format!("{table}{secret}\n"), 1);
+    let known = known.replacen("[account.virtual.kiosk]\n", "", 1).replacen(VIRTUAL, "", 1);
+    is_told(&known, "whose calls the app proves");
+}
+
 /// A payment, and behind it the question what became of it, where the account has one asked.
 #[test]
 fn a_stop_waits_longer_than_a_payment_with_its_question() {

@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 
+use crate::caller::App;
 use crate::secret::{SecretBytes, ct_eq, scoured, sha256};
 
 use super::reader::{Place, Table};
@@ -56,6 +57,12 @@ impl Keys<'_, '_> {
 }
 
 impl Known {
+    /// Keeps in mind the keys by which an application is known, which are their digests.
+    pub(super) fn note_keys(&self, app: &App, place: Place) {
+        let (owner, digests) = (app.tenant.as_str().to_owned(), app.key_hashes.clone());
+        self.0.borrow_mut().push(Held { place, app: Some(owner), digests });
+    }
+
     /// Says which secrets of applications are an account's, or those of an application before.
     pub(super) fn check(self, root: &Table<'_>) {
         let mut held = self.0.into_inner();

@@ -67,13 +67,6 @@ fn needs(profile: &Profile, scheme: Scheme) -> bool {
     profile.apis.iter().any(|api| api.credential == scheme)
 }
 
-/// Whether calls are proved with a secret of the caller's own, whatever else it shows.
-pub(super) fn proves(profile: &Profile) -> bool {
-    let schemes = [Scheme::SortedDigest, Scheme::AccessHeaders];
-    let signed = profile.apis.iter().any(|api| api.signature.is_some());
-    signed || schemes.into_iter().any(|scheme| needs(profile, scheme))
-}
-
 /// The keys that the profile's schemes need; real and virtual credentials have the same shape.
 fn held(keys: &Keys<'_, '_>, profile: &Profile) -> Credentials {
     let basic = needs(profile, Scheme::Basic).then(|| basic(keys)).flatten();

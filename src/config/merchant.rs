@@ -14,8 +14,7 @@ use crate::provider::{
 use crate::vault::Tenant;
 
 use super::apart::Known;
-use super::credentials::{credentials, proves, virtuals};
-use super::listener::Listen;
+use super::credentials::{credentials, virtuals};
 use super::profile::{hosts, name};
 use super::reader::Table;
 
@@ -53,9 +52,6 @@ fn check_alone(table: &Table<'_>, app: &App, others: &[App]) {
     };
     check("name", "is the name of another app", &|other| {
         other.tenant.as_str() == app.tenant.as_str()
-    });
-    check("key_sha256", "lists a key of another app; give each its own", &|other| {
-        app.key_hashes.iter().any(|hash| other.key_hashes.contains(hash))
     });
     check("client_names", "lists a name of another app; give each its own", &|other| {
         let has = |name: &String| other.client_names.iter().any(|of| of.eq_ignore_ascii_case(name));
@@ -152,6 +148,9 @@ pub(super) fn accounts(
             accounts.push(Arc::new(account));
         }
         table.finish();
+    }
+    for (app, table) in tables_of(root, apps) {
+        known.note_keys(app, table.place("key_sha256"));
     }
     known.check(root);
     if accounts.is_empty() {
@@ -290,43 +289,16 @@ fn callback(table: &Table<'_>, apps: &Apps, account: &str) -> Option<(String, Ur
     Some((app?.tenant.as_str().to_owned(), url?))
 }
 
-/// Grants name accounts that exist and are of the app's own mode: a test token never reaches a live
-/// host, nor the other way round. The app must be able to show who it is there.
-pub(super) fn check_grants(
-    root: &Table<'_>,
-    apps: &Apps,
-    registry: &Registry,
-    private: Option<&Listen>,
-) {
-    let certificates = private.is_none_or(|listen| listen.client_ca.is_some());
-    for table in root.tables("app") {
-        let Some(app) = table.string("name").and_then(|name| apps.named(&name)) else {
-            continue;
-        };
-        let names = certificates && !app.client_names.is_empty();
-        let is_known = names || !app.key_hashes.is_empty();
-        for (at, granted) in app.accounts.iter().enumerate() {
-            match registry.account(granted) {
-                None => table.fail("accounts", "names an account that is not there"),
-                Some(account) if account.mode != app.mode => {
-                    table.fail("accounts", "names an account of the other mode (test and live)");
-                }
-                Some(account) if account.virtual_of(app.tenant.as_str()).is_some() => {}
-                Some(account) if proves(&account.profile) => {
-                    table.fail_at("accounts", at, NO_PROOF);
-                }
-                Some(_) if !is_known => table.fail_at("accounts", at, UNKNOWN),
-                Some(_) => {}
-            }
-        }
-    }
+/// Every app that could be read.
+pub(super) fn tables_of<'d, 'a>(
+    root: &Table<'d>,
+    apps: &'a Apps,
+) -> impl Iterator<Item = (&'a App, Table<'d>)> {
+    root.tables("app").into_iter().filter_map(|table| {
+        let app = apps.named(&table.string("name")?)?;
+        Some((app, table))
+    })
 }
-
-const NO_PROOF: &str = "is an account whose calls the app proves with a secret of its own: it needs \
-                        a table of its name in [account.virtual]";
-const UNKNOWN: &str = "is an account at which the app can show nothing: it needs key_sha256, \
-                       client_names with private.client_ca, or a table of its name in \
-                       [account.virtual]";
 
 #[cfg(test)]
 mod tests {

@@ -8,6 +8,7 @@ mod apart;
 mod audit;
 mod change;
 mod credentials;
+mod grants;
 mod intake;
 mod listener;
 mod merchant;
@@ -207,7 +208,7 @@ fn config(root: &Table<'_>, elsewhere: &mut Vec<Problem>) -> Option<Config> {
     let process = process(root);
     let apps = merchant::apps(root);
     let registry = merchant::accounts(root, &profiles, &apps, upstream.danger_plain_http);
-    merchant::check_grants(root, &apps, &registry, private.as_ref());
+    grants::check(root, &apps, &registry, private.as_ref());
     upstream.hosts = upstream::hosts(&way_out, &registry, &upstream.terms);
     let longest = upstream.longest().max(upstream.longest_asked(&registry));
     if Duration::from_secs(shutdown) <= longest {

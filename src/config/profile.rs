@@ -181,6 +181,7 @@ fn route(table: Table<'_>, apis: &[Api]) -> Option<Route> {
     let encoding = encoding(&table);
     let body_limit = table.number("body_limit_bytes", BODY_LIMIT, 1..=BODY_LIMIT_MAX);
     let interface = api.and_then(|at| apis.get(at));
+    check_proof(&table, method.as_ref(), encoding, interface);
     let request = RequestRules {
         reveal: reveals(&table, method.as_ref()),
         sign: sign(&table, method.as_ref(), interface),
@@ -190,6 +191,7 @@ fn route(table: Table<'_>, apis: &[Api]) -> Option<Route> {
         sealed: pointers(&table, "sealed"),
         return_url: pointers(&table, "return_url"),
     };
+    check_places(&table, &request, interface);
     let answer = table.table_or_empty("answer");
     let rules = answer_rules(&answer);
     answer.finish();
@@ -245,7 +247,23 @@ fn sign(table: &Table<'_>, method: Option<&Method>, api: Option<&Api>) -> Vec<Po
     fields
 }
 
-fn has_body(method: &Method) -> bool {
+/// What a call is proved by must be in it.
+fn check_proof(table: &Table<'_>, method: Option<&Method>, encoding: Encoding, api: Option<&Api>) {
+    let in_body =
+        [Scheme::BodyValue, Scheme::HandleValue, Scheme::SortedDigest, Scheme::AccessHeaders];
+    let Some(api) = api.filter(|api| in_body.contains(&api.credential)) else { return };
+    if method.is_some_and(|method| !has_body(method)) {
+        table.fail("method", "has no body, and a body proves the calls of this interface");
+    }
+    if api.credential == Scheme::AccessHeaders && encoding == Encoding::Form {
+        table.fail(
+            "encoding",
+            "must be json: a normalised document proves the calls of this interface",
+        );
+    }
+}
+
+pub(super) fn has_body(method: &Method) -> bool {
     *method != Method::GET && *method != Method::DELETE
 }
 
@@ -282,6 +300,22 @@ fn reveals(table: &Table<'_>, method: Option<&Method>) -> Vec<Reveal> {
         table.finish();
     }
     reveals
+}
+
+/// No two of what is put into a request have one place.
+fn check_places(table: &Table<'_>, request: &RequestRules, api: Option<&Api>) {
+    let value = api.and_then(|api| api.value.as_ref());
+    let mut taken: Vec<_> = request.reveal.iter().map(|reveal| &reveal.pointer).collect();
+    if value.is_some_and(|value| taken.contains(&value)) {
+        table.fail("reveal", "has the place of the interface's own value");
+    }
+    taken.extend(value);
+    for (key, pointers) in [("callback_url", &request.callback_url), ("sealed", &request.sealed)] {
+        if pointers.iter().any(|pointer| taken.contains(&pointer)) {
+            table.fail(key, "has a place where something else is put already");
+        }
+        taken.extend(pointers);
+    }
 }
 
 fn reveal(table: &Table<'_>) -> Option<Reveal> {

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use sha2::{Digest, Sha256};
+
 use super::{Place, shipped};
 
 const REQUEST: &str = include_str!("../vectors/keys/request.pem");
@@ -124,4 +126,42 @@ fn one_application_may_hold_the_same_at_several_accounts() {
     let text = fs::read_to_string(place.path("secrets/shop-paymega.key")).unwrap();
     place.write("secrets/shop-qostiq.secret", &text, 0o600);
     assert_eq!(told(&place, ""), [""; 0]);
+}
+
+/// The SHA-256 of what is in a file, as `key_sha256` has it.
+fn key_of(place: &Place, file: &str) -> String {
+    let text = fs::read_to_string(place.path(&format!("secrets/{file}"))).unwrap();
+    let digest = Sha256::digest(text.trim_end().as_bytes());
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[test]
+fn an_applications_key_is_no_secret_of_an_account_or_of_another_application() {
+    let place = Place::documented();
+    place.write("secrets/stall.key", "of the stall", 0o600);
+    let hmac = STALL.replace("\"rsa\"", "\"hmac\"").replace("stall.pub", "stall.key");
+    let with_key = |file: &str| {
+        let key = "0000000000000000000000000000000000000000000000000000000000000001";
+        hmac.replace(key, &key_of(&place, file))
+    };
+    assert_eq!(told(&place, &with_key("stall.key")), [""; 0], "its own");
+    let key = "app[1].key_sha256";
+    assert_eq!(told(&place, &with_key("paymega.key")), same(key, "account[0].credentials.key"));
+    let shops = "account[0].virtual.shop.key";
+    assert_eq!(told(&place, &with_key("shop-paymega.key")), same(key, shops));
+    // The other way round: the application is told that comes later in the file.
+    place.write("secrets/stall.key", "pk_live_of_the_shop", 0o600);
+    let reference = place.reference();
+    let begin = reference.find("key_sha256 = [").unwrap();
+    let end = begin + reference[begin..].find(']').unwrap() + 1;
+    let shop = format!("key_sha256 = [\"{}\"]", key_of(&place, "stall.key"));
+    place.write(
+        "portcullis.toml",
+        &(reference[..begin].to_owned() + &shop + &reference[end..]),
+        0o644,
+    );
+    let stalls = ["request_key", "alert_key"].map(|name| {
+        same(&format!("account[2].virtual.stall.{name}"), "app[0].key_sha256").remove(0)
+    });
+    assert_eq!(told(&place, &hmac), stalls);
 }
