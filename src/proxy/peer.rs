@@ -404,8 +404,8 @@ impl Peer {
     }
 
     /// Notes how far its clock is from ours, now and then. What is left behind tells nothing more.
-    pub(crate) fn answered(&self, headers: &HeaderMap, now: Instant) {
-        let Some(told) = self.told.as_ref().filter(|_| self.skew.is_due(now)) else { return };
+    pub(crate) fn answered(&self, headers: &HeaderMap, begun: Instant) {
+        let Some(told) = self.told.as_ref().filter(|_| self.skew.is_due(begun)) else { return };
         let known = self.known();
         if let Some(seconds) = skew::seconds(headers, Timestamp::system()).filter(|_| !known.left) {
             told.metrics.clock_ahead(&self.label, seconds);

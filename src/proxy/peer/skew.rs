@@ -12,6 +12,8 @@ use crate::card::Timestamp;
 
 /// Between two looks.
 const EVERY: Duration = Duration::from_secs(5);
+/// An answer that took longer says less than that: its date is of some moment between.
+const LONG: Duration = Duration::from_secs(5);
 /// What is farther off is told as this, in seconds.
 const MOST: i64 = 86_400;
 
@@ -26,14 +28,17 @@ impl Skew {
         Self { since: Instant::now(), next_millis: AtomicU64::new(0) }
     }
 
-    /// Whether it is time to look, for the one who asks first.
-    pub(super) fn is_due(&self, now: Instant) -> bool {
+    /// Whether it is time to look at the answer to a request that began then, for the one who asks
+    /// first.
+    pub(super) fn is_due(&self, begun: Instant) -> bool {
         let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-        let now = millis(now.saturating_duration_since(self.since));
+        let at = millis(begun.saturating_duration_since(self.since));
         let due = self.next_millis.load(Ordering::Relaxed);
-        let next = now.saturating_add(millis(EVERY));
+        let next = at.saturating_add(millis(EVERY));
         let (done, relaxed) = (Ordering::Relaxed, Ordering::Relaxed);
-        due <= now && self.next_millis.compare_exchange(due, next, done, relaxed).is_ok()
+        due <= at
+            && begun.elapsed() <= LONG
+            && self.next_millis.compare_exchange(due, next, done, relaxed).is_ok()
     }
 }
 
@@ -71,11 +76,23 @@ mod tests {
         assert_eq!(seconds(&HeaderMap::new(), now), None);
     }
 
-    #[test]
-    fn it_is_looked_at_once_in_five_seconds() {
+    #[tokio::test(start_paused = true)]
+    async fn it_is_looked_at_once_in_five_seconds() {
         let skew = Skew::new();
-        let at = |millis| skew.since + Duration::from_millis(millis);
-        let due = [0, 1, 4_999, 5_000, 5_001, 10_000].map(|millis| skew.is_due(at(millis)));
+        let mut due = Vec::new();
+        for millis in [0, 1, 4_999, 5_000, 5_001, 10_000] {
+            tokio::time::sleep_until(skew.since + Duration::from_millis(millis)).await;
+            due.push(skew.is_due(Instant::now()));
+        }
         assert_eq!(due, [true, false, false, true, false, true]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_took_long_is_passed_over() {
+        let skew = Skew::new();
+        let begun = Instant::now();
+        tokio::time::sleep(LONG + Duration::from_millis(2)).await;
+        assert!(!skew.is_due(begun));
+        assert!(skew.is_due(begun + Duration::from_millis(2)));
     }
 }
