@@ -160,3 +160,16 @@ fn key_of(arrived: &Arrived<'_, '_>) -> Result<Option<Packer>, Refusal> {
     }
     Ok(Some(packer))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_provider_or_one_before_it_failed_with_tells_nothing_of_the_payment() {
+        let definite = [200, 201, 302, 400, 401, 404, 409, 422, 429, 499];
+        assert!(definite.into_iter().all(is_definite));
+        let unknown = [500, 501, 502, 503, 504, 520, 599];
+        assert!(!unknown.into_iter().any(is_definite));
+    }
+}

@@ -12,7 +12,7 @@ use portcullis_sandbox::world::Options;
 use portcullis_sandbox::world::accounts::App;
 use serde_json::{Value, json};
 
-use super::house::{House, assert_problem, session_of};
+use super::house::{House, assert_problem, invoice_of, session_of};
 use super::line::{Ask, Version};
 
 const SOON: Duration = Duration::from_secs(10);
@@ -162,6 +162,30 @@ async fn a_sale_under_way_ends_with_what_it_began_with() {
         let answer = house.private(version).await.send(&house.invoice("paymega", App::Shop)).await;
         assert_eq!(answer.status, 201, "{}", answer.text());
     }
+}
+
+#[tokio::test]
+async fn callbacks_wait_while_their_application_may_not_use_the_account() {
+    let house = House::open().await;
+    let text = house.config_text();
+    let url = format!("\"callback_url\":\"{}/callbacks/paymega\",", house.world.shop.url());
+    let ask = house.invoice("paymega", App::Shop);
+    let body = String::from_utf8(ask.body.to_vec()).unwrap();
+    let ask = ask.with_body(body.replacen("\"currency\"", &format!("{url}\"currency\""), 1));
+    let (invoice, _) = invoice_of(&house.private(Version::Http1).await.send(&ask).await);
+    let paymega = &house.world.paymega;
+    let last = || paymega.deliveries_of(&invoice).pop();
+    until(SOON, || last()?.delivered().then_some(())).await.expect("it is told that it was made");
+
+    house.change(&text.replacen("accounts = [\"paymega\", ", "accounts = [", 1)).await;
+    let before = house.world.shop.told().len();
+    assert!(paymega.settle(&invoice, "processed", "ok"));
+    let tried = || last().filter(|it| it.status == "processed" && it.attempts.len() > 1);
+    let refused = until(SOON, tried).await.unwrap();
+    assert!(refused.attempts.iter().all(|status| *status == Some(502)), "{refused:?}");
+    assert_eq!(house.world.shop.told().len(), before);
+    house.change(&text).await;
+    until(SOON, || last()?.delivered().then_some(())).await.expect("it comes once it may");
 }
 
 #[tokio::test]
