@@ -19,6 +19,8 @@ const INVOICE: &str =
 const CHALLENGE: &str =
     include_str!("../../tests/fixtures/providers/corefy/paymega-en.sale-answer-3ds1.json");
 
+/// What the provider calls it.
+const NAME: &str = "cpi_eqUNbE6SpIEmRB2K";
 /// A revealed token is shorter than it was; what is longer than this was padded.
 const HALF_PADDED: usize = sale::PADDED / 2;
 /// The same.
@@ -110,9 +112,11 @@ impl Provider {
 
     fn answer(&self, head: &[u8], body: &[u8]) -> std::borrow::Cow<'_, [u8]> {
         if !head.starts_with(b"POST /payment/sale ") && !head.starts_with(b"POST /sale ") {
-            // Each invoice has a token of its own, as with the provider.
+            // Each invoice has a name and a token of its own, as with the provider.
             let number = self.invoices.fetch_add(1, Ordering::Relaxed);
-            let invoice = INVOICE.replace(bearer(), &format!("{}{number}", bearer()));
+            let invoice = INVOICE
+                .replace(bearer(), &format!("{}{number}", bearer()))
+                .replace(NAME, &format!("{NAME}{number}"));
             return wire::answer(201, &invoice).into();
         }
         self.seen.sales.fetch_add(1, Ordering::Relaxed);
