@@ -124,3 +124,26 @@ pub(super) fn harden(headers: &mut HeaderMap) {
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::CleartextBody;
+
+    /// It may run scripts and post forms, and has no origin: not ours, nor anybody's.
+    #[test]
+    fn a_page_that_is_passed_on_has_no_origin() {
+        let page = Relayed {
+            status: StatusCode::OK,
+            location: None,
+            content_type: Some("text/html".to_owned()),
+            body: CleartextBody::from(b"<p>Bank".to_vec()),
+        };
+        let reply = relayed(page, Language::English);
+        let policy = reply.headers.get(CONTENT_SECURITY_POLICY).unwrap().to_str().unwrap();
+        let words: Vec<_> = policy.split(';').next().unwrap().split(' ').collect();
+        assert_eq!(words.first(), Some(&"sandbox"), "{policy}");
+        assert!(!words.contains(&"allow-same-origin"), "{policy}");
+        assert!(policy.contains("base-uri 'none'"), "{policy}");
+    }
+}
