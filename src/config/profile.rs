@@ -330,10 +330,17 @@ fn reveal(table: &Table<'_>) -> Option<Reveal> {
 }
 
 fn answer_rules(table: &Table<'_>) -> AnswerRules {
+    let (handle, handle_id) = (pointers(table, "handle"), pointer(table, "handle_id"));
+    if handle_id.iter().any(|id| !handle.iter().all(|handle| id.is_beside(handle))) {
+        table.fail(
+            "handle_id",
+            "must go through the same `*` as each pointer of handle, and no other",
+        );
+    }
     AnswerRules {
-        handle: pointers(table, "handle"),
+        handle,
         handle_except: table.texts("handle_except"),
-        handle_id: pointer(table, "handle_id"),
+        handle_id,
         callback_url: pointers(table, "callback_url"),
         challenge: pointers(table, "challenge"),
         payform_url: pointer(table, "payform_url"),

@@ -11,8 +11,8 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::card::{Card, Cvv, Pan, Timestamp};
 use crate::provider::{Account, AnswerRules};
-use crate::secret::CleartextBody;
-use crate::vault::{Audience, Context};
+use crate::secret::{CleartextBody, SecretBytes};
+use crate::vault::Audience;
 use crate::wire::{
     Document, Encoding, Finding, Known, Pointer, Spelled, Text, Value, WireError, contains_card,
     parse, scan_json, scan_text, without,
@@ -387,21 +387,20 @@ impl Flow {
         };
         let found = rules.handle.iter().map(|pointer| {
             let values = document.select(pointer).into_iter();
-            values.filter(|value| secret(value)).collect::<Vec<_>>()
+            values.filter(|value| secret(value)).map(|value| (pointer, value)).collect::<Vec<_>>()
         });
-        let id = rules.handle_id.as_ref().and_then(|pointer| document.find(pointer)?.text());
-        let context = HandleContext::to_keep(scope.context, id.as_ref());
-        for value in found.into_iter().find(|values| !values.is_empty()).unwrap_or_default() {
+        for (pointer, value) in
+            found.into_iter().find(|found| !found.is_empty()).unwrap_or_default()
+        {
             let Some(token) = value.text() else { continue };
             let life = super::bearer::life(token.as_str(), now).unwrap_or(PAYMENT_LIFE);
             let secret = token.as_bytes();
-            let handle = context.reveal(|context| {
-                let context = match scope.context {
-                    Some(_) => Context::New(context),
-                    None => Context::IfNone(context),
-                };
-                self.vault.keep_bearer(secret, &scope.audience, context, life, now)
-            });
+            let id = rules.handle_id.as_ref().and_then(|id| id.beside(pointer, value)?.text());
+            let context = |earlier: Option<SecretBytes>| {
+                let earlier = earlier.map(HandleContext::kept);
+                HandleContext::to_keep(scope.context, earlier.as_ref(), id.as_ref())
+            };
+            let handle = self.vault.keep_bearer(secret, &scope.audience, context, life, now);
             let handle = handle.map_err(|_| Refusal::AnswerWithheld(Withheld::NotKept))?;
             handle.reveal(|text| changes.put_text(value.span(), text));
             concealed.add(secret);

@@ -43,16 +43,25 @@ impl HandleContext {
         self.0.reveal(|context| parts(context).1.map(then))
     }
 
-    /// What to keep: this, if there is any, and the id that an answer named.
-    pub(super) fn to_keep(this: Option<&Self>, id: Option<&Text<'_>>) -> SecretBytes {
-        let pack =
-            |url: &[u8], id: &Text<'_>| Packer::of(WITH_ID).put(url).put(id.as_bytes()).close();
-        match (this, id) {
-            (Some(this), Some(id)) => this.return_url(|url| pack(url, id)),
-            (Some(this), None) => this.0.reveal(SecretBytes::from_slice),
-            (None, Some(id)) => pack(b"", id),
-            (None, None) => SecretBytes::from_slice(b""),
-        }
+    /// What to keep: what the request was about, else what was kept before; and the id that the
+    /// answer names, else one that is known already.
+    pub(super) fn to_keep(
+        asked: Option<&Self>,
+        earlier: Option<&Self>,
+        id: Option<&Text<'_>>,
+    ) -> SecretBytes {
+        let none = Self(SecretBytes::from_slice(b""));
+        let earlier = earlier.unwrap_or(&none);
+        let named = id.map(Text::as_bytes).filter(|id| !id.is_empty());
+        asked.unwrap_or(earlier).0.reveal(|asked| {
+            earlier.0.reveal(|earlier| {
+                let (url, known) = parts(asked);
+                match named.or(known).or(parts(earlier).1) {
+                    Some(id) => Packer::of(WITH_ID).put(url).put(id).close(),
+                    None => SecretBytes::from_slice(url),
+                }
+            })
+        })
     }
 }
 
@@ -64,13 +73,13 @@ fn parts(context: &[u8]) -> (&[u8], Option<&[u8]>) {
     both.unwrap_or((context, None))
 }
 
-/// What names the payment of a handle: what the provider calls it, else the secret itself. One of
-/// the two is empty.
-pub(super) fn payment<T>(bearer: &Bearer, then: impl FnOnce([&[u8]; 2]) -> T) -> T {
+/// What names the payment of a handle: the secret itself, and what the provider calls it, where an
+/// answer said so.
+pub(super) fn payment<T>(bearer: &Bearer, then: impl FnOnce(&[u8], Option<&[u8]>) -> T) -> T {
     let Bearer { secret, context, .. } = bearer;
-    context.reveal(|context| match parts(context).1 {
-        Some(id) if !id.is_empty() => then([b"", id]),
-        _ => secret.reveal(|secret| then([secret, b""])),
+    context.reveal(|context| {
+        let id = parts(context).1.filter(|id| !id.is_empty());
+        secret.reveal(|secret| then(secret, id))
     })
 }
 
@@ -81,7 +90,7 @@ mod tests {
     fn kept(url: &str, id: Option<&str>) -> HandleContext {
         let url = HandleContext::alone(url.as_bytes());
         let id = id.map(Text::Borrowed);
-        HandleContext::kept(HandleContext::to_keep(Some(&url), id.as_ref()))
+        HandleContext::kept(HandleContext::to_keep(Some(&url), None, id.as_ref()))
     }
 
     fn read(context: &HandleContext) -> (Vec<u8>, Option<Vec<u8>>) {
@@ -108,8 +117,30 @@ mod tests {
             let expected = (url.into(), Some(b"cpi_1".to_vec()));
             let context = kept(url, Some("cpi_1"));
             assert_eq!(read(&context), expected, "{url}");
-            let again = HandleContext::kept(HandleContext::to_keep(Some(&context), None));
-            assert_eq!(read(&again), expected, "{url}");
+            for (asked, earlier) in [(Some(&context), None), (None, Some(&context))] {
+                let again = HandleContext::kept(HandleContext::to_keep(asked, earlier, None));
+                assert_eq!(read(&again), expected, "{url}");
+            }
         }
+    }
+
+    #[test]
+    fn what_an_answer_does_not_say_stays_as_it_was() {
+        let merge = |asked: Option<&HandleContext>, earlier: &HandleContext, id: Option<&str>| {
+            let id = id.map(Text::Borrowed);
+            read(&HandleContext::kept(HandleContext::to_keep(asked, Some(earlier), id.as_ref())))
+        };
+        let (old, new) = (kept("https://a", Some("cpi_1")), kept("https://b", None));
+        let without = kept("https://a", None);
+        let told = |url: &str, id: &str| (url.into(), Some(id.into()));
+        assert_eq!(merge(Some(&new), &old, None), told("https://b", "cpi_1"), "made again");
+        assert_eq!(
+            merge(None, &without, Some("cpi_1")),
+            told("https://a", "cpi_1"),
+            "read by its id"
+        );
+        assert_eq!(merge(None, &old, Some("")), told("https://a", "cpi_1"), "an id that is none");
+        assert_eq!(merge(None, &old, Some("cpi_2")), told("https://a", "cpi_2"));
+        assert_eq!(merge(None, &without, None), ("https://a".into(), None));
     }
 }

@@ -127,8 +127,9 @@ impl<'n> Named<'n> {
         let [path, query, body] = self.says;
         match self.bearer {
             None => then(&[path, query, body]),
-            Some(bearer) => handle_context::payment(bearer, |[secret, id]| {
-                then(&[path, query, body, secret, id])
+            Some(bearer) => handle_context::payment(bearer, |secret, id| match id {
+                Some(id) => then(&[path, query, body, b"", id]),
+                None => then(&[path, query, body, secret, b""]),
             }),
         }
     }

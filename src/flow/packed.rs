@@ -21,6 +21,12 @@ impl Packer {
         self
     }
 
+    /// With nothing in it, in the same memory.
+    pub(super) fn emptied(mut self) -> Self {
+        self.0.clear();
+        self
+    }
+
     pub(super) fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::card::Timestamp;
 use crate::provider::{PaymentKey, Route};
-use crate::vault::{Claim, Guarded, Payment};
+use crate::vault::{Claim, Guarded, Payment, PaymentName};
 
 use super::forward::{Arrived, Pending};
 use super::packed::Packer;
@@ -30,8 +30,8 @@ impl Flow {
         arrived: &Arrived<'_, '_>,
         now: Timestamp,
     ) -> Result<Option<Payment>, Refusal> {
-        let Some(key) = key_of(arrived)? else { return Ok(None) };
-        first(self.vault.claim_payment(key.as_bytes(), now)?, || about(arrived)).map(Some)
+        let Some((name, other)) = self.names_of(arrived)? else { return Ok(None) };
+        first(self.vault.claim_payment(name, other, now)?, || about(arrived)).map(Some)
     }
 
     /// Whether the payment could be claimed; nothing is.
@@ -40,8 +40,23 @@ impl Flow {
         arrived: &Arrived<'_, '_>,
         now: Timestamp,
     ) -> Result<(), Refusal> {
-        let Some(key) = key_of(arrived)? else { return Ok(()) };
-        first(self.vault.look_payment(key.as_bytes(), now), || about(arrived)).map(drop)
+        let Some((name, other)) = self.names_of(arrived)? else { return Ok(()) };
+        first(self.vault.look_payment(name, other, now), || about(arrived)).map(drop)
+    }
+
+    /// What the payment is called here; that of a handle by its secret, and by what the provider
+    /// calls it where that is known. None where a value is missing.
+    fn names_of(
+        &self,
+        arrived: &Arrived<'_, '_>,
+    ) -> Result<Option<(PaymentName, Option<PaymentName>)>, Refusal> {
+        let name = |key: &Packer| self.vault.payment_name(key.as_bytes());
+        let Some(key) = key_of(arrived, Handle::Secret, Packer::default())? else {
+            return Ok(None);
+        };
+        let by_secret = name(&key);
+        let by_id = key_of(arrived, Handle::Id, key.emptied())?;
+        Ok(Some((by_secret, by_id.as_ref().map(name))))
     }
 
     /// Claims the payment that a card form is about: that of the secrets it was filled in with.
@@ -51,13 +66,15 @@ impl Flow {
         now: Timestamp,
     ) -> Result<Option<Payment>, Refusal> {
         let Some(key) = key else { return Ok(None) };
-        first(self.vault.claim_payment(key.as_bytes(), now)?, About::default).map(Some)
+        let name = self.vault.payment_name(key.as_bytes());
+        first(self.vault.claim_payment(name, None, now)?, About::default).map(Some)
     }
 
     /// Whether that payment could be claimed; nothing is.
     pub(super) fn check_form(&self, key: Option<&Packer>, now: Timestamp) -> Result<(), Refusal> {
         let Some(key) = key else { return Ok(()) };
-        first(self.vault.look_payment(key.as_bytes(), now), About::default).map(drop)
+        let name = self.vault.payment_name(key.as_bytes());
+        first(self.vault.look_payment(name, None, now), About::default).map(drop)
     }
 
     /// What became of a payment whose claim is held: a provider's answer of this status, or not.
@@ -132,31 +149,41 @@ const fn is_definite(status: u16) -> bool {
     status < 500
 }
 
+/// By what the payment of a handle is named.
+#[derive(Clone, Copy)]
+enum Handle {
+    Secret,
+    Id,
+}
+
 /// The account, the route and the values of the key, each behind its length; none where a value is
-/// missing.
-fn key_of(arrived: &Arrived<'_, '_>) -> Result<Option<Packer>, Refusal> {
+/// missing, or nothing is named by an id.
+fn key_of(arrived: &Arrived<'_, '_>, by: Handle, into: Packer) -> Result<Option<Packer>, Refusal> {
     let Arrived { place, body, known, .. } = arrived;
     let (account, route) = (place.account, place.route);
     let keys = &route.request.payment_key;
-    if keys.is_empty() {
+    let has_handle = keys.iter().any(|key| matches!(key, PaymentKey::Handle));
+    if keys.is_empty() || (matches!(by, Handle::Id) && !has_handle) {
         return Ok(None);
     }
-    let mut packer = Packer::of(&account.name).put(route.name.as_bytes());
+    let mut packer = into.put(account.name.as_bytes()).put(route.name.as_bytes());
     for key in keys {
-        packer = match (key, body, &known.bearer) {
+        let more = match (key, body, &known.bearer) {
             (PaymentKey::Handle, _, Some(bearer)) => {
-                handle_context::payment(bearer, |[secret, id]| packer.put(secret).put(id))
+                handle_context::payment(bearer, |secret, id| match by {
+                    Handle::Secret => Some(packer.put(secret)),
+                    Handle::Id => id.map(|id| packer.put(b"").put(id)),
+                })
             }
             (PaymentKey::Field(pointer), Some(fields), _) => {
                 let field = fields.find(pointer)?;
                 let value = field.as_ref().and_then(|field| field.content.signed());
-                match value.filter(|value| !value.is_empty()) {
-                    Some(value) => packer.put(value),
-                    None => return Ok(None),
-                }
+                value.filter(|value| !value.is_empty()).map(|value| packer.put(value))
             }
-            _ => return Ok(None),
+            _ => None,
         };
+        let Some(more) = more else { return Ok(None) };
+        packer = more;
     }
     Ok(Some(packer))
 }

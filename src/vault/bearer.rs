@@ -25,18 +25,9 @@ pub struct Bearer {
     pub context: SecretBytes,
 }
 
-/// What is kept beside a secret.
-#[derive(Debug, Clone, Copy)]
-pub enum Context<'c> {
-    /// This.
-    New(&'c [u8]),
-    /// What was kept before, or this.
-    IfNone(&'c [u8]),
-}
-
 impl Vault {
-    /// Keeps a secret for one account of one application. Keeping it again gives the same handle
-    /// and a new life.
+    /// Keeps a secret for one account of one application, and beside it what `context` makes of
+    /// what was kept there before. Keeping it again gives the same handle and a new life.
     ///
     /// # Errors
     /// No room.
@@ -44,20 +35,14 @@ impl Vault {
         &self,
         secret: &[u8],
         audience: &Audience,
-        context: Context<'_>,
+        context: impl FnOnce(Option<SecretBytes>) -> SecretBytes,
         ttl: Duration,
         now: Timestamp,
     ) -> Result<Handle, VaultError> {
         let handle = self.derive_handle(secret, audience);
-        let put = |context: &[u8]| self.put_bearer(secret, context, &handle, audience, ttl, now);
-        match context {
-            Context::New(context) => put(context),
-            Context::IfNone(context) => {
-                let account = audience.account.as_str();
-                let earlier = self.open_bearer(&handle, account, audience.mode, now);
-                earlier.map_or_else(|_| put(context), |earlier| earlier.context.reveal(put))
-            }
-        }?;
+        let earlier = self.open_bearer(&handle, audience.account.as_str(), audience.mode, now);
+        let context = context(earlier.ok().map(|bearer| bearer.context));
+        context.reveal(|text| self.put_bearer(secret, text, &handle, audience, ttl, now))?;
         Ok(handle)
     }
 

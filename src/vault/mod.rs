@@ -31,13 +31,13 @@ mod text;
 mod transfer;
 mod usage;
 
-pub use bearer::{Bearer, Context};
+pub use bearer::Bearer;
 pub use cards::{CvvLease, Found, KeptCard, Metadata, Preview, Redeemed};
 pub use fingerprint::Fingerprint;
 pub use keyring::{Keyring, KeyringError, Rotation, Versioned};
 pub use mark::{CLAIM_LIFE, Mark};
 pub use once::{Claim, Once};
-pub use payment::{Guarded, Payment};
+pub use payment::{Guarded, Payment, PaymentName};
 pub use relay::{Begun, Relay, RelayState};
 pub use session::{SeenSession, Session};
 pub use transfer::{Ask, HeldVault, Left, NONCE_BYTES, Proofs, Role, TransferError};

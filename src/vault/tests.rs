@@ -12,6 +12,12 @@ const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
 const MINUTE: Duration = Duration::from_secs(60);
 const NUMBER: &str = "5519283812030000";
 
+/// What is kept beside a secret, whatever was there.
+fn new(context: &[u8]) -> impl FnOnce(Option<SecretBytes>) -> SecretBytes {
+    let context = SecretBytes::from_slice(context);
+    move |_| context
+}
+
 fn vault() -> Vault {
     Vault::new(Keyring::random(), Limits::default())
 }

@@ -218,7 +218,6 @@ mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Duration;
 
-    use super::super::Context;
     use super::super::code::CODE_BYTES;
     use super::super::sealed::TAG_BYTES;
     use super::super::{
@@ -299,13 +298,17 @@ mod tests {
         let cvv_token = kept.cvv_token.unwrap();
         let id = giver.open_session(session(), NOW).unwrap();
         assert_eq!(giver.claim(b"callback", NOW), Ok(Mark::New));
-        let Ok(Guarded::First(payment)) = giver.claim_payment(b"p", NOW) else { panic!() };
+        let Ok(Guarded::First(payment)) = giver.claim_payment(giver.payment_name(b"p"), None, NOW)
+        else {
+            panic!()
+        };
         let shop = Tenant::new("shop");
         let claimed = giver.claim_once(&shop, &[b"k"], &[b"sale"], NOW);
         let Ok(Once::First(claim)) = claimed else { panic!() };
         let relay = giver.keep_relay(SecretBytes::from_slice(b"PaReq"), TTL, NOW).unwrap();
-        let handle =
-            giver.keep_bearer(b"jwt", &audience(), Context::IfNone(b""), TTL, NOW).unwrap();
+        let handle = giver
+            .keep_bearer(b"jwt", &audience(), |_| SecretBytes::from_slice(b""), TTL, NOW)
+            .unwrap();
         let pan = Pan::parse(b"4111111111111111").unwrap();
         assert_eq!(hand_over(&giver, &taker), 7);
         assert_eq!((giver.len(), taker.len()), (0, 7));
@@ -317,10 +320,14 @@ mod tests {
             assert_eq!(seen.session.owner, owner());
             vault.use_session(&id, &seen, NOW).unwrap();
             assert_eq!(vault.claim(b"callback", NOW), Ok(Mark::InFlight));
-            assert!(matches!(vault.claim_payment(b"p", NOW), Ok(Guarded::UnderWay)));
+            assert!(matches!(
+                vault.claim_payment(vault.payment_name(b"p"), None, NOW),
+                Ok(Guarded::UnderWay)
+            ));
             assert!(vault.open_bearer(&handle, "paymega", Mode::Test, NOW).is_ok());
-            let again =
-                vault.keep_bearer(b"jwt", &audience(), Context::IfNone(b""), TTL, NOW).unwrap();
+            let again = vault
+                .keep_bearer(b"jwt", &audience(), |_| SecretBytes::from_slice(b""), TTL, NOW)
+                .unwrap();
             assert_eq!(again.random_part(), handle.random_part());
             assert_eq!(vault.room_for_payment(), Ok(()));
             assert_eq!(vault.room_for_key(&shop), Ok(()));
@@ -329,7 +336,10 @@ mod tests {
         assert_eq!(taker.use_session(&id, &used_up, NOW), Err(VaultError::NotFound));
         // What either of them does the other one sees, and a code is handed out once.
         giver.lose_payment(&payment, NOW);
-        assert!(matches!(taker.claim_payment(b"p", NOW), Ok(Guarded::Unknown)));
+        assert!(matches!(
+            taker.claim_payment(taker.payment_name(b"p"), None, NOW),
+            Ok(Guarded::Unknown)
+        ));
         giver.release(b"callback", NOW);
         assert_eq!(taker.claim(b"callback", NOW), Ok(Mark::New));
         let (_, lease) = take(&giver, &cvv_token, &kept.token).unwrap();

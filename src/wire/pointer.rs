@@ -51,6 +51,30 @@ impl Pointer {
     }
 }
 
+impl Pointer {
+    /// What this names beside a value that `other` named: in the same element of a list.
+    #[must_use]
+    pub fn beside<'a>(&self, other: &Self, value: Value<'a>) -> Option<Value<'a>> {
+        let shared = other.lists();
+        let up = other.0.len() - shared;
+        let element = (0..up).try_fold(value, |value, _| value.parent())?;
+        let way = self.0.get(shared..)?;
+        way.iter().try_fold(element, |value, token| token.children(value).next())
+    }
+
+    /// Whether this names one value beside each that `other` names.
+    #[must_use]
+    pub fn is_beside(&self, other: &Self) -> bool {
+        let shared = other.lists();
+        self.lists() == shared && self.0.get(..shared) == other.0.get(..shared)
+    }
+
+    /// Steps up to the last that names every element.
+    fn lists(&self) -> usize {
+        self.0.iter().rposition(|token| *token == Token::Any).map_or(0, |last| last + 1)
+    }
+}
+
 impl fmt::Display for Pointer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = String::new();
@@ -125,6 +149,43 @@ pub(super) fn write_escaped(text: &mut String, name: &str) {
 mod tests {
     use super::*;
     use crate::wire::parse;
+
+    #[test]
+    fn beside_each_value_of_a_list_is_what_its_own_element_has() {
+        let json =
+            br#"{"data":[{"id":"a","x":{"t":1}},{"x":{"t":2}},{"id":"c","x":{"t":3}}],"id":"d"}"#;
+        let document = parse(json).unwrap();
+        let beside = |id: &str, other: &str| -> Vec<_> {
+            let (id, other) = (Pointer::parse(id).unwrap(), Pointer::parse(other).unwrap());
+            let texts = document.select(&other).into_iter().map(|value| {
+                let id = id.beside(&other, value)?;
+                id.text().map(|text| text.as_str().to_owned())
+            });
+            texts.map(Option::unwrap_or_default).collect()
+        };
+        assert_eq!(beside("/data/*/id", "/data/*/x/t"), ["a", "", "c"]);
+        assert_eq!(beside("/id", "/data/1/x/t"), ["d"]);
+        assert_eq!(beside("/data/2/id", "/data/1/x/t"), ["c"]);
+    }
+
+    #[test]
+    fn a_pointer_is_beside_another_where_both_go_through_the_same_lists() {
+        let beside = |this: &str, other: &str| {
+            Pointer::parse(this).unwrap().is_beside(&Pointer::parse(other).unwrap())
+        };
+        for (this, other) in [("/id", "/a/t"), ("/data/*/id", "/data/*/a/t"), ("/*/*/i", "/*/*/t")]
+        {
+            assert!(beside(this, other), "{this} {other}");
+        }
+        for (this, other) in [
+            ("/data/*/id", "/data/t"),
+            ("/data/0/id", "/data/*/t"),
+            ("/id", "/*/t"),
+            ("/*/*/i", "/*/t"),
+        ] {
+            assert!(!beside(this, other), "{this} {other}");
+        }
+    }
 
     /// The document of RFC 6901 §5.
     const RFC: &str = r##"{"foo":["bar","baz"],"":0,"a/b":1,"c%d":2,"e^f":3,"g|h":4,"i\\j":5,

@@ -9,6 +9,7 @@ mod fifth;
 mod golden;
 mod highhelp;
 mod inquiry;
+mod invoices;
 mod payments;
 mod qostiq;
 mod refusals;

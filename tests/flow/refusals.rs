@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use portcullis::card::Mode;
-use portcullis::vault::{Account, Audience, Context, Tenant};
+use portcullis::secret::SecretBytes;
+use portcullis::vault::{Account, Audience, Tenant};
 
 use crate::bench::{
     Bench, CVV, NOW, OTHER, OTHER_KEY, PAN, SHOP, SHOP_KEY, basic, bearer, card, headers, refusal,
@@ -527,7 +528,7 @@ fn a_handle_of_the_other_mode_is_nobodys() {
         let handle = bench
             .flow
             .vault()
-            .keep_bearer(b"jwt", &audience, Context::IfNone(b""), life, NOW)
+            .keep_bearer(b"jwt", &audience, |_| SecretBytes::from_slice(b""), life, NOW)
             .unwrap();
         let seen = handle.reveal(|handle| refusal(bench.sale("paymega", handle, &json)));
         assert_eq!(seen, expected);

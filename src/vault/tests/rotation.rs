@@ -90,8 +90,7 @@ fn what_is_found_by_what_it_says_is_found_after_a_rotation() {
     assert_eq!(vault.claim(b"callback 8", NOW), Ok(Mark::New));
     assert_eq!(vault.newest(b"invoice 7", 5, MINUTE, NOW), Ok(true));
     let handle = |vault: &Vault| {
-        let handle =
-            vault.keep_bearer(b"jwt", &audience(), Context::New(b"context"), MINUTE, NOW).unwrap();
+        let handle = vault.keep_bearer(b"jwt", &audience(), new(b"context"), MINUTE, NOW).unwrap();
         handle.reveal(str::to_owned)
     };
     let before = handle(&vault);
@@ -108,7 +107,7 @@ fn what_is_found_by_what_it_says_is_found_after_a_rotation() {
 fn texts_and_handles_open_after_a_rotation_until_their_key_is_removed() {
     let (vault, one, two) = first_key();
     let text = vault.seal_text("callback", b"https://shop.example/");
-    let handle = vault.keep_bearer(b"jwt", &audience(), Context::IfNone(b""), MINUTE, NOW).unwrap();
+    let handle = vault.keep_bearer(b"jwt", &audience(), new(b""), MINUTE, NOW).unwrap();
     let relay = vault.keep_relay(SecretBytes::from_slice(b"pares"), 30 * MINUTE, NOW).unwrap();
     vault.rotate(&[(1, Some(&one)), (2, Some(&two))], NOW).unwrap();
     let newer = vault.seal_text("callback", b"https://shop.example/");

@@ -8,8 +8,7 @@ use super::*;
 fn the_same_secret_has_the_same_handle() {
     let vault = vault();
     let keep = |secret: &[u8], audience: &Audience| {
-        let handle =
-            vault.keep_bearer(secret, audience, Context::New(b"invoice 7"), MINUTE, NOW).unwrap();
+        let handle = vault.keep_bearer(secret, audience, new(b"invoice 7"), MINUTE, NOW).unwrap();
         handle.reveal(str::to_owned)
     };
     let first = keep(b"jwt", &audience());
@@ -23,16 +22,14 @@ fn the_same_secret_has_the_same_handle() {
     ];
     assert!(!others.contains(&first));
     let elsewhere = self::vault();
-    let handle =
-        elsewhere.keep_bearer(b"jwt", &audience(), Context::IfNone(b""), MINUTE, NOW).unwrap();
+    let handle = elsewhere.keep_bearer(b"jwt", &audience(), new(b""), MINUTE, NOW).unwrap();
     handle.reveal(|text| assert_ne!(text, first, "another root key"));
 }
 
 #[test]
 fn a_handle_opens_to_its_secret_and_names_its_owner() {
     let vault = vault();
-    let handle =
-        vault.keep_bearer(b"jwt", &audience(), Context::New(b"invoice 7"), MINUTE, NOW).unwrap();
+    let handle = vault.keep_bearer(b"jwt", &audience(), new(b"invoice 7"), MINUTE, NOW).unwrap();
     let open = |now| vault.open_bearer(&handle, "paymega", Mode::Live, now);
     let bearer = open(NOW).unwrap();
     assert!(bearer.secret.ct_eq(b"jwt") && bearer.context.ct_eq(b"invoice 7"));
@@ -41,32 +38,27 @@ fn a_handle_opens_to_its_secret_and_names_its_owner() {
         assert!(vault.open_bearer(&handle, account, mode, NOW).is_err(), "{account} {mode:?}");
     }
     assert!(open(NOW.plus(MINUTE)).is_err());
-    vault
-        .keep_bearer(b"jwt", &audience(), Context::New(b"invoice 8"), MINUTE, NOW.plus(MINUTE))
-        .unwrap();
+    vault.keep_bearer(b"jwt", &audience(), new(b"invoice 8"), MINUTE, NOW.plus(MINUTE)).unwrap();
     let again = open(NOW.plus(MINUTE)).unwrap();
     assert!(again.context.ct_eq(b"invoice 8"), "kept again: a new life, the new context");
 }
 
 #[test]
-fn a_context_for_where_there_is_none_leaves_the_earlier_one() {
+fn whoever_keeps_a_secret_again_is_told_what_was_kept_beside_it() {
     let vault = vault();
-    let keep = |context: Context<'_>, now| {
-        vault.keep_bearer(b"jwt", &audience(), context, 2 * MINUTE, now).unwrap()
+    let keep = |now, told: Option<&[u8]>, context: &[u8]| {
+        let merge = |earlier: Option<SecretBytes>| {
+            assert_eq!(earlier.map(|earlier| earlier.reveal(<[u8]>::to_vec)).as_deref(), told);
+            SecretBytes::from_slice(context)
+        };
+        vault.keep_bearer(b"jwt", &audience(), merge, 2 * MINUTE, now).unwrap()
     };
-    let context = |handle: &Handle, now| {
-        let bearer = vault.open_bearer(handle, "paymega", Mode::Live, now).unwrap();
-        bearer.context.reveal(<[u8]>::to_vec)
-    };
-    let handle = keep(Context::IfNone(b"read"), NOW);
-    assert_eq!(context(&handle, NOW), b"read");
-    keep(Context::New(b"invoice 7"), NOW);
-    keep(Context::IfNone(b"read"), NOW.plus(MINUTE));
-    assert_eq!(context(&handle, NOW.plus(2 * MINUTE)), b"invoice 7", "with a new life");
-    keep(Context::New(b"invoice 8"), NOW.plus(MINUTE));
-    assert_eq!(context(&handle, NOW.plus(MINUTE)), b"invoice 8");
-    keep(Context::IfNone(b""), NOW.plus(3 * MINUTE));
-    assert_eq!(context(&handle, NOW.plus(3 * MINUTE)), b"", "an ended one is not there to be left");
+    keep(NOW, None, b"one");
+    keep(NOW.plus(MINUTE), Some(b"one"), b"two");
+    let handle = keep(NOW.plus(2 * MINUTE), Some(b"two"), b"three");
+    let bearer = vault.open_bearer(&handle, "paymega", Mode::Live, NOW.plus(3 * MINUTE)).unwrap();
+    assert!(bearer.context.ct_eq(b"three"));
+    keep(NOW.plus(4 * MINUTE), None, b"an ended one is not there to be told");
 }
 
 // Sessions.
@@ -325,7 +317,7 @@ fn long_payloads_are_bounded_in_bytes() {
     let first = keep().unwrap();
     keep().unwrap();
     assert_eq!(keep().err(), Some(VaultError::Full));
-    let bearer = vault.keep_bearer(&[b'j'; 4000], &audience(), Context::IfNone(b""), MINUTE, NOW);
+    let bearer = vault.keep_bearer(&[b'j'; 4000], &audience(), new(b""), MINUTE, NOW);
     assert_eq!(bearer.err(), Some(VaultError::Full));
     assert!(matches!(vault.begin_relay(&first, NOW), Ok(Begun::First(_))));
     let long = SecretBytes::from_slice(&[b'x'; 9000]);
