@@ -182,7 +182,10 @@ impl Reload {
         })?;
         let root_keys = std::mem::take(&mut config.root_keys);
         let rotated = self.lasting.vault.rotate(&versioned(&root_keys), now);
-        let rotation = rotated.map_err(|error| vec![of_keys(&config, error)])?;
+        let rotation = rotated.map_err(|error| {
+            self.lasting.audit.note(&Record::NotConfigured { digest }, now);
+            vec![of_keys(&config, error)]
+        })?;
         fixed.learn(&config);
         let (caps, dangers) = (config.caps, std::mem::take(&mut config.dangers));
         let collector = config.telemetry.take();

@@ -77,7 +77,12 @@ impl Shop {
     /// may be at one place.
     fn is_still(&self, before: &Self) -> bool {
         let is_known = |name| before.intake.names.contains(name);
-        self.intake.shop == before.intake.shop && self.intake.names.iter().any(is_known)
+        self.is_where(before) && self.intake.names.iter().any(is_known)
+    }
+
+    /// Whether it is at the same place.
+    fn is_where(&self, before: &Self) -> bool {
+        self.intake.shop == before.intake.shop
     }
 
     /// Takes over from itself before a change what is the same: connections, and the count of what
@@ -113,16 +118,21 @@ impl Shops {
         Self(shops.map(Arc::new).collect())
     }
 
-    /// The same, which follow others; each of those is followed by one at most.
+    /// The same, which follow others; each of those is followed by one at most. Where no other has
+    /// one of its names, a shop has new ones and follows what was at its place.
     #[must_use]
     pub fn following(shops: impl Iterator<Item = Shop>, before: &Self) -> Self {
         let mut left = before.0.clone();
-        Self::new(shops.map(|mut shop| {
-            if let Some(at) = left.iter().position(|known| shop.is_still(known)) {
-                shop.follow(&left.swap_remove(at));
+        let mut shops: Vec<_> = shops.map(|shop| (shop, false)).collect();
+        for is_same in [Shop::is_still, Shop::is_where] {
+            for (shop, follows) in shops.iter_mut().filter(|(_, follows)| !follows) {
+                if let Some(at) = left.iter().position(|known| is_same(shop, known)) {
+                    shop.follow(&left.swap_remove(at));
+                    *follows = true;
+                }
             }
-            shop
-        }))
+        }
+        Self::new(shops.into_iter().map(|(shop, _)| shop))
     }
 
     /// Closes connections to shops that were not used for their time.

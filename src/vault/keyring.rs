@@ -281,7 +281,10 @@ impl Vault {
     /// # Errors
     /// As there.
     pub fn would_rotate(&self, keys: &[Versioned<'_>]) -> Result<(), KeyringError> {
-        self.keyring.load().successor(keys).map(drop)
+        match *self.handed_over.lock().unwrap_or_else(PoisonError::into_inner) {
+            true => Err(KeyringError::HandedOver),
+            false => self.keyring.load().successor(keys).map(drop),
+        }
     }
 
     /// Live records under this version, and those with a security code under it.

@@ -402,6 +402,7 @@ mod tests {
         hand_over(&vault, &taker);
         let late = vault.rotate(&[(1, Some(&one)), (2, Some(&two))], NOW);
         assert_eq!(late, Err(KeyringError::HandedOver));
+        assert_eq!(vault.would_rotate(&[(1, Some(&one))]), Err(KeyringError::HandedOver));
         let kept = vault.keep_card(capture(), &owner(), NOW).unwrap();
         assert!(taker.redeem(&kept.token, &audience(), NOW).is_ok());
     }

@@ -501,5 +501,12 @@ async fn two_shops_at_one_place_keep_their_own_places_when_the_configuration_is_
         let answer = house.public(version).await.calling(OTHER).send(&ask).await;
         assert_eq!(answer.status, 200, "{}", answer.text());
     }
+    // With another name, too, beside one that has kept its own.
+    const RENAMED: &str = "renamed.example";
+    house.change(&format!("{}\n{other}", text.replace(HOST, RENAMED))).await;
+    let answer = house.public(Version::Http2).await.calling(RENAMED).send(&ask).await;
+    assert_problem(&answer, 503, "shop_busy", "no");
+    let answer = house.public(Version::Http2).await.calling(OTHER).send(&ask).await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
     drop(held);
 }
