@@ -299,12 +299,15 @@ fn page(answer: Answer, known: &Known<'_>) -> Option<Relayed> {
 }
 
 /// Where the provider sends the browser: an http(s) address, made whole against the return address.
+/// It goes on as it came only where nothing is left to the page that it is read from: `https:a/b` is
+/// relative to an https page (WHATWG URL, "special relative or authority state").
 fn location(headers: &HeaderMap, base: &str) -> Option<String> {
     let text = headers.get(LOCATION)?.to_str().ok()?;
     let url = Url::parse(base).ok()?.join(text).ok()?;
     let nobody = url.username().is_empty() && url.password().is_none();
     let plain = matches!(url.scheme(), "https" | "http") && nobody;
-    let whole = if Url::parse(text).is_ok() { text.to_owned() } else { url.to_string() };
+    let is_whole = ["https://", "http://"].iter().any(|scheme| text.starts_with(scheme));
+    let whole = if is_whole { text.to_owned() } else { url.to_string() };
     plain.then_some(whole)
 }
 
@@ -395,6 +398,13 @@ mod tests {
         };
         assert_eq!(at("https://shop.example/a?b#c").as_deref(), Some("https://shop.example/a?b#c"));
         assert_eq!(at("/done").as_deref(), Some("https://psp.example/done"));
+        for relative in ["https:done", "https:/done", " /done", "\\done"] {
+            assert_eq!(at(relative).as_deref(), Some("https://psp.example/done"), "{relative}");
+        }
+        let other = Some("https://bank.example/a");
+        for whole in ["//bank.example/a", "HTTPS://bank.example/a", "\\/bank.example/a"] {
+            assert_eq!(at(whole).as_deref(), other, "{whole}");
+        }
         assert_eq!(at("javascript:alert(1)"), None);
         assert_eq!(at("data:text/html,x"), None);
     }
