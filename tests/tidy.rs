@@ -419,12 +419,36 @@ fn texts_are_clean() {
 
 #[test]
 fn dependencies_come_from_the_public_index() {
-    let lock = read("Cargo.lock");
     let index = "source = \"registry+https://github.com/rust-lang/crates.io-index\"";
-    check(lock.lines().enumerate().filter_map(|(at, line)| {
-        let foreign = line.starts_with("source = ") && line != index;
-        foreign.then(|| format!("Cargo.lock:{}: not from crates.io", at + 1))
+    check(["Cargo.lock", "fuzz/Cargo.lock"].into_iter().flat_map(|file| {
+        let foreign = |(at, line): (usize, &str)| {
+            let foreign = line.starts_with("source = ") && line != index;
+            foreign.then(|| format!("{file}:{}: not from crates.io", at + 1))
+        };
+        read(file).lines().enumerate().filter_map(foreign).collect::<Vec<_>>()
     }));
+}
+
+/// Every crate with its version, as a lock names it.
+fn locked(file: &str) -> HashSet<(String, String)> {
+    let text = read(file);
+    let value = |line: &str, key: &str| line.strip_prefix(key).map(str::to_owned);
+    let lines: Vec<_> = text.lines().collect();
+    let pair = |pair: &[&str]| Some((value(pair[0], "name = ")?, value(pair[1], "version = ")?));
+    lines.windows(2).filter_map(pair).collect()
+}
+
+#[test]
+fn what_is_fuzzed_is_built_from_the_crates_of_the_product() {
+    let own = ["portcullis-fuzz", "libfuzzer-sys", "arbitrary"].map(|name| format!("\"{name}\""));
+    let product = locked("Cargo.lock");
+    let fuzzed = locked("fuzz/Cargo.lock");
+    assert!(fuzzed.len() > 100, "the lock was not read");
+    check(
+        fuzzed.difference(&product).filter(|(name, _)| !own.contains(name)).map(
+            |(name, version)| format!("fuzz/Cargo.lock: {name} {version} is not in Cargo.lock"),
+        ),
+    );
 }
 
 #[test]

@@ -299,8 +299,8 @@ fn page(answer: Answer, known: &Known<'_>) -> Option<Relayed> {
 }
 
 /// Where the provider sends the browser: an http(s) address, made whole against the return address.
-/// It goes on as it came only where nothing is left to the page that it is read from: `https:a/b` is
-/// relative to an https page (WHATWG URL, "special relative or authority state").
+/// It goes on as it came only where nothing is left to the page that it is read from: `https:a/b`
+/// is relative to an https page (WHATWG URL, "special relative or authority state").
 fn location(headers: &HeaderMap, base: &str) -> Option<String> {
     let text = headers.get(LOCATION)?.to_str().ok()?;
     let url = Url::parse(base).ok()?.join(text).ok()?;

@@ -56,6 +56,7 @@ impl Bench {
 
     fn folder() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
+        write_profiles(folder.path());
         let secret = |name: &str, text: &str| write_secret(folder.path(), name, text);
         for account in ["paymega", "milkypay"] {
             secret(&format!("{account}.key"), &format!("real-{account}-key"));
@@ -126,12 +127,12 @@ secret = {{ file = "shop-acme.secret" }}
     pub fn one(provider: &str, account: &str, files: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         files.iter().for_each(|(name, text)| write_secret(folder.path(), name, text));
-        let profiles = concat!(env!("CARGO_MANIFEST_DIR"), "/config/providers");
+        write_profiles(folder.path());
         let app = app("shop", SHOP_KEY)
             .replace("[\"paymega\", \"milkypay\"]", &format!("[\"{provider}\"]"));
         let text = format!(
             r#"
-providers = ["{profiles}/{provider}.toml"]
+providers = ["{provider}.toml"]
 [public]
 url = "https://pay.test"
 certificate = "public.pem"
@@ -412,6 +413,18 @@ pub fn member(json: &[u8], name: &str) -> String {
     rest[..rest.find('"').unwrap()].to_owned()
 }
 
+/// The shipped ones, beside the configuration.
+fn write_profiles(folder: &Path) {
+    for (name, text) in [
+        ("paymega.toml", include_str!("../../config/providers/paymega.toml")),
+        ("milkypay.toml", include_str!("../../config/providers/milkypay.toml")),
+        ("qostiq.toml", include_str!("../../config/providers/qostiq.toml")),
+        ("highhelp.toml", include_str!("../../config/providers/highhelp.toml")),
+    ] {
+        std::fs::write(folder.join(name), text).unwrap();
+    }
+}
+
 pub fn write_secret(folder: &Path, name: &str, text: &str) {
     use std::os::unix::fs::PermissionsExt as _;
     let file = folder.join(name);
@@ -425,7 +438,6 @@ fn sha256(text: &str) -> String {
 }
 
 fn text(paymega: &str, milkypay: &str) -> String {
-    let profiles = concat!(env!("CARGO_MANIFEST_DIR"), "/config/providers");
     let account = |name: &str, more: &str| {
         format!(
             r#"
@@ -456,7 +468,7 @@ key = {{ file = "other.key" }}
     };
     format!(
         r#"
-providers = ["{profiles}/paymega.toml", "{profiles}/milkypay.toml"]
+providers = ["paymega.toml", "milkypay.toml"]
 [public]
 url = "https://pay.test"
 certificate = "public.pem"

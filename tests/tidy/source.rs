@@ -72,10 +72,10 @@ impl Source {
     }
 }
 
-/// Every text file of the repository but the lock file.
+/// Every text file of the repository but lock files and what a fuzzer begins with, which is bytes.
 pub fn tree() -> Vec<Source> {
     let mut names = listed().unwrap_or_else(|| walk(&root(), ""));
-    names.retain(|name| name != "Cargo.lock");
+    names.retain(|name| !name.ends_with("Cargo.lock") && !name.starts_with("fuzz/seeds/"));
     let source =
         |name: &String| Some(Source::new(name, &fs::read_to_string(root().join(name)).ok()?));
     let mut files: Vec<Source> = names.iter().filter_map(source).collect();
