@@ -14,6 +14,11 @@ impl Packer {
         Self::default().put(kind.as_bytes())
     }
 
+    /// Empty, with room for so many bytes.
+    pub(super) fn with_capacity(bytes: usize) -> Self {
+        Self(CleartextBody::with_capacity(bytes))
+    }
+
     pub(super) fn put(mut self, text: &[u8]) -> Self {
         let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
         self.0.extend_from_slice(&length.to_be_bytes());

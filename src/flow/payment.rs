@@ -13,6 +13,9 @@ use super::forward::{Arrived, Pending};
 use super::packed::Packer;
 use super::{Flow, Refusal, Scrubbed, handle_context};
 
+/// Bytes of most keys, of which the token of an invoice is the longest part.
+const KEY_LEN: usize = 512;
+
 /// What a request has claimed, and must give back or say what became of it.
 #[derive(Debug, Default)]
 pub(super) struct Claims {
@@ -51,7 +54,7 @@ impl Flow {
         arrived: &Arrived<'_, '_>,
     ) -> Result<Option<(PaymentName, Option<PaymentName>)>, Refusal> {
         let name = |key: &Packer| self.vault.payment_name(key.as_bytes());
-        let Some(key) = key_of(arrived, Handle::Secret, Packer::default())? else {
+        let Some(key) = key_of(arrived, Handle::Secret, Packer::with_capacity(KEY_LEN))? else {
             return Ok(None);
         };
         let by_secret = name(&key);

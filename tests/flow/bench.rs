@@ -297,7 +297,7 @@ mode = "test"
         let target = format!("/{account}/api/payment-invoices");
         let (_, pending) = self.call("POST", &target, request.as_bytes()).unwrap();
         let answer = format!(
-            r#"{{"data":{{"attributes":{{"flow_data":{{"metadata":{{"token":"{token}"}}}}}}}}}}"#
+            r#"{{"data":{{"id":"cpi_{token}","attributes":{{"flow_data":{{"metadata":{{"token":"{token}"}}}}}}}}}}"#
         );
         let scrubbed = self.answer(pending, 201, answer.as_bytes()).unwrap();
         member(scrubbed.into_parts().2.as_bytes(), "token")
